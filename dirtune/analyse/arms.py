@@ -1,7 +1,7 @@
-"""The values of a metric in the two arms of a comparison, taken from trials. Pure.
+"""Collect the values of a metric from the trials of a comparison. Pure.
 
-Arm A is before a fix, arm B after it. Only valid judged trials contribute values; invalid trials
-are counted.
+Arm A holds the trials without the fix, arm B the trials with the fix. Only valid trials of the
+kind `judged` contribute values; the number of invalid trials is kept as well.
 """
 
 import math
@@ -12,24 +12,29 @@ from dirtune.analyse.run import Trial, TrialKind
 from dirtune.errors import PlanError
 
 _SAME_RATE = 0.02
-"""Share by which the rate that clients offer may differ from the plan's rate."""
+"""Two rates count as equal if they differ by at most this share (0.02 = 2 %)."""
 
 
 class Arms(NamedTuple):
-    """The valid values of a metric in both arms; if paired, the n-th values form a pair."""
+    """The values of one metric, measured in valid trials before and after a fix.
+
+    If the trials ran in pairs, the first value of `before` and the first value of `after` come
+    from the same pair, and so on.
+    """
 
     before: tuple[float, ...]
     after: tuple[float, ...]
     paired: bool
     invalid: int
-    """Trials that did not count."""
+    """Number of invalid trials, which have no value here."""
 
 
 def arms_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> Arms:
-    """Return the two arms of one run at the offered *rate*, or at the run's only rate for None.
+    """Return the values of *metric* in arms A and B of one run.
 
-    The arms are paired if the trials are. Raises `PlanError` if the trials have several rates or
-    cells, or if no trial offered *rate*.
+    Only trials at *rate* offered connections/s count; None means that the run has only one rate.
+    Raises `PlanError` if the trials have several rates or several cells of a matrix, or if no
+    trial ran at *rate*.
     """
     compared = _judged(trials, rate)
     _require_alike(compared)
@@ -47,10 +52,10 @@ def arms_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> 
 def arms_between(
     before: Sequence[Trial], after: Sequence[Trial], metric: str, rate: float | None = None
 ) -> Arms:
-    """Return two sets of trials as unpaired arms.
+    """Return the values of *metric* in two sets of trials from different runs, without pairs.
 
-    Raises `PlanError` if the trials have several rates, or if one set holds several cells or both
-    arms.
+    Raises `PlanError` if the trials have several rates, or if the trials of one set come from
+    several cells of a matrix or from both arms.
     """
     sides = [_judged(before, rate), _judged(after, rate)]
     _require_one_rate([trial for side in sides for trial in side])
@@ -64,17 +69,17 @@ def arms_between(
 
 
 def same_rate(offered: float, rate: float | None) -> bool:
-    """Return whether the *offered* connections/s match the planned *rate*, apart from rounding."""
+    """Return whether *offered* and the planned *rate*, in connections/s, differ by 2 % at most."""
     return rate is not None and math.isclose(offered, rate, rel_tol=_SAME_RATE)
 
 
 def _judged(trials: Sequence[Trial], rate: float | None) -> list[Trial]:
-    """Return the judged trials at the offered rate nearest to *rate*; all of them for None."""
+    """Return the trials of the kind `judged` that ran at *rate*; at any rate if *rate* is None."""
     candidates = [trial for trial in trials if trial.kind == TrialKind.JUDGED]
     if rate is None or not candidates:
         return candidates
-    # Clients offer connections in whole milliseconds, so their rate is not quite the plan's. A
-    # trial that broke before its load began has the plan's rate.
+    # Clients open connections in whole milliseconds, so their rate differs a little from the
+    # plan's. A trial that failed before its load began has the plan's rate.
     near = [trial for trial in candidates if same_rate(trial.offered_rate, rate)]
     if not near:
         raise PlanError(
@@ -92,7 +97,7 @@ def _require_alike(trials: Sequence[Trial]) -> None:
 
 
 def _require_one_rate(trials: Sequence[Trial]) -> None:
-    # A trial that broke before its load began has the plan's rate.
+    # A trial that failed before its load began has the plan's rate.
     counted = [trial for trial in trials if trial.valid]
     if len({trial.offered_rate for trial in counted}) > 1:
         known = _rates(counted)

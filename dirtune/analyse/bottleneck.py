@@ -1,7 +1,8 @@
-"""The resource that limits a director in a window, the evidence, and the remedy. Pure.
+"""Name the resource that limits a director, with the evidence and the remedy. Pure.
 
-A resource is named only if it is at its limit; otherwise the verdict says how much capacity is
-left. The verdict never predicts a rate, because another resource may be the limit at another rate.
+A resource is named only if it was at its limit in the measured window; otherwise the verdict says
+how much capacity is left. The verdict never predicts a rate, because another resource may be the
+limit at another rate.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,23 +16,24 @@ from dirtune.analyse.programs import Program
 from dirtune.analyse.run import CpuShare, NodeCpu
 from dirtune.analyse.work import Work
 
-# Estimates, not calibrated: a busier CPU cannot take more work, a less busy one has room.
+# Estimates that were never calibrated: above FULL_PERCENT a CPU cannot take more work, below
+# _ROOM_PERCENT it can.
 FULL_PERCENT = 95.0
-"""A CPU that is busy for this per cent of the time or more counts as full."""
+"""A CPU counts as full if it is busy for at least this percentage of the time."""
 _ROOM_PERCENT = 70.0
 _STOLEN_PERCENT = 10.0
 _LOCKED_PERCENT = 5.0
 _WASTE_PERCENT = 0.5
 _IN_SIGHT = 3
 _BUSY_PROGRAM = 5.0
-"""A program is named only if it used this per cent of the CPUs or more."""
+"""A program is named only if it used at least this percentage of the CPU time."""
 _EXPLAINED = 40.0
-"""Programs are named only if they together used this per cent of the CPUs or more."""
+"""Programs are named only if together they used at least this percentage of the CPU time."""
 _USER, _KERNEL = "User programs", "System calls and kernel threads"
 
 
 class Bottleneck(msgspec.Struct, frozen=True):
-    """The verdict on one window."""
+    """The verdict on a director in one measured window."""
 
     resource: str
     """`cpu0`, `steal`, `backlog`, `ring eth0`, `lock NAME`; `none` if no resource is at its limit,
@@ -41,7 +43,7 @@ class Bottleneck(msgspec.Struct, frozen=True):
     hottest_cpu: str | None = None
     """The busiest CPU; None without CPU times."""
     hottest_percent: float | None = None
-    """Per cent of the time that this CPU was neither idle, waiting nor stolen."""
+    """Percentage of the time that the busiest CPU was neither idle, waiting for I/O nor stolen."""
 
 
 class _Window(NamedTuple):
@@ -54,9 +56,10 @@ class _Window(NamedTuple):
 def find(
     node: NodeCpu, work: Work, probed: Probed, programs: Sequence[Program] = ()
 ) -> Bottleneck:
-    """Return the resource that limits the director *node* in this window.
+    """Return the resource that limited the director *node* in a measured window.
 
-    *programs* are those that used CPU time in the window, the busiest first; empty if unknown.
+    *programs* are the programs that used CPU time in the window, the busiest first; the sequence
+    is empty if they are unknown.
     """
     resource, verdict = _limit(_Window(node, work, probed, programs))
     extra = (_waste(work), _phases(work), _probes(probed))
@@ -65,7 +68,10 @@ def find(
 
 
 def hottest(node: NodeCpu) -> tuple[str, float] | None:
-    """Return the busiest CPU, and the per cent of its time neither idle, waiting nor stolen."""
+    """Return the name of the busiest CPU and its busy time in per cent; None if unknown.
+
+    Busy time is neither idle, I/O wait nor steal.
+    """
     busy = {name: busy_percent(states) for name, states in node.per_cpu.items()}
     if not busy:
         return None
@@ -74,13 +80,13 @@ def hottest(node: NodeCpu) -> tuple[str, float] | None:
 
 
 def busy_percent(states: Mapping[str, CpuShare]) -> float:
-    """Return the per cent of the time that was neither idle, waiting nor stolen."""
+    """Return the percentage of the time that was neither idle, I/O wait nor steal."""
     waiting = (states[name].mean for name in ("idle", "iowait", "steal") if name in states)
     return max(0.0, 100.0 - sum(waiting))
 
 
 def lock_percent(probed: Probed) -> dict[str, float]:
-    """Return the time that CPUs waited for each spinning lock, as per cent of one CPU."""
+    """Return the time that CPUs spun on each lock, as a percentage of one CPU, by lock."""
     sums: dict[str, float] = {}
     for one in probed.locks.locks if probed.locks else ():
         assert probed.locks is not None
@@ -112,18 +118,18 @@ def _stolen(window: _Window) -> tuple[str, str] | None:
         return _stolen_most(node)
     return "steal", (
         f"The hypervisor limits this {node.role}: it took {steal:.0f} % of the guest's CPU time. "
-        "Give the guest CPUs of its own. The times below include this waiting."
+        "Give the guest CPUs of its own. The times below include the stolen time."
     )
 
 
 def _stolen_most(node: NodeCpu) -> tuple[str, str] | None:
-    """Judge a full CPU from which the hypervisor took more time than the node used."""
+    """Return the verdict if the hypervisor took most of the time of a full CPU."""
     for name, states in node.per_cpu.items():
         busy, steal = busy_percent(states), _mean(states, "steal")
         if steal > busy and steal + busy >= FULL_PERCENT:
             return "steal", (
                 f"The hypervisor limits this {node.role}: it took {steal:.0f} % of the time of "
-                f"{name}, which is {busy:.0f} % busy. Give the guest a CPU of its own instead."
+                f"{name}, which is {busy:.0f} % busy. Give the guest a CPU of its own."
             )
     return None
 
@@ -163,7 +169,7 @@ def _full_cpu(window: _Window) -> tuple[str, str] | None:
 
 
 def _out_of_time(window: _Window, filler: str) -> str:
-    """Return the verdict on a node whose CPUs are all filled by programs."""
+    """Return the verdict on a node if user programs fill all its CPUs."""
     node, states = window.node, window.node.states
     cpus = max(1, len(node.per_cpu))
     busy = {1: "Its only CPU is", 2: "Both CPUs are"}.get(cpus, f"All {cpus} CPUs are")
@@ -177,7 +183,7 @@ def _out_of_time(window: _Window, filler: str) -> str:
 
 
 def _filler(states: Mapping[str, CpuShare], probed: Probed) -> str:
-    """Return what fills a CPU, such as `User programs`; empty if interrupts fill the CPU."""
+    """Return the kind of work that fills a CPU; empty if interrupts fill it."""
     user, interrupts = _mean(states, "user"), _interrupts(states)
     kernel = _mean(states, "system") - interrupts
     if user > max(kernel, interrupts):
@@ -188,12 +194,12 @@ def _filler(states: Mapping[str, CpuShare], probed: Probed) -> str:
 
 
 def _named(window: _Window, filler: str, cpus: int) -> str:
-    """Return a sentence that names the busiest programs, as shares of *cpus* CPUs."""
+    """Return a sentence that names the busiest programs, in per cent of *cpus* CPUs."""
     programs = [p for p in window.programs if filler != _USER or not p.kernel]
     most = [p for p in programs[:_IN_SIGHT] if p.percent >= _BUSY_PROGRAM * cpus]
     if sum(p.percent for p in most) < _EXPLAINED * cpus:
-        # What used the time has ended, or is many small programs.
-        return "`top -H` and `pidstat -t 1` name the programs."
+        # The programs that used the time have ended, or are many and small.
+        return "To see the programs, run `top -H` or `pidstat -t 1`."
     *others, last = [f"{p.name} ({p.percent / cpus:.0f} %)" for p in most]
     names = f"{', '.join(others)} and {last}" if others else last
     be = "programs are" if others else "program is"
@@ -205,7 +211,10 @@ def _interrupts(states: Mapping[str, CpuShare]) -> float:
 
 
 def _threads_percent(probed: Probed) -> float:
-    """Return the per cent of one CPU that interrupt threads used, which counts as system time."""
+    """Return the CPU time of interrupt threads, which the kernel counts as system time.
+
+    The result is a percentage of one CPU.
+    """
     ns = sum(thread.cpu_ns or 0 for thread in probed.threads or ())
     return ns / probed.seconds / 1e7 if probed.seconds else 0.0
 
@@ -219,8 +228,8 @@ def _backlog(window: _Window) -> tuple[str, str] | None:
     if not dropped:
         return None
     return "backlog", (
-        f"The backlog of a CPU limits this {window.node.role}: it was full when {dropped:,} "
-        "packets arrived, which were dropped. See `dirtune explain softirq/backlog-drops`."
+        f"The backlog of a CPU limits this {window.node.role}: it was full, so "
+        f"{dropped:,} packets were dropped. See `dirtune explain softirq/backlog-drops`."
     )
 
 
@@ -229,8 +238,8 @@ def _ring(window: _Window) -> tuple[str, str] | None:
         return None
     name, lost = max(window.work.device_drops.items(), key=lambda item: item[1])
     return f"ring {name}", (
-        f"The receive ring of {name} limits this {window.node.role}: it was full when {lost:,} "
-        "packets arrived, which were dropped. See `dirtune explain nic/rx-ring-overflow`."
+        f"The receive ring of {name} limits this {window.node.role}: it was full, so "
+        f"{lost:,} packets were dropped. See `dirtune explain nic/rx-ring-overflow`."
     )
 
 
@@ -273,8 +282,8 @@ def _waste(work: Work) -> str:
         return f"{wasted}. {remedy}"
     saved = 100 * (1 - work.forecast.ratio)
     return (
-        f"{wasted}. A separate line should save {saved:.1f} % of the CPU time per connection. "
-        f"{remedy}"
+        f"{wasted}. An interrupt line of its own for the NIC should save {saved:.1f} % of the "
+        f"CPU time per connection. {remedy}"
     )
 
 

@@ -1,9 +1,8 @@
-"""The results of a sweep and a search: the curve, its peak, and a sentence on the knee. Pure.
+"""Compute a director's peak and knee from trials at several rates. Pure.
 
-Only valid trials count, and the number of invalid trials is always reported. The peak is the
-highest reply rate, whatever the loss; the knee is the highest offered rate that meets a given loss
-goal. Both are needed: in 2001 the same director had a peak of 4270 connections/s and a knee of
-3640.
+The peak is the highest reply rate, whatever the loss. The knee is the highest offered rate that
+meets a loss goal. The two differ: in 2001 the same director had a peak of 4270 connections/s and a
+knee of 3640. Only valid trials count; the number of invalid trials is always reported.
 """
 
 import math
@@ -22,21 +21,21 @@ SWEEP_KINDS = frozenset({TrialKind.JUDGED, TrialKind.BASELINE})
 
 
 class Point(NamedTuple):
-    """The valid trials at one offered rate."""
+    """The mean results of all valid trials at one offered rate."""
 
     offered: float
     """Connections/s."""
     reply_rate: float
-    """Mean of the trials, replies/s."""
+    """Mean reply rate of the trials, in replies/s."""
     sd: float | None
-    """Standard deviation between the trials; None with fewer than two trials."""
+    """Standard deviation of the trials' reply rates; None with fewer than two trials."""
     loss: float
-    """Share of the attempted connections without a good reply in time."""
+    """Share of the attempted connections that got no good reply in time: 0.01 means 1 %."""
     trials: int
 
 
 def curve(trials: Sequence[Trial]) -> tuple[Point, ...]:
-    """Return the points of a sweep, from the lowest offered rate up."""
+    """Return the results at each offered rate of a sweep, the lowest rate first."""
     by_rate: dict[float, list[Trial]] = {}
     for trial in trials:
         if trial.valid and trial.kind in SWEEP_KINDS and trial.attempted:
@@ -45,21 +44,21 @@ def curve(trials: Sequence[Trial]) -> tuple[Point, ...]:
 
 
 def probed(trials: Sequence[Trial]) -> Point | None:
-    """Return the mean of all valid trials of a closed loop; None without one."""
+    """Return the mean result of all valid closed-loop trials; None if there are none."""
     peaks = [t for t in trials if t.valid and t.kind == TrialKind.PEAK and t.attempted]
     return _point(statistics.fmean(t.offered_rate for t in peaks), peaks) if peaks else None
 
 
 def peak(points: Sequence[Point]) -> Point | None:
-    """Return the point with the highest reply rate; None without points."""
+    """Return the point with the highest reply rate; None if *points* is empty."""
     return max(points, key=lambda point: point.reply_rate, default=None)
 
 
 def saturated(points: Sequence[Point]) -> bool:
-    """Return whether a sweep tried rates high enough to show the real peak.
+    """Return whether a sweep tried rates high enough to reach the peak.
 
-    At some rate, the replies must be 3 % fewer than the offered connections, or 5 % of the
-    connections must be lost. Otherwise a rate above all tried rates might give more replies.
+    The peak is reached if, at some rate, the replies were 3 % fewer than the offered connections
+    or 5 % of the connections were lost. Otherwise a higher rate might have given more replies.
     """
     return any(p.reply_rate < _KEPT_UP * p.offered or p.loss > _LOST for p in points)
 
@@ -70,12 +69,19 @@ def not_counted(trials: Sequence[Trial]) -> int:
 
 
 def attempts_for(goal: float) -> int:
-    """Return how many attempts without loss show, with 95 % confidence, a loss below *goal*."""
+    """Return how many attempts without a loss prove, with 95 % confidence, a loss below *goal*.
+
+    *goal* is a share of the attempted connections.
+    """
     return math.ceil(math.log(0.05) / math.log1p(-goal)) if goal > 0 else 0
 
 
 def ended(limit: KneeLimit, goal: float, attempts: int) -> str:
-    """Return why a search ended, in words; *attempts* counts those in trials that met the goal."""
+    """Return the reason why a search for the knee ended, in words.
+
+    *goal* is the loss goal as a share, and *attempts* the number of attempted connections in the
+    trials that met the goal.
+    """
     reason = {
         KneeLimit.SYSTEM: "a higher rate lost more",
         KneeLimit.CLIENTS: "the clients could not offer a higher rate",
@@ -92,7 +98,10 @@ def ended(limit: KneeLimit, goal: float, attempts: int) -> str:
 
 
 def confirmed(knee: Knee, trials: Sequence[Trial]) -> Knee:
-    """Return *knee* with the result of the steady trials just below (and above) its rate."""
+    """Return *knee* with the result of its confirming trials.
+
+    The confirming trials are steady trials at 0.95 and 1.05 times the knee's rate.
+    """
     if any(not trial.valid for trial in trials):
         return _with(knee, "the steady trials around this rate are not valid")
     losses = [(t.attempted - t.replied) / max(t.attempted, 1) for t in trials]
@@ -106,7 +115,7 @@ def confirmed(knee: Knee, trials: Sequence[Trial]) -> Knee:
 
 
 def in_words(knee: Knee) -> str:
-    """Return the knee in one line: first the rate, then the reason why the search ended."""
+    """Return one line with the loss goal, the knee's rate, and the reason why the search ended."""
     goal = f"at most {100 * knee.loss_goal:g} % lost"
     if knee.rate is None:
         rate = "no rate"

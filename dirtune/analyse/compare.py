@@ -1,9 +1,9 @@
-"""The verdict on a comparison: is there an effect, how large is it, could it be chance? Pure.
+"""Decide whether a fix had an effect, how large it is, and whether it may be chance. Pure.
 
 The primary metric is chosen before the run; the p values of all other metrics get Holm's
-correction. The verdicts `improved` and `regressed` have four conditions: the interval excludes 1,
-the test agrees, the effect exceeds the noise of an A/A run, and it exceeds the threshold, which is
-the smallest effect that matters in practice.
+correction. A verdict of `improved` or `regressed` needs four things: the 95 % interval of the
+ratio excludes 1, the test finds p below 0.05, the effect exceeds the noise of an A/A run, and the
+effect exceeds the threshold, which is the smallest effect that matters in practice.
 """
 
 import math
@@ -21,7 +21,7 @@ LEAST_PAIRS = 6
 LEAST_TRIALS = 5
 THRESHOLD = 0.02
 _SMALLEST, _LARGEST = 1e-60, 1e60
-"""Limits of the values that are compared: no trial measures more, and their ratio is finite."""
+"""Values outside these limits are not measurements; within them, every ratio is finite."""
 
 
 def compare(
@@ -32,9 +32,10 @@ def compare(
     threshold: float = THRESHOLD,
     rate: float | None = None,
 ) -> Comparison:
-    """Return the verdict on one metric; *noise_floor* and *threshold* are shares (0.02 = 2 %).
+    """Return the comparison of one metric, with its verdict.
 
-    *rate*, in connections/s, is stored in the result if arms are compared at several rates.
+    *noise_floor* and *threshold* are shares (0.02 = 2 %). *rate*, in connections/s, is stored in
+    the result; None means that the run has only one rate.
     """
     meaning = _metric(metric)
     refusal = _too_few(arms) or _not_positive(arms)
@@ -71,10 +72,10 @@ def compare_all(
     rate: float | None = None,
     secondary: bool = True,
 ) -> tuple[Comparison, ...]:
-    """Return the verdict on the *primary* metric, then on all other metrics that both arms have.
+    """Return the comparison of the *primary* metric, then of all metrics that both arms have.
 
-    Both functions take the name of a metric. Without *secondary*, only the primary metric is
-    compared. *threshold* and *rate* are as for `compare`.
+    *arms_of_metric* and *noise_floor_of* take the name of a metric. If *secondary* is False, only
+    the primary metric is compared. *threshold* is a share, and *rate* is in connections/s.
     """
     others = (metric for metric in METRICS if metric != primary) if secondary else ()
     sides = {metric: arms_of_metric(metric) for metric in (primary, *others)}
@@ -94,9 +95,9 @@ def compare_all(
 
 
 def adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """Return the comparisons with Holm's correction, except for the first, which is the primary.
+    """Return *comparisons* with Holm's correction for all metrics except the first, the primary.
 
-    A secondary verdict whose corrected p is too high becomes inconclusive.
+    If the corrected p value of a metric is too high, its verdict becomes inconclusive.
     """
     known = [c.p for c in comparisons[1:] if c.p is not None]
     corrected = iter(holm(known))
@@ -107,25 +108,30 @@ def adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 
 def noise_floor(arms: Arms) -> float | None:
-    """Return half the width of an A/A run's 95 % interval, as a share; None for too few trials."""
+    """Return the noise floor of an A/A run, whose two arms are the same.
+
+    The noise floor is the largest distance of the 95 % interval from 1, as a share (0.02 = 2 %);
+    None if the run has too few trials.
+    """
     if _too_few(arms) or _not_positive(arms):
         return None
     low, high = estimate(arms).interval
-    # An A/A interval that lies off 1 is noise too.
+    # If the interval of an A/A run does not contain 1, its distance from 1 is noise too.
     return max(abs(high - 1), abs(1 - low), (high - low) / 2)
 
 
 def floor_of(trials: Sequence[Trial], metric: str, rate: float | None) -> float | None:
-    """Return the noise floor of an A/A run's *trials* at *rate*, or at its only rate.
+    """Return the noise floor of *metric* at *rate* connections/s, from the trials of an A/A run.
 
-    Raises `PlanError` if the run has several rates, but not *rate*.
+    If the run has a single rate, that rate is used. Raises `PlanError` if the run has several
+    rates, but not *rate*.
     """
     rates = {trial.offered_rate for trial in trials if trial.pair is not None and trial.valid}
     return noise_floor(arms_of(trials, metric, rate if len(rates) > 1 else None))
 
 
 def no_noise_floor(metric: str) -> str:
-    """Return why an A/A run has no noise floor of *metric*."""
+    """Return a message that says why an A/A run gives no noise floor for *metric*."""
     return (
         f"The A/A run has too few valid trials for a noise floor of {metric}. "
         f"A noise floor needs {LEAST_PAIRS} pairs, or {LEAST_TRIALS} trials in each arm."
@@ -133,7 +139,10 @@ def no_noise_floor(metric: str) -> str:
 
 
 def pairs_needed(comparison: Comparison, effect: float) -> int | None:
-    """Return how many pairs would show *effect* (a share) in 4 of 5 runs; None if unknown."""
+    """Return the number of pairs that would detect *effect*, a share, in 4 of 5 runs.
+
+    The result is None if the spread of the values is unknown.
+    """
     detectable = comparison.minimum_detectable_effect
     if detectable is None or comparison.pairs == 0 or effect <= 0:
         return None
@@ -157,10 +166,10 @@ def _metric(name: str) -> Metric:
 
 def _too_few(arms: Arms) -> str | None:
     if arms.paired and len(arms.before) < LEAST_PAIRS:
-        return f"{len(arms.before)} pairs are valid, but a verdict needs {LEAST_PAIRS}"
+        return f"only {len(arms.before)} pairs are valid, but a verdict needs {LEAST_PAIRS}"
     fewest = min(len(arms.before), len(arms.after))
     if not arms.paired and fewest < LEAST_TRIALS:
-        return f"{fewest} trials of an arm are valid, but a verdict needs {LEAST_TRIALS}"
+        return f"an arm has only {fewest} valid trials, but a verdict needs {LEAST_TRIALS}"
     return None
 
 
@@ -169,7 +178,7 @@ def _not_positive(arms: Arms) -> str | None:
     if all(_SMALLEST < value < _LARGEST for value in values):
         return None
     if min(values) <= 0:
-        return "a trial measured zero or less, but a ratio needs values above zero"
+        return "a trial has a value of zero or less, but a ratio needs values above zero"
     return "a trial has a value that is too small or too large to be a measurement"
 
 

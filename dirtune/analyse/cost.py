@@ -1,7 +1,7 @@
-"""The cost of a connection, the gain from more nodes, and the price of a rate. Pure.
+"""Compute CPU time per connection, the gain from more nodes, and the price per connection/s. Pure.
 
-Every figure has a scope. A price belongs to one configuration, and is only divided by the rate of
-that configuration. A cost per connection counts only the connections that went through the node.
+A price is divided only by the rate of the configuration that it pays for. The CPU time of a node
+is divided only by the number of connections that went through this node.
 """
 
 import math
@@ -15,13 +15,13 @@ from dirtune.plan.tables import Price
 
 SCALING_AXES = ("real_servers", "cpus")
 _AS_MUCH = 1.05
-"""If more clients raise the rate by no more than this ratio, the clients are not the limit."""
+"""The clients are not the limit if more of them raise the rate by at most 5 %."""
 _ERRORS = 3
-"""A difference between a few repeats of more than this many standard errors is not chance."""
+"""A difference of more than this many standard errors is not chance."""
 
 
 class NodeCost(NamedTuple):
-    """CPU time of one node for each connection that went through it."""
+    """CPU time of one node, in microseconds, per connection that went through the node."""
 
     node: str
     role: Role
@@ -29,11 +29,11 @@ class NodeCost(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """The peak of one cell compared with *nodes* times the peak of one node."""
+    """The peak with n real servers or CPUs, compared with n times the peak with one."""
 
     axis: str
     others: str
-    """All other settings of the cell, which are the same in each."""
+    """The settings that are the same in every compared cell of the matrix, as text."""
     nodes: int
     peak: float
     """Replies/s."""
@@ -42,48 +42,50 @@ class Scaling(NamedTuple):
 
 
 class ByClients(NamedTuple):
-    """The rates of the same cell with different numbers of clients."""
+    """The rates that the same settings reached with different numbers of clients."""
 
     others: str
-    """All other settings of the cell, which are the same in each."""
+    """The settings that are the same in every compared cell of the matrix, as text."""
     metric: str
     made: dict[int, float]
-    """Replies/s or connections/s by the number of clients, from few to many."""
+    """Replies/s (peak) or connections/s (knee) by the number of clients, the smallest number
+    first."""
     enough: int | None
-    """The smallest number of clients that achieved as much as more clients; None if the largest
-    number achieved the most."""
+    """The smallest number of clients that reached the same rate as any larger number; None if the
+    largest number reached the highest rate."""
     known: bool
     """Whether every number of clients was tried often enough to separate a gain from chance."""
 
 
 class Forwarded(NamedTuple):
-    """The director's cost of one forwarding method compared with another method, at one rate."""
+    """The director's CPU time with one forwarding method compared with another method."""
 
     others: str
-    """All other settings of the two cells, which are the same."""
+    """The settings that are the same with both forwarding methods, as text."""
     offered: float
     method: str
     beside: str
     cpu: float
-    """Ratio of the CPU time per connection to the CPU time with *beside*; the product of the two
-    ratios below."""
+    """CPU time per connection with `method` divided by the CPU time with `beside`. The ratio is
+    the product of `packets` and `cpu_per_packet`."""
     packets: float
-    """Ratio of the packets per connection; larger under NAT, where replies pass the director."""
+    """Packets per connection with `method` divided by the number with `beside`. NAT has more
+    packets, because replies pass the director."""
     cpu_per_packet: float
-    """Ratio of the CPU time per packet."""
+    """CPU time per packet with `method` divided by the CPU time with `beside`."""
 
 
 class NetworkIo(NamedTuple):
-    """The bytes of the load that passed the director in a window."""
+    """The traffic of the load that passed the director in the measured window."""
 
     bytes_per_s: float
     bits_per_s: float
     share_of_link: float | None
-    """0 to 1; None if the link's capacity is unknown."""
+    """Share of the link's capacity, from 0 to 1; None if the capacity is unknown."""
 
 
 class PricePerRate(NamedTuple):
-    """The price of one connection/s, with its scope."""
+    """The price per connection/s of the nodes that `scope` names."""
 
     cell: str
     scope: str
@@ -93,23 +95,23 @@ class PricePerRate(NamedTuple):
     per_rate: float
     """The price divided by the rate."""
     spread: tuple[float, float] | None
-    """`per_rate` with the rate one standard deviation higher and lower."""
+    """The price per connection/s if the rate were one standard deviation higher, and lower."""
 
 
 class NotPriced(NamedTuple):
-    """A cell that the plan's prices do not apply to."""
+    """A cell of the matrix to which the plan's prices do not apply."""
 
     cell: str
     differences: str
-    """The settings in which the cell differs from the priced configuration."""
+    """The settings that differ from the configuration for which the plan gives prices, as text."""
 
 
 def node_costs(trial: Trial) -> tuple[NodeCost, ...]:
-    """Return the CPU time of each sampled node per connection through the node, in microseconds.
+    """Return each sampled node's CPU time per connection through the node, in microseconds.
 
-    Each client starts an equal share of the connections. Real servers are assumed to get equal
-    shares as well, unless the director counted them (`Trial.shares`). A node that the load of a
-    control bypasses has no cost.
+    Each client starts the same number of connections. Real servers are assumed to get equal
+    numbers as well, unless the director counted the connections (`Trial.shares`). A node that a
+    control trial bypasses is left out.
     """
     costs = []
     for node in trial.nodes:
@@ -123,7 +125,7 @@ def node_costs(trial: Trial) -> tuple[NodeCost, ...]:
 
 
 def _aside(node: NodeCpu, trial: Trial) -> bool:
-    """Return whether a control's load bypassed the node, or may have bypassed the node."""
+    """Return whether the load of a control trial bypassed *node*, or may have bypassed *node*."""
     servers = sum(other.role == Role.REAL_SERVER for other in trial.nodes)
     apart = {
         "null_server": {Role.DIRECTOR, Role.REAL_SERVER},
@@ -143,9 +145,10 @@ def _own_rate(node: NodeCpu, trial: Trial) -> float:
 
 
 def scaling(run: Run) -> tuple[Scaling, ...]:
-    """Return a matrix's peaks with n real servers or CPUs, compared with n times the peak of one.
+    """Return how the peak of a matrix grows with the number of real servers or CPUs.
 
-    A cell that the sweep did not saturate is left out, because its peak is unknown.
+    The peak with n of them is compared with n times the peak with one. A cell is left out if its
+    sweep did not reach the peak.
     """
     return tuple(row for axis in SCALING_AXES for row in _scaling(run, axis))
 
@@ -166,9 +169,10 @@ def _scaling(run: Run, axis: str) -> Iterator[Scaling]:
 
 
 def by_clients(run: Run) -> tuple[ByClients, ...]:
-    """Return the rates by number of clients, which show whether the clients are the limit.
+    """Return the rates that different numbers of clients reached.
 
-    A cell is left out if its sweep or search did not reach the peak or knee.
+    They show whether the clients are the limit. A cell of the matrix is left out if its sweep did
+    not reach the peak, or its search did not find the knee.
     """
     groups: dict[tuple[str, str], dict[int, _Made]] = {}
     for cell in run.cells:
@@ -211,7 +215,10 @@ def _by_clients(others: str, metric: str, made: Mapping[int, _Made]) -> ByClient
 
 
 def _more(few: _Made, many: _Made) -> bool | None:
-    """Return whether *many* clients reached a higher rate than *few*; None if it may be chance."""
+    """Return whether *many* clients reached a higher rate than *few* clients.
+
+    The result is None if the difference may be chance.
+    """
     if few.error is None or many.error is None:
         return None
     more = many.rate - few.rate
@@ -226,12 +233,16 @@ def _rest(cell: Cell, axis: str) -> str:
 
 
 def trials_of(run: Run, cell: str) -> tuple[Trial, ...]:
-    """Return the trials of one cell."""
+    """Return the trials that ran in the cell called *cell*, one combination of the matrix."""
     return tuple(trial for trial in run.trials if trial.cell == cell)
 
 
 def looked_at(run: Run) -> tuple[Trial, ...]:
-    """Return one trial with sampled nodes per cell: the observed one, or the one at the peak."""
+    """Return one trial with samples of all nodes for each cell of the matrix.
+
+    The trial is the observed trial if the cell has one, else the trial with the highest reply
+    rate.
+    """
     best: dict[str, Trial] = {}
     for trial in run.trials:
         known = best.get(trial.cell)
@@ -249,16 +260,20 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 
 
 def balanced_cells(run: Run) -> tuple[Cell, ...]:
-    """Return the run's cells without its controls; without a matrix, one cell for the plan."""
+    """Return the combinations of the matrix that were measured; no control trials.
+
+    Without a matrix, the result is one cell without a name.
+    """
     named = tuple(cell for cell in run.cells if cell.settings and cell.refused is None)
     return named or (Cell("", {}, ""),)
 
 
 def ipvs_cost_us(run: Run) -> tuple[tuple[str, float, float], ...]:
-    """Return (cell, offered rate, microseconds): the CPU time that IPVS adds to plain routing.
+    """Return the CPU time that IPVS adds to plain routing, per connection.
 
-    The result is the director's CPU time per connection in the cell, less the same in the control
-    `routed` at the same offered rate. A rate that was not measured in both is left out.
+    Each row holds the name of a cell, an offered rate in connections/s, and microseconds: the
+    director's CPU time in the cell minus its CPU time in the control `routed` at the same rate. A
+    rate that was not measured in both is left out.
     """
     plain = _mean_cost(trials_of(run, "routed"))
     return tuple(
@@ -270,11 +285,10 @@ def ipvs_cost_us(run: Run) -> tuple[tuple[str, float, float], ...]:
 
 
 def forwarded(run: Run) -> tuple[Forwarded, ...]:
-    """Return the cost of each forwarding method of a matrix compared with direct routing.
+    """Return the director's CPU time with each forwarding method, compared with direct routing.
 
-    At every rate that both methods have, the CPU time per connection is split into packets per
-    connection and time per packet. A method may cost more because more packets pass the director,
-    or because each packet is more expensive.
+    At every rate that was measured with both methods, the ratio is split into packets per
+    connection and CPU time per packet, because a method may cost more for either reason.
     """
     groups: dict[str, dict[str, tuple[Trial, ...]]] = {}
     for cell in balanced_cells(run):
@@ -309,7 +323,7 @@ def _mean_cost(trials: Sequence[Trial]) -> dict[float, float]:
 
 
 def _mean(trials: Sequence[Trial], metric: str) -> dict[float, float]:
-    """Return the mean of *metric* over the valid trials, by offered rate."""
+    """Return the mean of *metric* over the valid judged trials, by offered rate."""
     by_rate: dict[float, list[float]] = {}
     for trial in trials:
         value = trial.metrics.get(metric)
@@ -319,9 +333,9 @@ def _mean(trials: Sequence[Trial], metric: str) -> dict[float, float]:
 
 
 def network_io(trial: Trial, link_bits_per_s: float | None) -> NetworkIo | None:
-    """Return the bytes of the load that the director's IPVS counted; None without counters.
+    """Return the traffic that IPVS on the director counted; None without counters.
 
-    Under DR and TUN, replies do not pass the director, so they are not included.
+    With DR and TUN, replies bypass the director, so the result does not include them.
     """
     moved = [trial.counters.get(name) for name in ("bytes_in", "bytes_out")]
     if any(count is None for count in moved) or not trial.window_s:
@@ -332,7 +346,10 @@ def network_io(trial: Trial, link_bits_per_s: float | None) -> NetworkIo | None:
 
 
 def price_per_rate(run: Run) -> tuple[PricePerRate | NotPriced, ...]:
-    """Return the prices per connection/s, or why a cell has none; empty without `[price]`."""
+    """Return the price per connection/s of each cell, or the reason why a cell has none.
+
+    The result is empty if the plan has no table `[price]`.
+    """
     plan = run.plan
     if plan.price is None:
         return ()

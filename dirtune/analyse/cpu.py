@@ -1,13 +1,14 @@
-"""The CPU time in each state between samples, as vmstat(8) defines the states. Pure.
+"""Compute the percentage of CPU time in each state between two samples. Pure.
 
-`user` includes nice, and `system` includes hard and soft interrupts, which are also listed
-separately if the kernel accounts for them. `user`, `system`, `idle`, `iowait` and `steal` sum to
-100.
+The states are those of vmstat(8). `user` includes nice, and `system` includes hard and soft
+interrupts, which are also listed separately if the kernel accounts for them. `user`, `system`,
+`idle`, `iowait` and `steal` sum to 100.
 
-Time that passed by the clock but is in none of the kernel's columns is `unaccounted`. A kernel
+`unaccounted` is the time that passed by the clock but is in no column of /proc/stat. A kernel
 without interrupt time accounting stops the idle clock when an interrupt wakes an idle CPU, and
-charges the time to no state (kernel/time/tick-sched.c, `tick_nohz_irq_enter()`). On a director
-this is a large part of the work, and vmstat does not show it; here it is part of `system`.
+adds the time of the interrupt to no column (kernel/time/tick-sched.c, `tick_nohz_irq_enter()`). On
+a director, this time is a large part of the work. vmstat does not show it; dirtune adds it to
+`system`.
 """
 
 import statistics
@@ -19,7 +20,7 @@ from dirtune.analyse.run import CpuShare, NodeCpu, Role
 from dirtune.collect.softnet import SoftnetRow
 from dirtune.collect.stat import CpuTimes, Stat
 
-# The kernel shows times to user space in hundredths of a second, whatever its own tick.
+# The kernel reports times to user space in hundredths of a second, whatever its own tick is.
 USER_HZ = 100
 WHOLE = ("user", "system", "idle", "iowait", "steal")
 _TOLERANCE = 0.5
@@ -27,7 +28,7 @@ _TOLERANCE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class GroupTimes:
-    """CPU time of a control group since its creation, in seconds, and the CPUs that it may use."""
+    """CPU time of a control group since its creation, in seconds, and the number of its CPUs."""
 
     user_s: float
     system_s: float
@@ -36,16 +37,17 @@ class GroupTimes:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Counters of one node at one moment of its own clock."""
+    """The counters of one node at one moment, by the node's own clock."""
 
     at_s: float
     stat: Stat | None = None
     group: GroupTimes | None = None
-    """The times of a container; `stat` then describes the machine and not the node."""
+    """The CPU times of the node if it is a container; None otherwise. For a container, `stat`
+    describes the entire machine."""
     lines: dict[str, int] = field(default_factory=dict)
     """Interrupts of each numbered line since boot."""
     ip_vs: dict[str, int] = field(default_factory=dict)
-    """Counters of ip_vs_stats; empty if the node has none."""
+    """Counters of /proc/net/ip_vs_stats; empty if the node has none."""
     inactive: int | None = None
     """Connections in the IPVS table that are not established (`InActConn`)."""
     softnet: tuple[SoftnetRow, ...] = ()
@@ -61,9 +63,9 @@ class Sample:
 
 
 def shares(earlier: Sample, later: Sample) -> dict[str, float] | None:
-    """Return the percentage of the node's CPU time in each state between two samples.
+    """Return the percentage of a node's CPU time in each state between two samples.
 
-    The result is None if the samples hold no CPU times, or if no time passed.
+    The result is None if the samples hold no CPU times, or if no time passed between them.
     """
     if earlier.group is not None and later.group is not None:
         return _group_shares(earlier, later, earlier.group, later.group)
@@ -73,9 +75,9 @@ def shares(earlier: Sample, later: Sample) -> dict[str, float] | None:
 
 
 def busy_s(earlier: Sample, later: Sample) -> float | None:
-    """Return the seconds of CPU time that were not idle; None without CPU times.
+    """Return the seconds of CPU time that a node used between two samples; None if unknown.
 
-    Steal does not count, because the node did not have that time.
+    Idle time, I/O wait and steal do not count.
     """
     if earlier.group is not None and later.group is not None:
         before, after = earlier.group, later.group
@@ -87,15 +89,16 @@ def busy_s(earlier: Sample, later: Sample) -> float | None:
 
 
 def idle_percent(earlier: Sample, later: Sample) -> float | None:
-    """Return the percentage of time that the node's CPUs were idle; None without CPU times."""
+    """Return the percentage of CPU time that was idle between two samples; None if unknown."""
     found = shares(earlier, later)
     return None if found is None else found["idle"] + found.get("iowait", 0.0)
 
 
 def busiest_percent(earlier: Sample, later: Sample) -> float | None:
-    """Return the per cent of the time that the busiest CPU worked; None without CPU times.
+    """Return the percentage of time that the busiest CPU was not idle; None if unknown.
 
-    For a container, single CPUs are unknown: the result is the mean over the CPUs it may use.
+    For a container, the result is the mean over the CPUs that it may use, because its time on each
+    CPU is unknown.
     """
     if earlier.group is not None or later.group is not None:
         idle = idle_percent(earlier, later)
@@ -109,9 +112,9 @@ def busiest_percent(earlier: Sample, later: Sample) -> float | None:
 
 
 def node_cpu(node: str, role: Role, samples: Sequence[Sample]) -> NodeCpu | None:
-    """Return mean and standard deviation of each state over the intervals between *samples*.
+    """Return the mean and standard deviation of each CPU state over consecutive *samples*.
 
-    The result is None if no two of them hold CPU times.
+    Values are in per cent. The result is None if no two consecutive samples hold CPU times.
     """
     series = [s for a, b in pairwise(samples) if (s := shares(a, b)) is not None]
     if not series:
@@ -129,7 +132,7 @@ def node_cpu(node: str, role: Role, samples: Sequence[Sample]) -> NodeCpu | None
 
 
 def whole(states: dict[str, CpuShare]) -> bool:
-    """Return whether the means of the states in `WHOLE` sum to 100."""
+    """Return whether the means of user, system, idle, iowait and steal time sum to 100 %."""
     return abs(sum(states[name].mean for name in WHOLE if name in states) - 100) <= _TOLERANCE
 
 
@@ -144,7 +147,7 @@ def _waited(times: CpuTimes) -> int:
 
 
 def _elapsed(earlier: Sample, later: Sample) -> float:
-    """Return the clock time between two samples times the number of CPUs, in USER_HZ."""
+    """Return the clock time between two samples, summed over all CPUs, in ticks of USER_HZ."""
     assert later.stat is not None
     cpus = max(1, len(later.stat.cpus))
     return (later.at_s - earlier.at_s) * USER_HZ * cpus
@@ -165,7 +168,8 @@ def _stat_shares(before: CpuTimes, after: CpuTimes, elapsed: float) -> dict[str,
     counted = after.total - before.total
     if counted <= 0:
         return None
-    # Idle time is kept to the tick and read just after the clock, so it may exceed it a little.
+    # The kernel counts idle time in whole ticks, and the clock was read just before the idle time,
+    # so the idle time may exceed the clock time a little.
     total = max(elapsed, counted)
 
     def share(value: Callable[[CpuTimes], int | None]) -> float | None:
@@ -187,14 +191,17 @@ def _stat_shares(before: CpuTimes, after: CpuTimes, elapsed: float) -> dict[str,
 
 
 def shares_by_cpu(earlier: Sample, later: Sample) -> dict[str, dict[str, float]]:
-    """Return the result of `shares` for each CPU, by name; empty without CPU times."""
+    """Return the percentage of each CPU's time in each state, by CPU name (`cpu0`).
+
+    The result is empty if the samples hold no CPU times.
+    """
     if earlier.stat is None or later.stat is None:
         return {}
     elapsed = (later.at_s - earlier.at_s) * USER_HZ
     before = {times.cpu: times for times in earlier.stat.cpus}
     pairs = ((before[now.cpu], now) for now in later.stat.cpus if now.cpu in before)
-    found = {f"cpu{now.cpu}": _stat_shares(then, now, elapsed) for then, now in pairs}
-    return {name: states for name, states in found.items() if states is not None}
+    by_cpu = {f"cpu{now.cpu}": _stat_shares(then, now, elapsed) for then, now in pairs}
+    return {name: states for name, states in by_cpu.items() if states is not None}
 
 
 def _per_cpu(samples: Sequence[Sample]) -> dict[str, dict[str, CpuShare]]:

@@ -1,4 +1,4 @@
-"""Decide which features work on this machine, from facts alone. Pure."""
+"""Decide which features of dirtune work on a machine, from facts collected there. Pure."""
 
 import shlex
 
@@ -17,19 +17,19 @@ _SINCE = {
     "skb/kfree_skb": _TRACING,
     "lock/contention_begin": "Boot Linux 5.19 or newer",
 }
-"""The remedy where a tracepoint is missing."""
+"""The remedy if a tracepoint is missing."""
 
 
 class Obstacle(msgspec.Struct, frozen=True):
-    """Something that is missing, and what provides it."""
+    """Something that a feature lacks on this machine, and the remedy."""
 
     why: str
     remedy: str
-    """One line to type or do."""
+    """One line: a command to type, or an action."""
 
 
 class Feature(msgspec.Struct, frozen=True):
-    """One part of dirtune on this machine."""
+    """One part of dirtune, and what keeps it from working on this machine."""
 
     name: str
     works: bool
@@ -39,36 +39,37 @@ class Feature(msgspec.Struct, frozen=True):
 
 
 class Rung(msgspec.Struct, frozen=True):
-    """One source for the measurements of a probe, and the obstacles to using it."""
+    """One way to run a probe, such as eBPF, and the obstacles to it on this machine."""
 
     source: str
-    """bpf, tracefs or proc; for two variants with eBPF, tracepoints or kprobes."""
+    """`bpf`, `tracefs` or `proc`. A probe with two eBPF variants has `tracepoints` and
+    `kprobes`."""
     gives: str
     obstacles: tuple[Obstacle, ...]
 
 
 class Ladder(msgspec.Struct, frozen=True):
-    """The sources of one probe, the best first: the first one that works is used."""
+    """The sources of one probe, the best first. The first source without obstacles is used."""
 
     probe: str
     uses: str | None
-    """Source of the rung that is used; None if no rung works."""
+    """The name of the source that is used; None if no source works."""
     rungs: tuple[Rung, ...]
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
-    """Every feature on this machine (`dirtune/doctor/1`)."""
+    """The result of `dirtune doctor`: every feature and its obstacles (`dirtune/doctor/1`)."""
 
     kernel: str
     features: tuple[Feature, ...]
     probes: tuple[Ladder, ...] = ()
     notes: tuple[Obstacle, ...] = ()
-    """Facts that do not stop a feature, but slow it down or disable a part of it."""
+    """Obstacles that slow a feature down or disable a part of it."""
     schema: str = "dirtune/doctor/1"
 
 
 def diagnose(facts: Facts) -> Diagnosis:
-    """Return each feature with its obstacles."""
+    """Return every feature of dirtune with its obstacles on this machine."""
     features = (
         ("audit", "read this host and judge it", _audit_obstacles(facts)),
         ("probe", "measure handlers, softirqs, locks and more with eBPF", probe_obstacles(facts)),
@@ -96,12 +97,12 @@ def diagnose(facts: Facts) -> Diagnosis:
 
 
 def probe_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    """Return the obstacles to eBPF probes, in the order in which to remove them."""
+    """Return the obstacles to eBPF probes; remove them in this order."""
     return (*_bpf_obstacles(facts), *_no_event(facts, "irq/irq_handler_entry"))
 
 
 def tracefs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    """Return the obstacles to counting calls of handlers with triggers in tracefs."""
+    """Return the obstacles to counting the calls of interrupt handlers with tracefs triggers."""
     hidden = not facts.root or facts.lockdown == _CONFIDENTIAL
     return (
         *_present(
@@ -124,7 +125,7 @@ def tracefs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 
 
 def ladders(facts: Facts) -> tuple[Ladder, ...]:
-    """Return the sources of each probe on this machine, the best first."""
+    """Return each probe with its possible sources, the best source first."""
     bpf = _bpf_obstacles(facts)
     softirq = (*bpf, *_no_event(facts, "irq/softirq_entry", "napi/napi_poll"))
     waits = (*bpf, *_no_event(facts, "lock/contention_begin"))
@@ -184,7 +185,7 @@ def _no_option(what: str, option: str, *, there: bool | None) -> tuple[Obstacle,
 
 
 def _no_event(facts: Facts, *names: str) -> tuple[Obstacle, ...]:
-    # Without tracefs the tracepoints are unknown, and raw tracepoints do not need tracefs.
+    # Without tracefs, the available tracepoints are unknown. Raw tracepoints do not need tracefs.
     missing = [n for n in names if facts.events is not None and n not in facts.events]
     return tuple(
         Obstacle(f"This kernel has no tracepoint {name.replace('/', ':')}", _SINCE[name])
@@ -212,7 +213,7 @@ def _report_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 
 
 def lab_obstacles(facts: Facts, kernel: str = "standard") -> tuple[Obstacle, ...]:
-    """Return the obstacles to starting a lab with this kind of *kernel*."""
+    """Return the obstacles to starting a lab whose director boots a *kernel* of this kind."""
     free = facts.lab_free_mib
     return (
         *_present(
@@ -237,7 +238,7 @@ def lab_obstacles(facts: Facts, kernel: str = "standard") -> tuple[Obstacle, ...
 
 
 def no_lab_kernel(kind: str) -> tuple[str, str]:
-    """Return why no kernel of *kind* can be the lab's director, and how to install one."""
+    """Return why /boot has no kernel of *kind* for the lab, and the command that installs one."""
     *names, last = LAB_MODULES
     why = f"No {kind} kernel in /boot has {', '.join(names)} and {last}"
     return why, f"apt install {_KERNELS[kind]}"
@@ -246,7 +247,7 @@ def no_lab_kernel(kind: str) -> tuple[str, str]:
 def _lab_headers(facts: Facts) -> tuple[bool, str, str]:
     kernel = lab_kernel(facts.lab_kernels, "standard")
     return (
-        # Where no lab can start, nobody waits for its probes.
+        # If no lab can start, its probes do not matter.
         not lab_obstacles(facts) and kernel not in facts.lab_headers,
         f"The headers of the lab's kernel {kernel} are not installed, so the lab runs no probe",
         f"apt install linux-headers-{shlex.quote(kernel or '')}",

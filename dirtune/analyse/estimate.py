@@ -1,8 +1,9 @@
-"""The effect between two arms: its size, its interval and its p value. Pure.
+"""Estimate the effect of a fix, its 95 % interval and its p value. Pure.
 
-All calculations use logarithms of ratios, so that doubling and halving have the same weight. Pairs
-(two trials close in time) use the t interval of their log ratios and the exact sign-flip test.
-Unpaired trials use Welch's interval and the Mann-Whitney test, which is also exact.
+All calculations use the logarithm of a ratio (after divided by before), so that doubling and
+halving have the same weight. For pairs of trials, the interval is Student's t interval of the log
+ratios, and p comes from the exact sign-flip test. For trials without pairs, the interval is
+Welch's, and p comes from the exact Mann-Whitney test.
 """
 
 import itertools
@@ -14,7 +15,7 @@ from typing import NamedTuple
 from dirtune.analyse.arms import Arms
 
 ALPHA = 0.05
-"""Probability of reporting an effect where there is none."""
+"""Accepted probability of reporting an effect although there is none."""
 _POWER = 0.8
 # Beyond these, the sign patterns and the ways to deal the ranks are too many to walk through.
 _EXACT_PAIRS = 16
@@ -23,11 +24,11 @@ _EXACT_TRIALS = 50
 
 
 class Estimate(NamedTuple):
-    """The effect of arm B over arm A as the logarithm of a ratio."""
+    """The effect of a fix, as the logarithm of the ratio of after (arm B) to before (arm A)."""
 
     log_ratio: float
     half_width: float
-    """Half the width of the 95 % interval."""
+    """Half the width of the 95 % interval of `log_ratio`."""
     p: float
     """Two-sided p value."""
     error: float
@@ -48,24 +49,27 @@ class Estimate(NamedTuple):
 
     @property
     def effect(self) -> float:
-        """The size of the effect as a share, whatever its direction."""
+        """The size of the effect as a share (0.05 = 5 %), whether it is a rise or a fall."""
         return math.expm1(abs(self.log_ratio))
 
     @property
     def detectable(self) -> float:
-        """The smallest effect, as a share, that this many trials find in 4 of 5 runs."""
+        """The smallest effect, as a share, that this number of trials detects in 4 of 5 runs."""
         reach = _t_quantile(self.freedom) + _t_quantile(self.freedom, _POWER)
         return math.expm1(reach * self.error)
 
 
 def estimate(arms: Arms) -> Estimate:
-    """Return the effect between *arms*; each arm needs at least two values, all positive."""
+    """Return the effect of arm B compared with arm A.
+
+    Each arm needs at least two values, and all values must be positive.
+    """
     before, after = ([math.log(value) for value in side] for side in (arms.before, arms.after))
     return _paired(before, after) if arms.paired else _unpaired(before, after)
 
 
 def name_of_test(arms: Arms) -> str:
-    """Return the name of the test that gives the p value of *arms*."""
+    """Return the name of the statistical test that gives the p value of *arms*."""
     return "sign-flip" if arms.paired else "mann-whitney"
 
 
@@ -78,16 +82,18 @@ def holm(ps: Sequence[float]) -> tuple[float, ...]:
 
 
 def sign_flip(differences: Sequence[float]) -> float:
-    """Return the probability of a mean this far from 0, in either direction, with random signs.
+    """Return the two-sided p value of the sign-flip test on *differences*.
 
-    The result is exact for up to 16 differences, and a normal approximation for more. (scipy's
-    permutation_test gives the same numbers, but takes 20 times as long for 16 differences.)
+    The p value is the share of all sign patterns whose mean is at least as far from 0 as the
+    observed mean. The result is exact for up to 16 differences, and a normal approximation for
+    more. (scipy's permutation_test gives the same numbers, but takes 20 times as long for 16
+    differences.)
     """
     observed = abs(math.fsum(differences))
     if len(differences) > _EXACT_PAIRS:
         spread = math.sqrt(math.fsum(d * d for d in differences))
         return math.erfc(observed / spread / math.sqrt(2)) if spread else 1.0
-    # Half of the patterns are the mirror image of the other half: fix the first sign.
+    # Half of the patterns mirror the other half, so the first sign is kept fixed.
     rest = [(d, -d) for d in differences[1:]]
     sums = [abs(math.fsum((differences[0], *signs))) for signs in itertools.product(*rest)]
     # Rounding must not decide whether the observed pattern is as extreme as itself.
@@ -98,10 +104,10 @@ def sign_flip(differences: Sequence[float]) -> float:
 def rank_sum(before: Sequence[float], after: Sequence[float]) -> float:
     """Return the two-sided p value of the Mann-Whitney test.
 
-    The result is exact, even with ties, if the ways to deal the ranks to the arms are few enough
-    to count. Without ties it is exact for up to 50 trials per arm. Otherwise it is a normal
-    approximation. With ties, p is the share of deals at least as far from the middle as the
-    observed one; scipy doubles the smaller tail instead, which gives another number.
+    The result is exact for few trials, even with ties, and for up to 50 trials per arm without
+    ties. Otherwise the result is a normal approximation. With ties, p is the share of all
+    assignments of the ranks to the arms whose rank sum is at least as far from the middle as the
+    observed sum. scipy doubles the smaller tail instead, which gives a different number.
     """
     from scipy import stats  # noqa: PLC0415  (0.5 s to import, and most commands never compare)
 
@@ -115,7 +121,7 @@ def rank_sum(before: Sequence[float], after: Sequence[float]) -> float:
         return sum(away >= observed for away in deals) / math.comb(total, n)
     method = "asymptotic" if ties or max(n, total - n) > _EXACT_TRIALS else "exact"
     result = stats.mannwhitneyu(before, after, alternative="two-sided", method=method)
-    # With nothing but ties the approximation has no spread to divide by.
+    # If all values are equal, the approximation has no spread to divide by.
     return 1.0 if math.isnan(result.pvalue) else float(result.pvalue)
 
 

@@ -1,8 +1,8 @@
-"""The cost of a shared line to a director, and the gain from separating it. Pure.
+"""Forecast the gain if the NIC no longer shares its interrupt line. Pure.
 
-The innocent handlers of a line are those that do not belong to the NIC. They run for every
-interrupt of the NIC, find nothing to do and return IRQ_NONE. Separating the line removes exactly
-these calls, while the useful calls of a handler remain.
+On a shared line, the handlers of the other devices also run at every interrupt of the NIC, find
+nothing to do and return IRQ_NONE. Giving the NIC its own line removes exactly these calls; calls
+for the other devices' own interrupts remain.
 """
 
 import math
@@ -17,27 +17,27 @@ _Z95 = 1.96
 
 
 class Waste(msgspec.Struct, frozen=True):
-    """The cost of the innocent handlers of one line in a probed window."""
+    """The time that other devices' handlers wasted on a NIC's line in one window."""
 
     irq: int
     handlers: tuple[str, ...]
-    """Names of the innocent handlers that returned IRQ_NONE."""
+    """Names of the other devices' handlers that returned IRQ_NONE."""
     interrupts: int | None
-    """Interrupts of the line as /proc/interrupts counted them; None if the line is missing."""
+    """Interrupts of the line according to /proc/interrupts; None if the line is missing there."""
     calls: int
-    """Calls of the innocent handlers, whatever they returned."""
+    """Calls of the other devices' handlers, whatever they returned."""
     none: int
-    """Needless calls: those that returned IRQ_NONE."""
+    """Needless calls: calls of the other devices' handlers that returned IRQ_NONE."""
     none_ns: int
     """Nanoseconds spent in needless calls."""
     line_ns: int
     """Nanoseconds spent in all handlers of the line."""
     cpu_percent: float
-    """Needless time as a share of one CPU over the window."""
+    """Time in needless calls, as a percentage of one CPU over the window."""
 
     @property
     def ns_per_call(self) -> float | None:
-        """Nanoseconds of one needless call; None if there was none."""
+        """Mean duration of a needless call in nanoseconds; None if there was none."""
         return self.none_ns / self.none if self.none else None
 
     @property
@@ -47,15 +47,15 @@ class Waste(msgspec.Struct, frozen=True):
 
     @property
     def share_of_line(self) -> float | None:
-        """Needless time as a share (0 to 1) of the line's handler time."""
+        """Time in needless calls, as a share (0 to 1) of the time in all handlers of the line."""
         return self.none_ns / self.line_ns if self.line_ns else None
 
 
 def wasted(window: HandlerWindow, nic_actions: frozenset[str]) -> tuple[Waste, ...]:
-    """Return the waste of each line that carries one of *nic_actions*, the largest first.
+    """Return the time wasted on each shared line of a NIC, the most expensive line first.
 
-    A line with a single handler wastes nothing: the handler of an exclusive MSI-X vector may also
-    return IRQ_NONE occasionally.
+    *nic_actions* are the handlers that belong to NICs. A NIC that does not share its line wastes
+    nothing, although the handler of an exclusive MSI-X vector may also return IRQ_NONE.
     """
     lines = {h.irq for h in window.handlers if h.handler in nic_actions}
     wastes = (_waste(window, irq, nic_actions) for irq in lines)
@@ -85,14 +85,15 @@ def forecast(
     connections: int | None,
     cpu_us_per_connection: float | None,
 ) -> Forecast:
-    """Return the gain for the director from separating the lines *irqs*.
+    """Return the expected gain if NICs no longer share the lines *irqs*.
 
-    *connections* were made in the window, at *cpu_us_per_connection* microseconds each; if either
-    is unknown, the result has a share of a CPU but no ratio. The interval shows how precisely the
-    needless time was measured, not how far the outcome may differ: both ends include 1.96 times
-    the counting error of the calls, and the weaker end also subtracts the measured cost that the
-    probe adds to each call. Neither end includes the kernel's work around a call, which the probe
-    cannot measure.
+    The director handled *connections* connections in the window, and used *cpu_us_per_connection*
+    microseconds of CPU time for each. If either number is unknown, the forecast has no ratio.
+
+    The interval shows how precisely the time in needless calls was measured; the real gain may lie
+    outside it. Both ends include 1.96 times the counting error of the calls. The end with the
+    smaller gain also subtracts the time that the probe itself adds to each call. The kernel's work
+    around a call is not included, because the probe cannot measure it.
     """
     chosen = frozenset(irqs)
     lines = tuple(w for w in wasted(window, nic_actions) if w.irq in chosen)
@@ -124,7 +125,7 @@ def _interval(share: float, lines: tuple[Waste, ...], probe_ns: float) -> tuple[
 
 
 def _probe_ns_per_call(window: HandlerWindow) -> float:
-    # The two time stamps enclose the end of one program and the start of the other.
+    # The two time stamps of a call enclose the end of one probe program and the start of the next.
     return window.probe_ns / window.events if window.probe_ns and window.events else 0.0
 
 

@@ -1,4 +1,4 @@
-"""The cost of the interrupt handlers of a line, as the irq probe measures it. Pure data."""
+"""Types for the calls and run times of interrupt handlers in one window. Pure data."""
 
 import msgspec
 
@@ -12,7 +12,7 @@ class HandlerCalls(msgspec.Struct, frozen=True):
     """The name under which the handler was registered (`irqaction.name`)."""
     calls: int
     none: int
-    """Calls that returned IRQ_NONE: the device had not raised the line."""
+    """Calls that returned IRQ_NONE, because the device had not raised the interrupt."""
     wake_thread: int
     """Calls that returned IRQ_WAKE_THREAD."""
     total_ns: int
@@ -20,13 +20,13 @@ class HandlerCalls(msgspec.Struct, frozen=True):
     """Nanoseconds in calls that returned IRQ_NONE."""
     max_ns: int
     cpu: int | None = None
-    """The CPU; None for the sum over all CPUs."""
+    """The CPU that ran the calls; None for the sum over all CPUs."""
     histogram: tuple[int, ...] = ()
-    """Calls by duration: slot k counts those of 2^k to 2^(k+1) - 1 ns."""
+    """Number of calls by duration: slot k counts calls of 2^k to 2^(k+1) - 1 ns."""
 
 
 class HandlerWindow(msgspec.Struct, frozen=True):
-    """One window of the irq probe."""
+    """The measurements of the irq probe in one window."""
 
     seconds: float
     handlers: tuple[HandlerCalls, ...]
@@ -36,19 +36,19 @@ class HandlerWindow(msgspec.Struct, frozen=True):
     A line whose counts were reset is left out.
     """
     load_seconds: float | None = None
-    """Seconds that compiling and attaching the probe took before the window."""
+    """Seconds that dirtune needed to compile and attach the probe before the window."""
     probe_ns: int | None = None
     """Nanoseconds spent in the probe's own programs; None if not measured."""
     events: int | None = None
-    """Runs of the probe's programs behind `probe_ns`."""
+    """Number of runs of the probe's programs, whose total time is `probe_ns`."""
     lost: int = 0
-    """Calls of handlers for which the probe's map had no room."""
+    """Calls that were not recorded, because the probe's BPF map was full."""
     per_cpu: tuple[HandlerCalls, ...] = ()
-    """The calls in `handlers` by CPU, without CPUs that ran none."""
+    """The same calls as in `handlers`, by CPU; a CPU that ran no handler is left out."""
 
 
 class HandlerCount(msgspec.Struct, frozen=True):
-    """The number of calls of a handler, if the duration of calls is unknown."""
+    """The number of calls of one handler, whose duration was not measured."""
 
     irq: int
     handler: str
@@ -56,12 +56,13 @@ class HandlerCount(msgspec.Struct, frozen=True):
 
 
 class HandlerCounts(msgspec.Struct, frozen=True):
-    """One window of the handlers on a kernel without eBPF."""
+    """The calls of interrupt handlers in one window, on a kernel without eBPF."""
 
     seconds: float
     source: str
-    """`tracefs` counted the calls; `proc` infers them: every handler of a line is called for
-    each of its interrupts."""
+    """`tracefs`: the kernel counted the calls. `proc`: dirtune inferred the calls from
+    /proc/interrupts, because the kernel calls every handler of a line at each of its
+    interrupts."""
     handlers: tuple[HandlerCount, ...]
     line_counts: dict[str, int]
     """Interrupts of each numbered line in the same window, from /proc/interrupts.
@@ -69,7 +70,7 @@ class HandlerCounts(msgspec.Struct, frozen=True):
     A line whose counts were reset is left out.
     """
     none: dict[str, int]
-    """By line, the calls that returned IRQ_NONE (`tracefs`), or the smallest possible number of
+    """Calls that returned IRQ_NONE, by line (`tracefs`); or the smallest possible number of
     interrupts that no handler of the line accepted (`proc`, from /proc/irq/N/spurious)."""
     lost: int = 0
-    """Calls for which the trigger's table had no room (`tracefs`)."""
+    """Calls that were not counted, because the table of the tracefs trigger was full."""

@@ -1,9 +1,9 @@
-"""The node that holds a trial back, in words, with the evidence. Pure.
+"""Name the part of the set-up that limited a trial, with the evidence. Pure.
 
-The director is to blame only if one of its resources is used up while the real servers have CPU
-time left and the clients sent their load. If the figures contradict each other, the answer is
-`unclear`; the paper of 2001 had no such answer. Each CPU of each node is judged separately,
-because an average over four CPUs hides a full one.
+The parts are the director, the real servers, the clients and the network. The director is the
+limit only if one of its resources is used up while the real servers have CPU time left and the
+clients sent their load. If the figures contradict each other, the answer is `unclear`. Each CPU is
+judged separately, because the average of four CPUs hides a full CPU.
 """
 
 import math
@@ -19,7 +19,7 @@ from dirtune.plan import generators
 
 
 class Suspect(StrEnum):
-    """The part of the set-up that holds a trial back."""
+    """The part of the set-up that limited a trial."""
 
     DIRECTOR = "director core"
     SERVERS = "real servers"
@@ -31,41 +31,42 @@ class Suspect(StrEnum):
 
 
 _FREE_IDLE = 20.0
-"""Idle time, per cent, above which real servers have time left."""
+"""Real servers have CPU time left if they are idle for more than this percentage of the time."""
 _BUSY_IDLE = 5.0
 _CLIENT_FULL = 90.0
 _LINK_FULL = 0.95
 _KEPT_UP = 0.99
 _LOSS_GOAL = 1e-4
-"""The loss goal of the 2001 paper, which is also the default of a search for the knee."""
+"""Share of the connections that a director may lose, as in the 2001 paper."""
 _SIGMAS = 3
-"""A director that just meets the goal exceeds this in a few trials of a thousand."""
+"""Standard deviations that chance may add to the loss of a director that just meets the goal."""
 _CONTRADICTED = 0.7
-"""If a real server is full below this share of the rate that it made alone, the figures contradict
-each other."""
+"""The figures contradict each other if a real server is full at less than this share of the rate
+that one real server alone reached."""
 DROPS = ("softnet_dropped", "rx_dropped", "tx_dropped")
-"""A trial's counters of packets that the director dropped."""
+"""The counters that count packets which the director dropped."""
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """The part that holds a trial back, and the evidence."""
+    """The part of the set-up that limited a trial, and the evidence."""
 
     node: Suspect
     evidence: tuple[str, ...]
 
     @property
     def words(self) -> str:
-        """The part and the evidence as one text."""
+        """The limiting part and its evidence as one text."""
         return f"{self.node}: {'; '.join(self.evidence)}"
 
 
 class Known(NamedTuple):
-    """Facts beside the trial; None if unknown."""
+    """Facts that the trial itself does not contain; None if unknown."""
 
     alone: float | None = None
-    """Replies/s that one real server made alone."""
+    """Peak of a single real server in replies/s, without the director or as its only real
+    server."""
     link_bits_per_s: float | None = None
-    """Capacity of the link to the clients."""
+    """Capacity of the director's link, in bits/s."""
     used_bits_per_s: float | None = None
 
 
@@ -75,7 +76,10 @@ class _Role(NamedTuple):
 
 
 def limiting(trial: Trial, known: Known = Known()) -> Limit:  # noqa: B008  (immutable)
-    """Return the part that held *trial* back; without `Trial.nodes`, it is mostly unclear."""
+    """Return the part of the set-up that limited *trial*.
+
+    The answer is mostly `unclear` if the trial has no CPU times of its nodes.
+    """
     if trial.validity == Validity.CLIENT_LIMITED:
         return Limit(
             Suspect.CLIENTS,
@@ -89,14 +93,14 @@ def limiting(trial: Trial, known: Known = Known()) -> Limit:  # noqa: B008  (imm
 
 
 def _lost(trial: Trial) -> bool:
-    """Return whether the loss is too large to be chance on a director that meets the goal."""
+    """Return whether *trial* lost more connections than chance can explain at the loss goal."""
     usual = _LOSS_GOAL * trial.attempted
-    # Chance can lose a single connection in the shortest trial.
+    # Even the shortest trial can lose a single connection by chance.
     return trial.attempted - trial.replied > max(1.0, usual + _SIGMAS * math.sqrt(usual))
 
 
 def _weighed(trial: Trial, known: Known) -> Limit:
-    """Return the part that held back a trial with losses, from the evidence of all nodes."""
+    """Return the part that limited a trial with losses, by the evidence from all nodes."""
     servers = [node for node in trial.nodes if node.role == Role.REAL_SERVER]
     roles = {
         Suspect.DIRECTOR: _director(trial),
@@ -117,13 +121,13 @@ def _weighed(trial: Trial, known: Known) -> Limit:
 
 
 def idle(states: Mapping[str, CpuShare]) -> float | None:
-    """Return the per cent of the time that a node was idle; None if unknown."""
+    """Return the percentage of the time that a node was idle; None if unknown."""
     shares = [states[name].mean for name in ("idle", "iowait") if name in states]
     return sum(shares) if shares else None
 
 
 def fullest_cpu(node: NodeCpu) -> tuple[str, float] | None:
-    """Return the busiest CPU and its load in per cent; None if single CPUs are unknown."""
+    """Return the busiest CPU and its busy time in per cent; None if unknown."""
     alone = ("cpu0", busy_percent(node.states)) if node.cpus == 1 else None
     return hottest(node) or alone
 
@@ -162,7 +166,7 @@ def _free(servers: Sequence[NodeCpu]) -> bool:
 
 
 def _polls(trial: Trial) -> bool | None:
-    """Return whether the trial's generator uses all of a CPU at any rate; None if unknown."""
+    """Return whether the trial's load generator uses all of a CPU at any rate; None if unknown."""
     if trial.polls is not None:
         return trial.polls
     abilities = generators.abilities(trial.generator)

@@ -1,7 +1,8 @@
-"""Identify the devices on an interrupt line, and decide which of them are NICs.
+"""Identify the devices on an interrupt line, and decide which devices are NICs.
 
-/proc/interrupts alone identifies a NIC only by the name of its interface or driver, and leaves a
-bare `virtio1` open. If the PCI functions and interfaces from sysfs are known, they decide.
+/proc/interrupts shows only the name that each driver gave its handler, here called action. A NIC
+can be recognised by the name of its interface or driver, but not by a name such as `virtio1`. If
+the PCI functions and interfaces from sysfs are known, they are used instead.
 """
 
 import re
@@ -15,14 +16,14 @@ from dirtune.collect.net import Interface
 from dirtune.collect.pci import PciDevice, addresses_in
 
 PCIE_SERVICES = frozenset({"PCIe PME", "PCIe bwctrl", "aerdrv", "pcie-dpc", "pciehp"})
-"""Services of one PCI Express port; they share its vector by design."""
+"""Services of a PCI Express port, which share the port's interrupt vector by design."""
 
 _INTERFACE = (
     r"p?eth\d+|(?:wlan|fddi|ib|em|wwan|hsn|ra|ath|lan|wan|tr|rename)\d+|net\d{1,2}"
     r"|p\d+p\d+(?:_\d+)?|vif\d+\.\d+"
     r"|(?:en|wl|ww|ib)(?:o\d+|P?\d*p\d+s\d+|s\d+|x[0-9a-f]{12}|d\d+)\w*"
 )
-# i40e, ice and iavf put their own name before the interface's.
+# i40e, ice and iavf put the driver's name before the interface's name.
 _NAMED = re.compile(rf"(?:[a-z][a-z0-9]*-)?(?P<interface>{_INTERFACE})(?![A-Za-z0-9])")
 # Only NICs number a vector for both directions. DMA engines and serial ports number one direction
 # as well, but they do not look like an interface, or their names say what they are.
@@ -54,21 +55,21 @@ _CONSOLES = (0x03, 0x07)
 
 @dataclass(frozen=True, slots=True)
 class Sharer:
-    """One action on a line."""
+    """One device that uses an interrupt line, known by the name of its handler (the action)."""
 
     action: str
     nic: bool | None
     """Whether the action belongs to a NIC; None if unknown."""
     kind: str
-    """NIC, storage, GPU, USB, SMBus, PCIe port, ACPI or other."""
+    """The kind of device: NIC, storage, GPU, USB, SMBus, PCIe port, ACPI or other."""
     device: PciDevice | None
-    """The PCI function behind the action; None unless exactly one fits."""
+    """The PCI function whose driver registered the handler; None if it cannot be identified."""
 
 
 def nic_action(action: str, interfaces: Iterable[str] = ()) -> bool | None:
-    """Return whether an action belongs to a NIC, by its name alone; None if unknown.
+    """Return whether the interrupt handler *action* belongs to a NIC; None if its name is unknown.
 
-    *interfaces* are names of network interfaces, which may have any form.
+    *interfaces* are the names of the machine's network interfaces.
     """
     virtio = _VIRTIO.fullmatch(action)
     if virtio:
@@ -84,14 +85,14 @@ def nic_action(action: str, interfaces: Iterable[str] = ()) -> bool | None:
 
 
 def _drivers(action: str) -> set[str]:
-    """Return the driver names that an action may hold: `mana_q0@pci:...` holds mana."""
+    """Return the possible driver names in *action*: `mana_q0@pci:...` may contain mana."""
     name = re.split(r"[@:\[( ]", action, maxsplit=1)[0].lower()
     names = {name, name.rstrip("0123456789"), name.split("-")[0]}
     return names | {re.split(r"[-_]", name)[0]} if "@" in action else names
 
 
 def nic_line(line: Line, sharing: Iterable[Sharer] | None = None) -> bool | None:
-    """Return whether a line carries a NIC; None if unknown."""
+    """Return whether a NIC uses the interrupt line *line*; None if unknown."""
     if sharing is None:
         answers = {nic_action(action) for action in line.actions}
     else:
@@ -106,7 +107,7 @@ def sharers(
     pci: tuple[PciDevice, ...] | None = None,
     interfaces: tuple[Interface, ...] | None = None,
 ) -> tuple[Sharer, ...]:
-    """Return the devices on a line, in the order of its actions."""
+    """Return the devices that use the interrupt line *line*, in the order of /proc/interrupts."""
     names = tuple(i.name for i in interfaces or () if i.physical)
     taken: list[PciDevice] = []
     on_line = []
@@ -123,29 +124,30 @@ def nic_actions(
     pci: tuple[PciDevice, ...] | None = None,
     interfaces: tuple[Interface, ...] | None = None,
 ) -> frozenset[str]:
-    """Return the actions of numbered lines that belong to a NIC."""
+    """Return the names of all interrupt handlers in *table* that belong to a NIC."""
     everyone = (s for line in table.numbered for s in sharers(line, pci, interfaces))
     return frozenset(sharer.action for sharer in everyone if sharer.nic)
 
 
 def data_vector(action: str, table: Interrupts) -> bool:
-    """Whether a NIC's action carries packets, and is not the vector for its link or mailbox.
+    """Whether the NIC interrupt *action* signals packets, rather than link changes or a mailbox.
 
-    A NIC with queues on other lines uses its bare name for link changes.
+    If a NIC has queues on other lines, the line with the NIC's plain name signals link changes.
     """
     return not _CONTROL.search(action) and action not in table.with_queues
 
 
 def on_msi(line: Line) -> bool:
-    """Whether a line is a message from one device, and not a wire that several devices share."""
-    # Under Xen the flow says so: `xen-pirq    -msi-x`.
+    """Whether *line* is an MSI or MSI-X vector of one device, not a wire that devices share."""
+    # Under Xen, the flow column shows MSI: `xen-pirq    -msi-x`.
     return "MSI" in f"{line.chip} {line.flow}".upper()
 
 
 def pic(line: Line) -> bool:
-    """Whether a line goes through an x86 machine's 8259 PIC.
+    """Whether the interrupt line *line* goes through the 8259 PIC of an x86 machine.
 
-    MIPS boards print XT-PIC as well, but with a hardware number: their PIC is not a fallback.
+    MIPS boards print XT-PIC as well, but with a hardware interrupt number. On those boards the PIC
+    is the normal controller, not a fallback.
     """
     return (line.chip or "").startswith("XT-PIC") and line.hwirq is None
 
@@ -157,9 +159,10 @@ def why_not_unbind(
     mounts: tuple[Mount, ...] | None,
     swaps: tuple[str, ...] | None,
 ) -> str | None:
-    """Return why *sharer* must stay bound to its driver; None if it can be unbound from *line*.
+    """Return why the driver of *sharer* must not be unbound; None if it may be unbound.
 
-    The audit and the fix both use this, so that neither suggests what the other refuses.
+    The reason is a phrase that follows the name of the device. The audit and the fix both call
+    this function, so that the audit never suggests an unbinding that the fix refuses.
     """
     device = sharer.device
     if device is None or device.driver is None:
@@ -174,10 +177,10 @@ def why_not_unbind(
 def in_use(
     device: PciDevice, mounts: tuple[Mount, ...] | None, swaps: tuple[str, ...] | None
 ) -> str | None:
-    """Return how a PCI function is used, or why its use is unknown; None if it is not in use.
+    """Return how the PCI function *device* is used, or may be used; None if it is not in use.
 
-    Two uses cannot be seen: a disk that a program opened without mounting it, and a mount in
-    another mount namespace.
+    The result is a phrase that follows the name of the device. Two uses cannot be detected: a disk
+    that a program opened without mounting it, and a mount in another mount namespace.
     """
     if device.nets:
         return f"carries the interface {', '.join(device.nets)}"
@@ -208,8 +211,8 @@ def _ambiguous(
     if device.driver != sharer.action or len(alike) <= handlers:
         return None
     return (
-        f"cannot be identified: {len(alike)} functions have this driver and line, but only "
-        f"{handlers} listen on it"
+        f"cannot be identified: {len(alike)} PCI functions have this driver and interrupt line, "
+        f"but only {handlers} of them registered a handler"
     )
 
 
@@ -262,7 +265,10 @@ def _kind_by_name(action: str) -> str:
 def _device(
     action: str, line: Line, pci: tuple[PciDevice, ...], taken: list[PciDevice]
 ) -> PciDevice | None:
-    """Return the PCI function behind an action; several of one driver are taken in order."""
+    """Return the PCI function whose driver registered the handler *action*; None if none fits.
+
+    If several functions fit, the result is the first function that is not in *taken*.
+    """
     fits = [device for device in pci if _belongs(action, line, device)]
     return next((device for device in fits if device not in taken), fits[0] if fits else None)
 
@@ -284,6 +290,7 @@ def _belongs(action: str, line: Line, device: PciDevice) -> bool:
 
 
 def _begins_with(action: str, names: Iterable[str]) -> bool:
-    # No pattern for each name: a host may have very many, and one takes long to compile.
+    # No regular expressions here: a host may have very many names, and each would take long to
+    # compile.
     ends = (action[len(name) :][:1] for name in names if action.startswith(name))
     return any(not (end.isascii() and end.isalnum()) for end in ends)

@@ -1,8 +1,8 @@
-"""The name of a contended kernel lock, and the function that wanted it. Pure.
+"""Name a contended kernel lock and the function that waited for the lock. Pure.
 
-A lock in the data of the kernel or a module has a symbol. A lock in an allocated structure has
-none; its name in the source is derived from the function that takes it, by the table below: see
-net/netfilter/ipvs/ip_vs_rr.c and ip_vs_sync.c, and net/core/dev.c.
+A static lock of the kernel or a module has a symbol. A lock in allocated memory has no symbol; the
+table below gives its name in the kernel source by the function that takes the lock (see
+net/netfilter/ipvs/ip_vs_rr.c and ip_vs_sync.c, and net/core/dev.c).
 """
 
 import re
@@ -25,8 +25,9 @@ _KINDS = {
     _MUTEX | _SPIN: "mutex",  # spins before it sleeps
 }
 
-# Every packet that leaves takes the queueing discipline's lock in these; for a device without one,
-# __dev_queue_xmit takes the lock of the device queue, and the two cannot be separated.
+# These functions take the lock of the queueing discipline for every outgoing packet. If a device
+# has no queueing discipline, __dev_queue_xmit takes the lock of the device queue, and dirtune
+# cannot tell the two locks apart.
 _BY_CALLER = (
     (re.compile(r"ip_vs_(rr|wrr|lblcr?)_\w+"), "svc->sched_lock"),
     (re.compile(r"ip_vs_sync_conn(_v0)?|get_curr_sync_buff"), "ipvs->sync_buff_lock"),
@@ -34,7 +35,7 @@ _BY_CALLER = (
     (re.compile(r"__dev_queue_xmit|__dev_xmit_skb|sch_direct_xmit"), "qdisc root lock"),
 )
 
-# Frames above the caller: the slow path, the lock's own function, the recorder of the stack.
+# Functions between the waiting function and the recorded event: code of the lock and the probe.
 _NOT_A_CALLER = re.compile(
     r"""
     (native_|__pv_|pv_|__raw_callee_save_\w*)?queued_(spin|read|write)_lock\w*
@@ -54,14 +55,17 @@ _UNKNOWN = "unknown"
 
 
 def lock_kind(flags: int) -> str:
-    """Return the kind of a lock by its *flags* in `lock:contention_begin`; readers have `:R`."""
+    """Return the kind of a lock, such as `mutex`, from the flags of `lock:contention_begin`.
+
+    A reader's wait has `:R` at the end, as in `rwsem:R`.
+    """
     return _KINDS.get(flags, f"flags {flags:#x}")
 
 
 def from_caller(stack: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the part of *stack* that begins with the function that wanted the lock.
+    """Return *stack* without the lock's own functions, from the function that waited on.
 
-    The innermost function comes first. The result is empty without such a function.
+    The innermost function comes first. The result is empty if the waiting function is unknown.
     """
     for depth, frame in enumerate(stack):
         if not _NOT_A_CALLER.fullmatch(_function(frame)):
@@ -70,12 +74,12 @@ def from_caller(stack: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def lock_name(symbol_of_address: str | None, stack: tuple[str, ...]) -> tuple[str, str]:
-    """Return the lock's name and the function that wanted it.
+    """Return the name of a lock and the name of the function that waited for the lock.
 
-    *symbol_of_address* is the symbol that contains the lock, or None for allocated memory. *stack*
-    holds kernel functions, the innermost first, as `name` or `name [module]`. The lock's name is
-    the symbol, or the source's name for the lock that the function takes, or the function's name,
-    or `unknown`.
+    *symbol_of_address* is the symbol that contains the lock, or None if the lock is in allocated
+    memory. *stack* holds kernel functions, the innermost first, as `name` or `name [module]`. The
+    name of the lock is the symbol, else its name in the kernel source, else the name of the
+    waiting function, else `unknown`.
     """
     seen = from_caller(stack)
     caller = _function(seen[0]) if seen else _UNKNOWN
@@ -86,5 +90,5 @@ def lock_name(symbol_of_address: str | None, stack: tuple[str, ...]) -> tuple[st
 
 
 def _function(frame: str) -> str:
-    """Return a symbol without its offset, its module and the compiler's suffix."""
+    """Return the function name in *frame*, without offset, module and compiler suffix."""
     return re.split(r"[+ .]", frame.strip(), maxsplit=1)[0]

@@ -1,8 +1,8 @@
-"""Names that NIC drivers give their interrupts instead of the interface's name.
+"""The names by which NIC drivers register interrupts, if not by the interface's name.
 
-The list holds the modules below drivers/net/{ethernet,wireless,fddi,hippi} of Linux 6.1 without
-buses and libraries, those that later kernels added, and the names that older kernels and other
-architectures use instead.
+The list holds the driver modules below drivers/net/{ethernet,wireless,fddi,hippi} of Linux 6.1 (no
+buses, no libraries), the drivers that later kernels added, and the names that older kernels and
+other architectures use.
 """
 
 _NAMES = """

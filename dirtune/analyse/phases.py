@@ -1,13 +1,14 @@
-"""The phases on which a director spent CPU time. Pure.
+"""Split a director's CPU time into phases, such as IPVS, netfilter and driver. Pure.
 
-Two measurements are combined. The irq probe times each handler. Everything else comes from the
-kernel stacks of the cpu probe, which a timer interrupt samples. The timer interrupt waits while
-interrupts are disabled, so a sample of a hard interrupt is taken where interrupts are enabled
-again. These samples cover the handlers and their entry and exit; the measured time of the handlers
-is assigned to the handlers, and the rest is entry and exit.
+Two measurements are combined. The irq probe times each interrupt handler. Everything else comes
+from the kernel stacks that the cpu probe samples with a timer interrupt. While interrupts are
+disabled, the timer interrupt waits, so a sample that falls into a hard interrupt is taken only
+when interrupts are enabled again. These late samples cover the handlers and interrupt entry and
+exit: the time that the irq probe measured is assigned to the handlers, and the rest to interrupt
+entry and exit.
 
-A stack belongs to the innermost frame that has an owner: a function of the network core that IPVS
-calls counts as IPVS, and a function that the driver runs for IPVS counts as the driver.
+A stack belongs to its innermost function with a known owner. If IPVS calls the network core, the
+stack counts as IPVS; if IPVS calls the driver, the stack counts as the driver.
 """
 
 import re
@@ -36,7 +37,7 @@ _NETFILTER = re.compile(
 _SOFTIRQ = frozenset({"__do_softirq", "handle_softirqs", "do_softirq", "run_ksoftirqd"})
 _NETWORK = frozenset({"net_rx_action", "net_tx_action"})
 _HARD = frozenset({"__handle_irq_event_percpu", "handle_irq_event", "handle_irq_event_percpu"})
-# Functions in which a CPU has just enabled interrupts again.
+# Functions that run just after a CPU has enabled interrupts again.
 _ON_AGAIN = re.compile(
     r"(asm_)?common_interrupt|(__)?irq_exit\w*|handle_softirqs|__do_softirq|do_IRQ|ret_from_intr"
 )
@@ -44,17 +45,21 @@ _PROBE = re.compile(r"bpf_(prog|trace|trampoline|dispatcher|get_stack)\w*|__bpf_
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """One use of CPU time."""
+    """The CPU time of one phase, such as IPVS or netfilter."""
 
     name: str
     percent: float
-    """Share of one CPU over the window."""
+    """CPU time over the window, as a percentage of one CPU."""
     source: str
-    """`irq probe`, `stacks`, `softirq probe` or `/proc/stat`."""
+    """The source of the number: `irq probe`, `stacks`, `softirq probe` or `/proc/stat`."""
 
 
 def classify(frames: tuple[str, ...], *, idle: bool) -> str:
-    """Return the phase of a stack; *frames* are outermost first, and empty in user mode."""
+    """Return the phase, such as IPVS or driver, to which a sampled kernel stack belongs.
+
+    *frames* are the functions of the stack, the outermost first; empty if the CPU was in user
+    mode.
+    """
     if not frames:
         return USER
     names = [frame.partition(" ")[0] for frame in frames]
@@ -71,11 +76,11 @@ def classify(frames: tuple[str, ...], *, idle: bool) -> str:
 
 
 def phases(probed: Probed, busy_percent: float, user_percent: float) -> tuple[Phase, ...]:
-    """Return the phases of a window, the most expensive first.
+    """Return the CPU time of each phase, the most expensive phase first.
 
-    *busy_percent* is the busy time of all CPUs together, as per cent of one CPU; *user_percent* is
-    the user time, which is only used without stacks. No phase includes idle time. The phases sum
-    to the busy time, unless the probes measured more.
+    *busy_percent* and *user_percent* are the busy time and the user time of all CPUs together, as
+    percentages of one CPU. The user time is used only if no stacks were sampled. No phase includes
+    idle time. The phases sum to the busy time, or to more if the probes measured more.
     """
     handlers = _handlers(probed.handlers)
     if probed.cpu is not None and probed.cpu.stacks:
@@ -87,7 +92,7 @@ def phases(probed: Probed, busy_percent: float, user_percent: float) -> tuple[Ph
 
 
 def by_class(window: CpuWindow) -> dict[str, int]:
-    """Return the number of samples by the phase of their stacks."""
+    """Return the number of stack samples in each phase."""
     sums: dict[str, int] = {}
     for stack in window.stacks:
         name = classify(stack.frames, idle=stack.idle)
@@ -96,7 +101,10 @@ def by_class(window: CpuWindow) -> dict[str, int]:
 
 
 def top_symbols(window: CpuWindow) -> dict[str, int]:
-    """Return samples by innermost function, most first, like readprofile(8) but without idle."""
+    """Return the number of stack samples by innermost function, the largest number first.
+
+    The result is like the output of readprofile(8), but without idle time.
+    """
     sums: dict[str, int] = {}
     for stack in window.stacks:
         if stack.frames and classify(stack.frames, idle=stack.idle) != IDLE:
@@ -105,7 +113,10 @@ def top_symbols(window: CpuWindow) -> dict[str, int]:
 
 
 def by_module(window: CpuWindow) -> dict[str, int]:
-    """Return samples by the module of the innermost function; `kernel` for the kernel itself."""
+    """Return the number of stack samples by the kernel module of the innermost function.
+
+    Functions of the kernel itself count as `kernel`.
+    """
     sums: dict[str, int] = {}
     for stack in window.stacks:
         if stack.frames and classify(stack.frames, idle=stack.idle) != IDLE:
@@ -115,7 +126,10 @@ def by_module(window: CpuWindow) -> dict[str, int]:
 
 
 def folded(window: CpuWindow) -> str:
-    """Return the stacks as flame graph tools read them: one line `outer;inner COUNT` per stack."""
+    """Return the sampled stacks in the folded format of flame graph tools.
+
+    Each line is `outer;inner COUNT`.
+    """
     sums: dict[str, int] = {}
     for stack in window.stacks:
         text = ";".join((f"cpu{stack.cpu}", *(stack.frames or ("[user]",))))
@@ -158,7 +172,8 @@ def _by_stacks(window: CpuWindow, busy: float, handlers: float) -> Iterable[Phas
     percents = {name: busy * n / total for name, n in samples.items()}
     interrupts = percents.pop(INTERRUPT, 0.0)
     yield Phase(INTERRUPT, max(0.0, interrupts - handlers), "stacks")
-    # If handlers took more than all samples of interrupts, the other phases share the rest.
+    # If the handlers took more time than all interrupt samples together, the other phases share
+    # the rest of the busy time.
     left = busy - max(interrupts, handlers)
     others = sum(percents.values())
     for name, percent in percents.items():

@@ -1,8 +1,8 @@
-"""The measurements of the probes in one window, and their cost. Pure data.
+"""Types for the measurements of all probes in one window, and the cost of each probe. Pure data.
 
-Times are nanoseconds. A histogram counts events by duration: slot k counts events of 2^k to
-2^(k+1) - 1 ns, and the last slot (31) all longer events. A histogram is empty if the source has
-none.
+Times are in nanoseconds. A histogram counts events by duration: slot k counts events of 2^k to
+2^(k+1) - 1 ns, and the last slot (31) counts all longer events as well. A histogram is empty if
+the source of the measurement does not supply one.
 """
 
 import msgspec
@@ -13,58 +13,60 @@ Histogram = tuple[int, ...]
 
 
 class SoftirqTime(msgspec.Struct, frozen=True):
-    """Runs of one softirq vector on one CPU."""
+    """The runs of one softirq, such as NET_RX, on one CPU."""
 
     vector: str
-    """The vector's name in /proc/softirqs: `NET_RX`."""
+    """The name of the softirq as in /proc/softirqs: `NET_RX`."""
     cpu: int
     runs: int
     total_ns: int
-    """Nanoseconds, including hard interrupts that came in between."""
+    """Nanoseconds in all runs, including hard interrupts during the runs."""
     max_ns: int
     delays: int
-    """Runs for which the raising of the softirq was recorded."""
+    """Number of runs whose delay (from raising to running the softirq) was measured."""
     delay_ns: int
-    """Nanoseconds from the first raising to the run, summed."""
+    """Sum of the measured delays, in nanoseconds, from first raising the softirq to its run."""
     delay_max_ns: int
     histogram: Histogram = ()
     delay_histogram: Histogram = ()
 
 
 class NapiPolls(msgspec.Struct, frozen=True):
-    """Polls of one device's queues."""
+    """The NAPI polls of one device's queues."""
 
     device: str
-    """Empty for the backlog, which belongs to no device."""
+    """The device; empty for the backlog of a CPU, which belongs to no device."""
     polls: int
     packets: int
     exhausted: int
-    """Polls that exhausted their budget, because the device had more packets."""
+    """Number of polls that used up their budget, because the device still had packets."""
 
 
 class SoftirqWindow(msgspec.Struct, frozen=True):
-    """One window of the softirq probe."""
+    """The measurements of the softirq probe in one window."""
 
     seconds: float
     softirqs: tuple[SoftirqTime, ...]
     napi: tuple[NapiPolls, ...]
     counted: dict[str, int]
-    """Runs by vector in the same window, from /proc/softirqs."""
+    """Number of runs of each softirq in the same window, from /proc/softirqs."""
     lost: int = 0
-    """Events for which the probe's map had no room."""
+    """Events that were not recorded, because the probe's BPF map was full."""
 
 
 class LockWaits(msgspec.Struct, frozen=True):
-    """Waits for one lock from one place."""
+    """The waits for one lock by one function."""
 
     lock: str
-    """The lock's symbol, or its name in the source, or the name of its caller."""
+    """The symbol of the lock, or its name in the kernel source, or the name of the waiting
+    function."""
     kind: str
-    """spinlock, rwlock, rwsem, mutex, rt-mutex, percpu-rwsem; readers have `:R`."""
+    """spinlock, rwlock, rwsem, mutex, rt-mutex or percpu-rwsem; a reader's wait has `:R` at the
+    end."""
     caller: str
-    """The function that wanted the lock."""
+    """The function that waited for the lock."""
     stack: tuple[str, ...]
-    """Kernel functions, the innermost first, from the caller on."""
+    """The kernel functions from the waiting function outwards, the innermost first."""
     waits: int
     total_ns: int
     max_ns: int
@@ -72,7 +74,7 @@ class LockWaits(msgspec.Struct, frozen=True):
 
 
 class LockWindow(msgspec.Struct, frozen=True):
-    """One window of the locks probe: the longest waits first."""
+    """The measurements of the locks probe in one window, the longest waits first."""
 
     seconds: float
     locks: tuple[LockWaits, ...]
@@ -80,21 +82,21 @@ class LockWindow(msgspec.Struct, frozen=True):
 
 
 class Stack(msgspec.Struct, frozen=True):
-    """Samples of one CPU at one place."""
+    """The samples in which one CPU had the same kernel stack."""
 
     cpu: int
     frames: tuple[str, ...]
-    """Kernel functions, the outermost first; `name [module]` outside the kernel's core.
+    """The kernel functions of the stack, the outermost first; empty if the CPU was in user mode.
 
-    The frames are empty if the CPU was in user mode.
+    A function of a module is written as `name [module]`.
     """
     idle: bool
-    """Whether the CPU ran the idle task."""
+    """Whether the CPU was running the idle task."""
     samples: int
 
 
 class CpuWindow(msgspec.Struct, frozen=True):
-    """One window of the cpu probe."""
+    """The stack samples of the cpu probe in one window."""
 
     seconds: float
     hertz: int
@@ -103,17 +105,17 @@ class CpuWindow(msgspec.Struct, frozen=True):
 
 
 class Drops(msgspec.Struct, frozen=True):
-    """Packets that were dropped at one place for one reason."""
+    """The packets that one kernel function dropped for one reason."""
 
     reason: str
-    """The kernel's name of the reason; empty before Linux 5.17."""
+    """The kernel's name for the reason; empty before Linux 5.17."""
     location: str
     """The function that dropped the packets."""
     packets: int
 
 
 class DropWindow(msgspec.Struct, frozen=True):
-    """One window of the drops probe: most packets first."""
+    """The dropped packets that the drops probe counted in one window, the largest count first."""
 
     seconds: float
     drops: tuple[Drops, ...]
@@ -121,47 +123,48 @@ class DropWindow(msgspec.Struct, frozen=True):
 
 
 class IpvsWindow(msgspec.Struct, frozen=True):
-    """One window of the ipvs probe, which times packets in IPVS's netfilter hook."""
+    """The packets that the ipvs probe timed in the netfilter hook of IPVS in one window."""
 
     seconds: float
     packets: int
     forwarded: int
-    """Packets that IPVS took (NF_STOLEN); the others had no service."""
+    """Number of packets that IPVS took over (NF_STOLEN); all other packets matched no service."""
     total_ns: int
-    """Nanoseconds, including the hand-over of a forwarded packet to its device."""
+    """Nanoseconds in the hook, including handing a forwarded packet to the outgoing device."""
     max_ns: int
     histogram: Histogram = ()
 
 
 class IrqThreadTime(msgspec.Struct, frozen=True):
-    """Work of one `irq/N-name` thread, due to forced threading, PREEMPT_RT or the driver."""
+    """The work of one interrupt thread (`irq/N-name`)."""
 
     irq: int
     name: str
-    """The action's name; before Linux 5.17, cut to 15 characters including the prefix."""
+    """The name of the interrupt handler; before Linux 5.17, the kernel cuts `irq/N-name` to 15
+    characters."""
     wakeups: int
-    """Number of times that the thread went back to sleep (voluntary context switches)."""
+    """Number of times that the thread ran and went back to sleep (voluntary context switches)."""
     cpu_ns: int | None
-    """None if the kernel has no /proc/PID/schedstat."""
+    """CPU time in nanoseconds; None if the kernel has no /proc/PID/schedstat."""
 
 
 class ProbeCost(msgspec.Struct, frozen=True):
-    """The cost of one probe while it ran."""
+    """The CPU time that one probe used while it was attached."""
 
     probe: str
     way: str
-    """The kernel hooks that it was attached to."""
+    """The kernel hooks to which the probe was attached."""
     seconds: float
-    """Length of its measurement."""
+    """Seconds during which the probe measured."""
     ns: int | None
-    """Nanoseconds in the probe's programs; None if the kernel keeps no statistics."""
+    """Nanoseconds in the probe's BPF programs; None if the kernel keeps no statistics of them."""
     events: int | None
     shed: bool = False
-    """Whether the probe was detached because all probes together exceeded their limit."""
+    """Whether dirtune detached the probe, because all probes together exceeded the cost limit."""
 
     @property
     def percent(self) -> float | None:
-        """The probe's cost as a share of one CPU, in per cent."""
+        """The CPU time of the probe, as a percentage of one CPU."""
         return None if self.ns is None or not self.seconds else self.ns / self.seconds / 1e7
 
 
@@ -172,16 +175,16 @@ class NotProbed(msgspec.Struct, frozen=True):
     why: str
     remedy: str
     instead: str
-    """The source that was used instead; empty without one."""
+    """The source that was used instead, such as `tracefs`; empty if there was none."""
 
 
 class Probed(msgspec.Struct, frozen=True):
-    """All measurements of one window of probes; None means not measured, never zero."""
+    """All measurements of the probes in one window; None means not measured, never zero."""
 
     seconds: float
     handlers: HandlerWindow | None = None
     handler_counts: HandlerCounts | None = None
-    """The replacement for `handlers` if eBPF is not available."""
+    """The number of handler calls, measured instead of `handlers` if eBPF is not available."""
     softirqs: SoftirqWindow | None = None
     locks: LockWindow | None = None
     cpu: CpuWindow | None = None
@@ -189,10 +192,10 @@ class Probed(msgspec.Struct, frozen=True):
     ipvs: IpvsWindow | None = None
     threads: tuple[IrqThreadTime, ...] | None = None
     load_seconds: float | None = None
-    """Seconds that compiling and attaching took before the window."""
+    """Seconds that dirtune needed to compile and attach the probes before the window."""
     max_overhead_percent: float | None = None
-    """The limit of the probes' total cost, as a share of one CPU."""
+    """The limit for the total cost of all probes, as a percentage of one CPU."""
     own_ns: int | None = None
-    """CPU time of the sampling process itself, without the cost of its probes."""
+    """CPU time of the dirtune process that took samples, without the cost of its probes."""
     costs: tuple[ProbeCost, ...] = ()
     missing: tuple[NotProbed, ...] = ()

@@ -1,6 +1,6 @@
-"""A profile: the CPU time of each node, and the load at which it was used. Pure data.
+"""The result of `dirtune profile`: CPU time, the load during it, and probe results. Pure data.
 
-Published as `dirtune/profile/1`.
+The JSON document has the schema `dirtune/profile/1`.
 """
 
 import msgspec
@@ -12,34 +12,35 @@ from dirtune.analyse.work import Work
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """One profiled window."""
+    """The profile of one window of time."""
 
     seconds: float
     nodes: tuple[NodeCpu, ...]
-    """The director first."""
+    """The CPU time of each node, the director first."""
     offered_rate: float | None = None
-    """Connections per second; None if dirtune made no load."""
+    """Offered rate of the load in connections per second; None if dirtune made no load."""
     reply_rate: float | None = None
     metrics: dict[str, float] = {}
     work: Work | None = None
-    """The work of the director; None if the dirtune on the director did not measure it."""
+    """The director's packets, connections and interrupts; None if they were not measured."""
     probed: Probed | None = None
     """The measurements of the director's probes."""
     bottleneck: Bottleneck | None = None
     missing: tuple[str, ...] = ()
-    """Nodes that took part but have no CPU times of their own."""
+    """Names of nodes that took part, but whose CPU times are unknown."""
     command_status: int | None = None
-    """Exit status of the profiled command, or minus the signal that ended it; None without a
-    command, or if it outlived the window."""
+    """Exit status of the profiled command; a negative number is the signal that ended the command.
+    None if there was no command, or if it was still running when the window ended."""
     validity: Validity | None = None
     reason: str | None = None
     schema: str = "dirtune/profile/1"
 
 
 def of_trial(trial: Trial, director: Profile | None, names: tuple[str, ...]) -> Profile:
-    """Return the profile of a profiled trial of the nodes *names*.
+    """Return a profile made from *trial*, in which probes ran on the director.
 
-    *director* is the profile of the same window that the dirtune on the director made.
+    *director* is the profile of the same window that dirtune on the director printed. *names* are
+    the nodes that took part.
     """
     seen = {node.node for node in trial.nodes}
     own = director or Profile(seconds=trial.window_s, nodes=())

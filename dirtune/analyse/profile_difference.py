@@ -1,7 +1,7 @@
-"""The difference of two profiles, figure by figure. Pure.
+"""Compare two profiles, figure by figure. Pure.
 
-The difference shows where CPU time went, but is not a verdict: two windows cannot show the noise,
-and profiled windows are never used to judge a fix.
+The comparison shows where CPU time went, but it is not a verdict on a fix: two windows cannot show
+how large the noise is, and the probes themselves change the CPU time.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _SYMBOLS = 10
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One figure in both profiles; None for a profile that lacks the figure."""
+    """One figure of both profiles, such as CPU per packet; None if a profile lacks the figure."""
 
     what: str
     unit: str
@@ -24,21 +24,21 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def ratio(self) -> float | None:
-        """After divided by before; None if either is missing or before is 0."""
+        """`after` divided by `before`; None if one is missing or `before` is 0."""
         if self.after is None or not self.before:
             return None
         return self.after / self.before
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Two profiles, figure by figure (`dirtune/profile-difference/1`)."""
+    """The figures of two profiles side by side (`dirtune/profile-difference/1`)."""
 
     changes: tuple[Change, ...]
     schema: str = "dirtune/profile-difference/1"
 
 
 def of(before: Profile, after: Profile) -> Difference:
-    """Return every figure that either profile has, in one order."""
+    """Return all figures that at least one of the two profiles has."""
     then, now = dict(_figures(before)), dict(_figures(after))
     keys = [*now, *(key for key in then if key not in now)]
     return Difference(

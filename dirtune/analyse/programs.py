@@ -1,6 +1,6 @@
-"""The CPU time of programs and kernel threads between two readings of all processes. Pure.
+"""Compute the CPU time of each program and kernel thread between two readings of /proc. Pure.
 
-A program that ended before the second reading is missing, because its CPU time is unknown.
+A program that ended before the second reading is left out, because its CPU time is unknown.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from dirtune.collect.processes import Process
 
 
 class Program(NamedTuple):
-    """All processes of one name."""
+    """All processes that have the same name."""
 
     name: str
     """The name in /proc/PID/stat: up to 15 characters, chosen by the process itself."""
@@ -25,12 +25,16 @@ class Program(NamedTuple):
 def by_program(
     before: Sequence[Process], after: Sequence[Process], seconds: float
 ) -> tuple[Program, ...]:
-    """Return the programs that used CPU time in *seconds* between readings, the busiest first."""
+    """Return the programs that used CPU time between two readings, the busiest first.
+
+    *seconds* is the time between the readings.
+    """
     earlier = {(process.pid, process.name): process.ticks for process in before}
     ticks: Counter[tuple[str, bool]] = Counter()
     for process in after:
         then = earlier.get((process.pid, process.name), 0)
-        # Fewer ticks than before: the number was given to a new process, which began at 0.
+        # If a process has fewer ticks than before, the kernel reused its id for a new process,
+        # whose ticks began at 0.
         used = process.ticks - then if process.ticks >= then else process.ticks
         ticks[process.name, process.kernel] += used
     share = 100 / USER_HZ / seconds

@@ -1,7 +1,7 @@
-"""Rates between two samples of counters.
+"""Compute how much counters rose between two samples.
 
-Interrupt counters are 32 bits wide and wrap. A driver that registers its handler again resets the
-counters of the line.
+Interrupt counters are 32 bits wide and wrap around. If a driver registers its handler again, the
+kernel resets the counters of the interrupt line.
 """
 
 from collections.abc import Mapping
@@ -12,20 +12,20 @@ from dirtune.collect.stat import CpuTimes, Stat
 
 _WRAP = 1 << 32
 _MOST_PER_SECOND = 10_000_000
-"""Limit of the interrupts on one counter: merely entering and leaving a handler takes over 100 ns.
+"""The highest credible rate of an interrupt counter, in interrupts/s.
 
-A counter that was reset within a few minutes seems to have risen faster than this limit: a change
-from 100 to 50 in 2 s would be a wrap at 2,147,483,623/s.
+Entering and leaving a handler alone takes over 100 ns. A counter that was reset seems to have
+risen faster: a change from 100 to 50 in 2 s would be a wrap at 2,147,483,623/s.
 """
 
 
 def line_delta(
     earlier: Interrupts | None, line: Line, cpus: tuple[int, ...], seconds: float
 ) -> int | None:
-    """Return the number of interrupts on *line* since *earlier*, which was *seconds* ago.
+    """Return the number of interrupts on *line* since the sample *earlier*, *seconds* ago.
 
-    The result is None without an earlier sample, if CPUs or handlers changed in between, or if a
-    count was reset.
+    The result is None if there is no earlier sample, if the CPUs or the handlers of the line
+    changed since then, or if a counter was reset.
     """
     before = _before(earlier, line, cpus)
     return None if before is None else _risen(before.counts, line.counts, seconds)
@@ -34,10 +34,10 @@ def line_delta(
 def line_deltas(
     earlier: Interrupts | None, line: Line, cpus: tuple[int, ...], seconds: float
 ) -> Mapping[int, int] | None:
-    """Return the number of interrupts on *line* since *earlier*, by CPU.
+    """Return the number of interrupts on *line* since the sample *earlier*, by CPU.
 
-    The result is None in the same cases as for `line_delta`, and for a row such as ERR, which has
-    no count for each CPU.
+    The result is None if there is no earlier sample, if the CPUs or the handlers of the line
+    changed since then, if a counter was reset, or if the row has no count for each CPU (ERR).
     """
     before = _before(earlier, line, cpus)
     if before is None or len(line.counts) != len(cpus):
@@ -48,10 +48,10 @@ def line_deltas(
 
 
 def line_counts(earlier: Interrupts, later: Interrupts, seconds: float) -> dict[str, int]:
-    """Return the interrupts of each numbered line in *seconds* between two readings.
+    """Return the number of interrupts on each numbered line between two readings, by label.
 
-    The result is by label, without lines whose counts were reset. If a line or a CPU appeared or
-    disappeared in between, the count is the difference of the sums over all CPUs.
+    *seconds* is the time between the readings. A line whose counters were reset is left out. If a
+    line or a CPU appeared or disappeared, the number is the difference of the sums over all CPUs.
     """
     then = {line.irq: line.counts for line in earlier.numbered}
     found = {
@@ -73,13 +73,13 @@ def _risen(then: tuple[int, ...], now: tuple[int, ...], seconds: float) -> int |
 
 
 def interrupts(then: int, now: int, seconds: float) -> int | None:
-    """Return the increase of a count of interrupts in *seconds*; None if it was reset."""
+    """Return how much an interrupt counter rose in *seconds*; None if the counter was reset."""
     risen = wrapped(then, now)
     return risen if risen <= _MOST_PER_SECOND * max(1.0, seconds) else None
 
 
 def _before(earlier: Interrupts | None, line: Line, cpus: tuple[int, ...]) -> Line | None:
-    """Return the same line in *earlier*; None if the two lines cannot be compared."""
+    """Return *line* as it was in the sample *earlier*; None if the two cannot be compared."""
     before = earlier.line(line.irq) if earlier else None
     if earlier is None or before is None:
         return None
@@ -88,12 +88,12 @@ def _before(earlier: Interrupts | None, line: Line, cpus: tuple[int, ...]) -> Li
 
 
 def wrapped(then: int, now: int) -> int:
-    """Return the increase of a counter of 32 bits, which may have wrapped once."""
+    """Return how much a 32-bit counter rose; the counter may have wrapped around once."""
     return (now - then) % _WRAP
 
 
 def increase(then: int | None, now: int | None) -> int | None:
-    """Return the increase of a counter of 64 bits; None if unknown or if it was reset."""
+    """Return how much a 64-bit counter rose; None if that is unknown or the counter was reset."""
     if then is None or now is None or now < then:
         return None
     return now - then
@@ -102,11 +102,12 @@ def increase(then: int | None, now: int | None) -> int | None:
 def cpu_percent(
     earlier: Stat | None, later: Stat | None
 ) -> Mapping[int, Mapping[str, float]] | None:
-    """Return each CPU's per cent of time by column of /proc/stat between two samples.
+    """Return the percentage of each CPU's time in each column of /proc/stat.
 
-    `busy` is the time that was neither idle, iowait nor steal. Without interrupt time accounting
-    `irq` and `softirq` are sampled at the tick and are too small. The result is None without two
-    samples, or if a CPU appeared or disappeared between them.
+    The result is by CPU number, then by column; `busy` is the time that was neither idle, iowait
+    nor steal. If the kernel lacks interrupt time accounting, `irq` and `softirq` are too small,
+    because the kernel samples them only at the tick. The result is None if a sample is missing, or
+    if a CPU appeared or disappeared between the samples.
     """
     if earlier is None or later is None:
         return None
@@ -130,7 +131,7 @@ def _percent(then: CpuTimes, now: CpuTimes) -> Mapping[str, float]:
 def nic_packets(
     earlier: tuple[Interface, ...] | None, later: tuple[Interface, ...] | None
 ) -> dict[str, int] | None:
-    """Return packets received and sent between two samples, by physical interface."""
+    """Return the packets that each physical NIC received and sent between two samples."""
     if earlier is None or later is None:
         return None
     before = {i.name: packets(i) for i in earlier if i.physical}
@@ -143,7 +144,7 @@ def nic_packets(
 
 
 def packets(interface: Interface) -> int | None:
-    """Return packets received and sent since the interface was made; None if not counted."""
+    """Return the packets that *interface* has received and sent so far; None if unknown."""
     if interface.rx_packets is None or interface.tx_packets is None:
         return None
     return interface.rx_packets + interface.tx_packets
@@ -152,6 +153,9 @@ def packets(interface: Interface) -> int | None:
 def nic_pps(
     earlier: tuple[Interface, ...] | None, later: tuple[Interface, ...] | None
 ) -> int | None:
-    """Return packets over all physical interfaces between two samples; None if not counted."""
+    """Return the packets that all physical NICs together received and sent between two samples.
+
+    The result is None if no NIC has counters in both samples.
+    """
     counted = nic_packets(earlier, later)
     return sum(counted.values()) if counted else None

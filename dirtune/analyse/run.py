@@ -1,7 +1,8 @@
-"""A run as `run.json` holds it: its plan, its trials and their results. Pure data.
+"""Types for a run, stored as `run.json`: the plan, the trials and the results. Pure data.
 
-Published as `dirtune/run/1`. Rates are connections per second, times are seconds unless the
-name says otherwise, CPU shares are per cent of the CPUs of the node.
+The JSON document has the schema `dirtune/run/1`. Rates are in connections per second, and times
+are in seconds unless the field's name has another unit. CPU time is a percentage of all CPUs of
+the node.
 """
 
 from enum import StrEnum
@@ -23,30 +24,30 @@ class Role(StrEnum):
     REAL_SERVER = "real server"
     CLIENT = "client"
     HOST = "host"
-    """A profiled machine that does not forward with IPVS."""
+    """A profiled machine that is not an IPVS director."""
 
 
 class TrialKind(StrEnum):
-    """The purpose of a trial, and what ran on the nodes beside its load."""
+    """The purpose of a trial, and what ran on the nodes besides the load."""
 
     JUDGED = "judged"
-    """Compared, or a point of a sweep; nothing else ran."""
+    """A trial for a comparison or a sweep; nothing but the load ran."""
     BASELINE = "baseline"
-    """Run before the judged trials; nothing else ran."""
+    """A trial before the judged trials; nothing but the load ran."""
     SEARCH = "search"
-    """A step of the search for a knee; nothing else ran."""
+    """A trial of the search for a knee; nothing but the load ran."""
     CONFIRM = "confirm"
-    """A steady trial near a knee that the search found; nothing else ran."""
+    """A trial that confirms a knee near its rate; nothing but the load ran."""
     PEAK = "peak"
-    """A closed loop at its own rate, which cannot measure loss; nothing else ran."""
+    """A closed loop, which sets its own rate and cannot measure loss; nothing but the load ran."""
     OBSERVED = "observed"
-    """Every node was sampled each second."""
+    """Every node was sampled once a second."""
     PROFILED = "profiled"
-    """Every node was sampled each second, and the probes ran on the director."""
+    """Every node was sampled once a second, and probes ran on the director."""
 
 
 class Validity(StrEnum):
-    """The judgement on whether a trial counts, and what is to blame if it does not."""
+    """The validity of a trial: only a `valid` trial counts; the other values name the cause."""
 
     VALID = "valid"
     CLIENT_LIMITED = "client_limited"
@@ -58,12 +59,12 @@ class Validity(StrEnum):
 
 
 class Verdict(StrEnum):
-    """The outcome of a comparison."""
+    """The verdict on a comparison before and after a fix."""
 
     IMPROVED = "improved"
     REGRESSED = "regressed"
     EQUIVALENT = "equivalent"
-    """The complete interval of the ratio is within the threshold."""
+    """The entire 95 % interval of the ratio is so close to 1 that the effect does not matter."""
     INCONCLUSIVE = "inconclusive"
 
 
@@ -71,43 +72,45 @@ class KneeLimit(StrEnum):
     """The reason why a search for a knee ended."""
 
     SYSTEM = "system"
-    """Higher rates lose more than the goal allows."""
+    """At higher rates, more connections are lost than the loss goal allows."""
     CLIENTS = "clients"
-    """The clients could not offer more."""
+    """The clients could not offer a higher rate."""
     RANGE = "range"
     """The plan asks for no higher rate."""
     TRIALS = "trials"
-    """Trials did not count."""
+    """Too many trials were invalid."""
 
 
 class CpuShare(msgspec.Struct, frozen=True):
-    """Mean and standard deviation of one CPU state over a window, in per cent."""
+    """Mean and standard deviation of the time in one CPU state, in per cent."""
 
     mean: float
     sd: float
 
 
 class NodeCpu(msgspec.Struct, frozen=True):
-    """One node's CPU time by state, sampled at 1 Hz as vmstat(8) does."""
+    """One node's CPU time by state, sampled once a second, with the states of vmstat(8)."""
 
     node: str
     role: Role
     states: dict[str, CpuShare]
-    """user, system, idle; and irq, softirq, steal if the node's kernel accounts for them."""
+    """Time in each state: user, system and idle; also irq, softirq and steal if the node's kernel
+    accounts for them."""
     per_cpu: dict[str, dict[str, CpuShare]]
-    """The states of each CPU by its name (`cpu0`); empty for a cgroup."""
+    """Time in each state, by the name of the CPU (`cpu0`); empty for a container."""
     source: str
     """`/proc/stat`, or `cgroup` for a node that is a container."""
     samples: int
     cpus: int | None = None
-    """Number of CPUs that the shares refer to; None if unknown."""
+    """Number of CPUs of the node; None if unknown."""
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """One period of load at one offered rate in one arm."""
+    """One period of load at one offered rate, either before a fix (arm A) or after it (arm B)."""
 
     id: str
-    """`p03-1-B` is pair 3, first trial, arm B; also the name of the folder of its raw output."""
+    """The id, also the name of the folder with the raw output. `p03-1-B` means pair 3, first
+    trial, arm B."""
     arm: str
     """`A` is before the fix, `B` after it."""
     kind: TrialKind
@@ -116,66 +119,76 @@ class Trial(msgspec.Struct, frozen=True):
     started: str
     """UTC, ISO 8601."""
     offered_rate: float
-    """Connections/s that the clients offer by their schedule; a closed loop has its reply rate."""
+    """Connections/s in the clients' schedules; for a closed loop, the reply rate."""
     window_s: float
     intended: int
-    """Connections of the schedule; 0 for a closed loop, which has no schedule."""
+    """Number of connections in the clients' schedules; 0 for a closed loop, which has no
+    schedule."""
     attempted: int
-    """Connections that the clients started; a connection that was not started is not a loss."""
+    """Number of connections that the clients started. A connection that no client started is not
+    lost."""
     replied: int
     failed: dict[str, int]
     reply_rate: float
-    """Replies/s in the window if the generator logs replies (h2load), or in the entire load."""
+    """Replies/s in the window if the load generator logs each reply (h2load), else over the entire
+    load."""
     latency: Latency | None
     validity: Validity
     reason: str | None
-    """Why the trial does not count; None for a valid one."""
+    """The reason why the trial is not valid; None for a valid trial."""
     metrics: dict[str, float]
-    """By name: `cpu_us_per_connection`, `reply_rate`, `interrupts_per_connection`, ..."""
+    """The results by name, such as `cpu_us_per_connection`, `reply_rate` and
+    `interrupts_per_connection`."""
     counters: dict[str, int]
-    """Deltas on the director: `connections`, `packets_in`, `irq_<label>`, ..."""
+    """Increase of the director's counters in the window, such as `connections`, `packets_in` and
+    `irq_<label>`."""
     settle_s: float
-    """Seconds until the director was idle, before the load began."""
+    """Seconds that dirtune waited for an idle director before the load began."""
     settled: bool
     shares: dict[str, int] = {}
-    """Connections of each destination; empty if the director does not count them."""
+    """Number of connections to each real server; empty if the director does not count them."""
     nodes: tuple[NodeCpu, ...] = ()
     host: dict[str, float] = {}
-    """CPU time of the machine that ran dirtune, per cent: `busy`, `steal`, and `steal_peak` of the
-    worst second. In the lab this machine runs every node."""
+    """CPU time of the machine that ran dirtune, in per cent: `busy`, `steal`, and `steal_peak` in
+    the worst second. In a lab, every node runs on this machine."""
     generator: str = "h2load"
     polls: bool | None = None
-    """Whether the generator uses all of a CPU at any rate; None in a run of an old version."""
+    """Whether the load generator uses all of a CPU at any rate; None if an old version wrote the
+    run."""
     labels: tuple[str, ...] = ()
     """Facts that readers must know even if the trial is valid: `short`, `not steady: ...`,
     `its warm-up took ...`, `closed loop`."""
     unsent: dict[str, int] = {}
-    """Connections that the clients could not start, by the resource that they lacked."""
+    """Number of connections that the clients could not start, by the resource that they lacked."""
     signals: dict[str, dict[str, float]] = {}
-    """Signals of each node within the window: `busy_percent`, `busiest_cpu_percent`,
-    `syn_retransmits`, `listen_drops`, `resets_sent`, `tx_dropped`, and `time_wait`, the sockets
-    in TIME_WAIT at its end; an unknown signal is left out."""
+    """Signs of overload on each node in the window: `busy_percent`, `busiest_cpu_percent`,
+    `syn_retransmits`, `listen_drops`, `resets_sent`, `tx_dropped`, and `time_wait`, the number of
+    sockets in TIME_WAIT at the end of the window. An unknown number is left out."""
     cell: str = ""
-    """The trial's cell of the matrix, or its control; empty if the plan has no matrix."""
+    """The combination of the matrix or the control that the trial belongs to; empty if the plan
+    has none."""
 
     @property
     def valid(self) -> bool:
-        """Whether the trial counts."""
+        """Whether the trial is valid and so counts."""
         return self.validity == Validity.VALID
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """The expected gain of separating a shared line, from measured IRQ_NONE time alone."""
+    """The expected gain if a NIC no longer shares its interrupt line.
+
+    The forecast uses only the measured time in IRQ_NONE calls.
+    """
 
     irqs: tuple[int, ...]
     handlers: tuple[str, ...]
-    """The handlers whose IRQ_NONE calls would go away."""
+    """The interrupt handlers whose IRQ_NONE calls would disappear."""
     wasted_cpu_percent: float
-    """IRQ_NONE time as a share of one CPU in the probed window."""
+    """Time in IRQ_NONE calls, as a percentage of one CPU."""
     wasted_us_per_connection: float | None
     ratio: float | None
-    """Expected CPU time per connection after the fix divided by the time before; None without a
-    measured CPU share."""
+    """Expected CPU time per connection after the fix divided by the time before; None if the CPU
+    time per connection or the number of connections was not measured."""
     interval: tuple[float, float] | None
     basis: str
     """The calculation in words, with its numbers."""
@@ -192,70 +205,74 @@ class Comparison(msgspec.Struct, frozen=True):
     after: tuple[float, ...]
     pairs: int
     ratio: float | None
-    """The value after the fix divided by the value before; the geometric mean over pairs."""
+    """The value after the fix divided by the value before, as a geometric mean over the pairs."""
     interval: tuple[float, float] | None
-    """95 % interval of the ratio."""
+    """The 95 % interval of `ratio`."""
     test: str
     p: float | None
     noise_floor: float | None
-    """Half the width of the A/A run's 95 % interval as a share; None without an A/A run."""
+    """The largest distance from 1 of the A/A run's 95 % interval, as a share; None without an A/A
+    run."""
     minimum_detectable_effect: float | None
     verdict: Verdict
     reason: str | None
     schema: str = "dirtune/comparison/1"
     invalid: int = 0
-    """Trials that did not count; they were repeated, and never left out silently."""
+    """Number of invalid trials, which were repeated."""
     p_holm: float | None = None
-    """p after Holm's correction; None for the primary metric and for a metric alone."""
+    """p after Holm's correction; None for the primary metric and if only one metric was
+    compared."""
     rate: float | None = None
-    """Offered connections/s if arms were compared at several rates; otherwise None."""
+    """Offered connections/s if the run compares the arms at several rates; otherwise None."""
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """One combination of a matrix, or one control."""
+    """One combination of the plan's matrix, or one control such as `routed`."""
 
     name: str
-    """As in `Trial.cell`: `real_servers=2,scheduler=rr`, or the control's name."""
+    """The name, as in `Trial.cell`: `real_servers=2,scheduler=rr`, or the name of the control."""
     settings: dict[str, str | int]
-    """Value of each axis; empty for a control."""
+    """The value of each key of the matrix; empty for a control."""
     url: str
-    """URL that the load asked for."""
+    """The URL that the clients requested."""
     refused: str | None = None
-    """Why the cell was not measured; None if it was."""
+    """The reason why the cell was not measured; None if it was measured."""
 
 
 class Knee(msgspec.Struct, frozen=True):
-    """The highest offered rate that met a loss goal, and how well it is known."""
+    """The result of a search for the highest offered rate that meets a loss goal."""
 
     loss_goal: float
-    """Largest share of lost connections that meets the goal."""
+    """The loss goal: the largest share of connections that may be lost."""
     cell: str
     rate: float | None
-    """Connections/s; None if not even the lowest rate met the goal."""
+    """The highest rate that met the goal, in connections/s; None if even the lowest rate missed
+    it."""
     above: float | None
-    """Lowest rate that missed the goal; None if none did."""
+    """The lowest rate that missed the goal, in connections/s; None if no rate missed it."""
     limit: KneeLimit
     reason: str
-    """The limit in words."""
+    """The reason why the search ended, in words."""
     confirmed: bool | None = None
-    """Whether steady trials at 0.95 and 1.05 times the rate agree; None if not tried."""
+    """Whether trials at 0.95 and 1.05 times the rate agree with the result; None if none were
+    run."""
     trials: int = 0
-    """Trials of the search that counted."""
+    """Number of valid trials of the search."""
     invalid: int = 0
-    """Trials of the search that did not count."""
+    """Number of invalid trials of the search."""
 
 
 class LinkPoint(msgspec.Struct, frozen=True):
-    """One message size of a test of the link."""
+    """The result of NetPIPE for one message size."""
 
     message_bytes: int
     bits_per_s: float
     seconds: float
-    """Time of one message, one way."""
+    """Microseconds that one message took in one direction."""
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One action of dirtune, with the command that does the same by hand."""
+    """One action of dirtune during a run, with the command that does the same by hand."""
 
     at: str
     command: str
@@ -263,7 +280,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """Everything that is known about one campaign."""
+    """Everything that dirtune knows about one run: its plan, its trials and its results."""
 
     id: str
     started: str
@@ -272,37 +289,44 @@ class Run(msgspec.Struct, frozen=True):
     version: str
     title: str
     plan_document: dict[str, object] = msgspec.field(name="plan")
-    """The plan at the start of the run, with the keys of the version that wrote it."""
+    """The plan as it was at the start of the run, with the keys of the dirtune version that ran
+    it."""
     scenario: dict[str, object] | None
-    """The lab's scenario, fixed before the run; None outside the lab."""
+    """The lab's scenario, as it was before the run; None if the run did not use a lab."""
     inventory: dict[str, dict[str, str]]
     primary_metric: str
     audits: dict[str, dict[str, object]]
-    """`before` and `after`: documents of schema `dirtune/audit/1`."""
+    """Audits of the director `before` and `after` the fix, as documents of schema
+    `dirtune/audit/1`."""
     handlers: dict[str, HandlerWindow]
-    """`before` and `after`: measurements of the irq probe under load."""
+    """Measurements of the irq probe under load, `before` and `after` the fix."""
     trials: tuple[Trial, ...]
     forecast: Forecast | None
     comparisons: tuple[Comparison, ...]
-    """The primary metric's first."""
+    """The comparisons, that of the primary metric first."""
     steps: tuple[Step, ...]
     verdict: str | None
-    """The verdict as one sentence; None if the run compares nothing or is unfinished."""
+    """The verdict as one sentence; None if the run compares no arms or is unfinished."""
     notes: tuple[str, ...] = ()
     """Facts that readers must know, such as that the director is emulated."""
     cells: tuple[Cell, ...] = ()
-    """The cells of the matrix and the controls; empty if the plan has neither."""
+    """The combinations of the matrix and the controls; empty if the plan has neither."""
     knees: tuple[Knee, ...] = ()
     link: tuple[LinkPoint, ...] = ()
-    """The link between the first client and the first real server; empty if not measured."""
+    """The results of NetPIPE between the first client and the first real server; empty if not
+    measured."""
     journal: str | None = None
-    """The director's journal of the fix that was kept; None if no fix was kept."""
+    """The journal on the director that records the kept fix; None if no fix was kept."""
     schema: str = "dirtune/run/1"
 
     @property
     def plan(self) -> "Recorded":
-        """The tables of the plan that results depend on. Raises `ParseError` for a wrong type."""
-        # An audit needs types of this module, and no plan: reading one takes as long to import.
+        """The tables of the plan on which results depend.
+
+        Raises `ParseError` if a value has a wrong type.
+        """
+        # An audit imports this module for its types, but never reads a plan, and importing the
+        # reader of plans takes long.
         from dirtune.plan.recorded import recorded  # noqa: PLC0415
 
         return recorded(self.plan_document)

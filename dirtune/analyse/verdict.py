@@ -1,4 +1,4 @@
-"""A comparison in one sentence, with the forecast beside it. Pure."""
+"""Write the result of a comparison as one sentence, with the forecast. Pure."""
 
 from dirtune.analyse.run import Comparison, Forecast
 
@@ -9,7 +9,7 @@ _NAMES = {
 
 
 def sentence(comparison: Comparison, forecast: Forecast | None = None) -> str:
-    """Return the comparison as one sentence that says no more than was measured."""
+    """Return one sentence with the verdict, the ratio, its 95 % interval, p and the forecast."""
     name = _NAMES.get(comparison.metric, comparison.metric.replace("_", " "))
     where = "" if comparison.rate is None else f" at {comparison.rate:g}/s"
     head = f"{comparison.verdict.capitalize()}: {name}{where}"

@@ -1,4 +1,4 @@
-"""Numbers with their nouns, for sentences. Pure."""
+"""Write numbers with their nouns. Pure."""
 
 
 def counted(number: int, noun: str) -> str:

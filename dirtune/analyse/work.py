@@ -1,7 +1,7 @@
-"""The work of a director in a window, and the cost of each packet. Pure.
+"""Compute a director's packets, connections and interrupts in a window, and their cost. Pure.
 
-Packets and connections are IPVS's own counters. Percentages are shares of one CPU, unless
-stated otherwise.
+The numbers of packets and connections come from the counters of IPVS. Percentages refer to one
+CPU, unless stated otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,51 +19,53 @@ from dirtune.collect.softnet import SoftnetRow
 
 
 class Line(msgspec.Struct, frozen=True):
-    """Interrupts of one line in the window."""
+    """The number of interrupts on one interrupt line in the window."""
 
     irq: str
     actions: tuple[str, ...]
     interrupts: int
     nic: bool
-    """Whether one of its handlers belongs to a NIC."""
+    """Whether one of the line's handlers belongs to a NIC."""
 
 
 class Work(msgspec.Struct, frozen=True):
-    """One window of a director; None means unknown, never zero."""
+    """The work of a director in one window; None means unknown, never zero."""
 
     seconds: float
     cpus: int
     busy_percent: float | None
-    """Sum over all CPUs, without steal: 200 means two busy CPUs."""
+    """Busy time of all CPUs, without steal: 200 means two busy CPUs."""
     connections: int | None
     packets: int | None
-    """Packets that IPVS handled: requests and, under NAT, replies."""
+    """Number of packets that IPVS handled: requests and, with NAT, replies."""
     lines: tuple[Line, ...]
-    """Lines with interrupts, the busiest first; a line whose counts were reset is left out."""
+    """Interrupt lines that had interrupts, the busiest first; a line whose counters were reset is
+    left out."""
     softnet_dropped: int | None
     softnet_squeezed: int | None
     device_drops: dict[str, int]
-    """Packets for which a NIC's ring had no room, by interface; an interface that lost none is
-    left out."""
+    """Number of packets dropped because a NIC's receive ring was full, by interface; an interface
+    without such drops is left out."""
     phases: tuple[Phase, ...]
     wasted: tuple[Waste, ...]
-    """Wasted time of each line, the most expensive first; empty if none was measured or wasted."""
+    """Time wasted on each shared line of a NIC, the most expensive first; empty if no time was
+    wasted, or if it was not measured."""
     forecast: Forecast | None
-    """The expected gain from separating the wasteful lines."""
+    """The expected gain if NICs no longer share these lines."""
 
     @property
     def cpu_us_per_connection(self) -> float | None:
-        """Microseconds of CPU time per connection."""
+        """Microseconds of CPU time per connection; None if unknown."""
         return self._for_each(self.connections)
 
     @property
     def cpu_us_per_packet(self) -> float | None:
-        """Microseconds of CPU time per packet that IPVS handled."""
+        """Microseconds of CPU time per packet that IPVS handled; None if unknown."""
         return self._for_each(self.packets)
 
     @property
     def interrupts_per_packet(self) -> float | None:
-        """Interrupts on lines with a NIC, per packet that IPVS handled."""
+        """Interrupts on the lines of NICs per packet that IPVS handled; None if unknown."""
         if not self.packets:
             return None
         return sum(line.interrupts for line in self.lines if line.nic) / self.packets
@@ -83,7 +85,8 @@ def of_window(
 ) -> Work:
     """Return the work of a director between the first and the last of *samples*.
 
-    *actions* are the handlers of each line; *nic_actions* are those that belong to a NIC.
+    *actions* are the names of the interrupt handlers on each line, and *nic_actions* the names of
+    the handlers that belong to a NIC.
     """
     first, last = samples[0], samples[-1]
     cpus = max(1, len(node.per_cpu))
@@ -109,7 +112,7 @@ def of_window(
     )
     if probed.handlers is None or not waste:
         return work
-    # The probe has a window of its own, a little longer than that of the samples.
+    # The probe's window is a little longer than the window of the samples.
     of_probe = connections and round(connections * probed.handlers.seconds / seconds)
     expected = forecast(
         probed.handlers,
@@ -122,9 +125,10 @@ def of_window(
 
 
 def packets(first: Sample, last: Sample) -> int | None:
-    """Return the packets that IPVS handled between two samples; None without counters.
+    """Return the number of packets that IPVS handled between two samples; None without counters.
 
-    Both directions count, because under NAT replies pass the director as well and cost as much.
+    Packets in both directions count, because with NAT replies pass the director as well and cost
+    as much CPU time as requests.
     """
     ways = [_moved(first.ip_vs, last.ip_vs, name) for name in ("packets_in", "packets_out")]
     return None if None in ways else sum(way or 0 for way in ways)
@@ -164,7 +168,7 @@ def _device_drops(first: Sample, last: Sample) -> dict[str, int]:
         then = first.devices.get(name)
         if then is None:
             continue
-        # Packets without room in the ring; `dropped` counts unwanted packets as well.
+        # Packets dropped because the ring was full; `dropped` would count unwanted packets too.
         moved = now["rx_fifo_errors"] - then["rx_fifo_errors"]
         if moved > 0:
             found[name] = moved
