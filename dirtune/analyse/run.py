@@ -268,7 +268,7 @@ class LinkPoint(msgspec.Struct, frozen=True):
     message_bytes: int
     bits_per_s: float
     seconds: float
-    """Microseconds that one message took in one direction."""
+    """Seconds that one message took in one direction."""
 
 
 class Step(msgspec.Struct, frozen=True):

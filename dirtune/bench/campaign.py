@@ -1,8 +1,9 @@
-"""Run trials in order: alternating pairs of the two arms, or a sweep of rates.
+"""Run the trials of a comparison or of a sweep, and repeat invalid trials.
 
-The two trials of a pair run one directly after the other. Their order alternates (A B, B A, ...),
-so that drift affects both arms equally. A pair with an invalid trial is run again under a new
-number, up to a limit; the invalid trial stays in the record.
+A comparison runs pairs: one trial without the fix (arm A) and one trial with it (arm B), directly
+after each other. The order alternates (A B, B A, ...), so that drift affects both arms equally. A
+pair with an invalid trial is run again under a new number, up to the plan's limit of repetitions;
+the run keeps the invalid trial as well.
 """
 
 import re
@@ -23,19 +24,19 @@ from dirtune.errors import TrialError
 from dirtune.plan.tables import Plan
 
 Switch = Callable[[str], Awaitable[None]]
-"""Brings the director into arm `A` or `B`."""
+"""A function that switches the director to arm `A` (without the fix) or `B` (with the fix)."""
 Measure = Callable[[Rig, Plan, Order], Awaitable[Result]]
-"""Runs one trial."""
+"""A function that runs one trial."""
 Keep = Callable[[Result], None]
-"""Writes a trial to disk, replacing any trial with the same id."""
+"""A function that writes a trial to disk and replaces an earlier trial with the same id."""
 
 _AGAIN = re.compile(r"\+\d+$")
-"""Matches the end of a repeated trial's id."""
+"""Matches the end of the id of a repeated trial, such as `+2`."""
 _AWAY_MAX = 2
 
 
 async def stay(arm: str) -> None:
-    """Switch nothing: both arms are the same, and the comparison is an A/A run."""
+    """Do nothing when the arm changes, for an A/A run, whose two arms are the same."""
     del arm
 
 
@@ -48,12 +49,11 @@ async def pairs(
     done: Sequence[Trial] = (),
     measure: Measure = conduct,
 ) -> int:
-    """Run pairs until each of the plan's rates has enough valid pairs.
+    """Run pairs of trials until every rate of the plan has enough valid pairs.
 
-    Return the number of valid pairs at the rate with the fewest. The rates take turns, so that
-    drift affects all of them equally. *done* holds the trials of an interrupted campaign; a pair
-    of which only one trial was run is run again. Raises `TrialError` if a node was lost and the
-    plan says to stop.
+    Return the number of valid pairs at the rate that has the fewest. The rates take turns, so that
+    drift affects all rates equally. *done* holds the trials of an interrupted run; an incomplete
+    pair is run again. Raises `TrialError` if a node was lost and the plan says to stop.
     """
     number = max((t.pair or 0 for t in done), default=0)
     last = plan.load.pairs * len(plan.pair_rates) + plan.validity.retries
@@ -88,9 +88,10 @@ async def pairs(
 
 
 def _lacking(trials: dict[str, Trial], plan: Plan, note: Keep) -> tuple[float, ...]:
-    """Return the rates that have too few valid pairs.
+    """Return the rates that still have too few valid pairs.
 
-    First, mark trials as noisy if this machine's load differed too much from the other trials.
+    Before counting, mark a trial as noisy if the load of this machine differed too much from its
+    load during the other trials.
     """
     whole = _whole_pairs(trials.values(), plan)
     if plan.validity.far is not None and max(whole.values()) >= plan.load.pairs:
@@ -103,7 +104,7 @@ def _lacking(trials: dict[str, Trial], plan: Plan, note: Keep) -> tuple[float, .
 
 
 def repeated(name: str) -> bool:
-    """Return whether *name* is the id of a repeated trial."""
+    """Return whether the trial with the id *name* repeats an invalid trial."""
     return bool(_AGAIN.search(name))
 
 
@@ -116,11 +117,11 @@ async def sweep(rig: Rig, plan: Plan, keep: Keep, *, done: Sequence[Trial] = ())
 async def fill(
     rig: Rig, slots: Sequence[Slot], keep: Keep, *, done: Sequence[Trial] = ()
 ) -> tuple[Trial, ...]:
-    """Run trials of one cell until each slot has a valid trial, and return all trials.
+    """Run trials until each of *slots* has a valid trial, and return all trials.
 
-    A slot whose trial is invalid is tried again; the plan's `retries` limit the repetitions in the
-    entire campaign. A slot is not tried again if its clients were the limit or a node was
-    unreachable, because the next trial would end in the same way.
+    A slot is one required trial of a sweep. An invalid trial is repeated; the plan's `retries`
+    limit the repetitions in the entire run. A trial is not repeated if the clients were the limit
+    or a node was unreachable, because the next trial would end in the same way.
     """
     trials, away = list(done), _Away()
     for slot in slots:
@@ -135,7 +136,10 @@ async def fill(
 
 
 def attempt(slot: Slot, done: Sequence[Trial]) -> int | None:
-    """Return the number of the slot's next trial, from 1; None if no more trials are needed."""
+    """Return the number of the next attempt at *slot*, counted from 1; None if none is needed.
+
+    *slot* is one required trial of a sweep.
+    """
     mine = [t for t in done if t.id == slot.id or t.id.startswith(f"{slot.id}+")]
     if any(trial.validity in {Validity.VALID, Validity.CLIENT_LIMITED} for trial in mine):
         return None
@@ -148,10 +152,10 @@ def attempt(slot: Slot, done: Sequence[Trial]) -> int | None:
 
 
 def to_observe(cell: Cell, done: Sequence[Trial]) -> float | None:
-    """Return the cell's peak rate, at which its nodes should be sampled.
+    """Return the rate at which all nodes of *cell* should be sampled: the rate of its peak.
 
-    Returns None if an observed trial already exists, even an invalid one, or if the cell has no
-    valid trial.
+    The result is None if such an observed trial exists already, valid or not, or if the cell has
+    no valid trial yet.
     """
     mine = [trial for trial in done if trial.cell == cell.name]
     top = capacity.peak(capacity.curve(mine))
@@ -159,7 +163,7 @@ def to_observe(cell: Cell, done: Sequence[Trial]) -> float | None:
 
 
 async def observe(rig: Rig, cell: Cell, keep: Keep, *, done: Sequence[Trial]) -> None:
-    """Sample every node once a second at the cell's peak rate."""
+    """Run a trial at the peak rate of *cell*, with every node sampled once a second."""
     rate = to_observe(cell, done)
     if rate is not None:
         name = f"{prefix(cell)}observed"
@@ -168,7 +172,7 @@ async def observe(rig: Rig, cell: Cell, keep: Keep, *, done: Sequence[Trial]) ->
 
 
 async def kept(rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep) -> Trial:
-    """Run a trial of *cell* and write it to disk.
+    """Run the trial *order* of *cell*, write the trial to disk, and return it.
 
     Raises `TrialError` if a node was lost and the plan says to stop.
     """
@@ -184,16 +188,16 @@ async def _kept(rig: Rig, cell: Cell, plan: Plan, order: Order, keep: Keep) -> R
 
 
 class _Away:
-    """Counts the consecutive trials that found a node unreachable."""
+    """A counter of consecutive trials that could not begin because a node was unreachable."""
 
     def __init__(self) -> None:
         self._row = 0
 
     def seen(self, result: Result) -> bool:
-        """Count *result*, and return whether it found a node unreachable.
+        """Count the trial, and return whether a node was unreachable.
 
-        Raises `TrialError` at the second such trial in a row. Every node takes part in every
-        trial, so further trials would fail as well.
+        Raises `TrialError` at the second such trial in a row, because further trials would fail as
+        well: every trial needs every node.
         """
         self._row = self._row + 1 if result.away else 0
         if self._row == _AWAY_MAX:
@@ -207,7 +211,7 @@ def _order(begun: int) -> str:
 
 
 def _begun(trials: Iterable[Trial], plan: Plan) -> dict[float, dict[int, set[str]]]:
-    """Return the arms that have a valid trial, by rate and by the number of the pair."""
+    """Return which arms of each pair have a valid trial, by rate and by the number of the pair."""
     found: dict[float, dict[int, set[str]]] = {rate: {} for rate in plan.pair_rates}
     for trial in trials:
         if trial.pair is not None:
@@ -217,7 +221,7 @@ def _begun(trials: Iterable[Trial], plan: Plan) -> dict[float, dict[int, set[str
 
 
 def _rate_of(trial: Trial, plan: Plan) -> float:
-    # The clients offer the requested rate to within one or two per cent.
+    # The offered rate differs from the requested rate by one or two per cent.
     return min(plan.pair_rates, key=lambda rate: abs(rate - trial.offered_rate))
 
 
@@ -229,7 +233,7 @@ def _whole_pairs(trials: Iterable[Trial], plan: Plan) -> dict[float, int]:
 
 
 def _look_at_pair(results: Sequence[Result], plan: Plan, note: Keep) -> None:
-    """Mark both trials of a pair as noisy if this machine's load differed between them."""
+    """Mark both trials of a pair as noisy if they are too different to form a pair."""
     if len(results) < 2 or any(not r.trial.valid for r in results):
         return
     reason = _unlike(results[0].trial, results[1].trial, plan)
@@ -241,7 +245,7 @@ def _look_at_pair(results: Sequence[Result], plan: Plan, note: Keep) -> None:
 
 
 def _unlike(first: Trial, second: Trial, plan: Plan) -> str | None:
-    """Describe the difference between the two trials of a pair; None if they were alike."""
+    """Describe why two trials are too different to form a pair; None if they are alike."""
     limits = {"steal": plan.validity.pair_steal, "busy": plan.validity.pair_busy}
     for state, apart in limits.items():
         match [trial.host.get(state) for trial in (first, second)]:

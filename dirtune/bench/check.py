@@ -1,4 +1,4 @@
-"""Check a plan before it runs: nodes, tools, clocks, ports and duration (`bench check`)."""
+"""Check the nodes, tools, clocks, ports and duration of a plan before a run (`bench check`)."""
 
 import asyncio
 import shlex
@@ -17,11 +17,11 @@ from dirtune.plan import generators
 from dirtune.plan.tables import Plan
 from dirtune.remote import Node
 
-# Each script prints a problem, or nothing.
+# Each script prints one problem, or nothing if all is well.
 _DIRECTOR = "[ -r /proc/net/ip_vs_stats_percpu ] || echo 'ip_vs is not loaded'"
 _CLIENT = "command -v {program} >/dev/null || printf '%s\\n' {missing}"
-# Exit statuses are ignored. ipvsadm would load the module, and httperf would send a request. For
-# a program that prints no version, the version of its package is used.
+# Exit statuses are ignored. ipvsadm runs only if ip_vs is loaded, because it would load ip_vs. For
+# a program that prints no version (httperf would send a request), its package's version is used.
 _VERSIONS = """\
 echo "kernel $(uname -r)"
 v() {{ command -v "$1" >/dev/null && echo "$1 $("$@" 2>&1 | head -n 1)"; }}
@@ -41,27 +41,27 @@ T = TypeVar("T")
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """The result of `bench check`: whether the plan can be run (`dirtune/bench-check/1`)."""
+    """The result of `bench check`, which says if the plan can run (`dirtune/bench-check/1`)."""
 
     nodes: dict[str, str | None]
-    """Each node's problem, by the name of the node; None for a node that is ready."""
+    """The problem of each node, by the node's name; None if the node is ready."""
     versions: dict[str, dict[str, str]]
-    """Versions of the kernel and the tools on each node that was reached."""
+    """Versions of the kernel and the tools, by the name of each node that answered."""
     clocks_ms: dict[str, float | None]
-    """Milliseconds by which each node's clock is ahead of this machine's; None if unknown. Trials
-    start by each client's own clock, so a difference does not matter."""
+    """Milliseconds by which each node's clock is ahead of this machine's clock; None if unknown. A
+    difference is harmless, because each client gets its start times by its own clock."""
     vip: str | None
-    """Description of how others use the service; None if nobody else uses it."""
+    """The traffic of others on the service, in words; None if nobody else uses the service."""
     forced: bool
-    """Whether the plan benchmarks the service even if others use it (`load.force`)."""
+    """Whether the plan allows a load on a service that others use (`load.force`)."""
     tuples: TupleBudget
     warnings: tuple[str, ...]
     sweep_trials: int
-    """Number of trials in the sweep, over all cells and controls."""
+    """Number of trials in the sweep, including controls and all combinations of the matrix."""
     sweep_s: float
-    """Estimated seconds for the sweep, the knee searches and the observed trials."""
+    """Estimated duration in seconds of the sweep, the knee searches and the observed trials."""
     pairs_s: float
-    """Estimated seconds for the plan's pairs."""
+    """Estimated duration in seconds of a comparison with the plan's number of pairs."""
     schema: str = "dirtune/bench-check/1"
 
     @property
@@ -72,14 +72,14 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 async def check(plan: Plan, *, boots: bool = False) -> Readiness:
-    """Connect to every node and check its tools; each client also sends one request.
+    """Connect to every node, check its tools, and send one request from each client.
 
-    *boots* is True if dirtune can boot the director for the cells of a matrix, as in a lab.
+    *boots* is True if dirtune can boot the director, as in a lab.
     """
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     nodes, lost = await remote.connect_all(plan.hosts, ssh_config=config)
     try:
-        # This comes before the clients' own requests.
+        # This check runs before the clients send their own requests.
         vip = await _vip(plan, nodes)
         problems, versions, clocks = await asyncio.gather(
             _of_each(nodes, lambda node: _problem(plan, node)),
@@ -119,7 +119,7 @@ async def _vip(plan: Plan, nodes: Mapping[str, Node]) -> str | None:
             else None
         )
     except DirtuneError:
-        return None  # the problem of the director is reported with the node
+        return None  # the node's own entry reports the problem of the director
 
 
 async def _problem(plan: Plan, node: Node) -> str | None:
@@ -155,7 +155,7 @@ async def _versions(plan: Plan, node: Node) -> dict[str, str]:
     except DirtuneError:
         return {}
     rows = (line.partition(" ") for line in text.splitlines())
-    # Most programs print their own name first.
+    # Most programs print their own name before the version.
     return {name: text.removeprefix(name).lstrip(" -,") for name, _, text in rows if text}
 
 

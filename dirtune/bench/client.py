@@ -1,9 +1,9 @@
-"""The clients of a trial: a POSIX shell on each one starts its load generators at a set time.
+"""Start the load generators on all clients at the same time.
 
-A message that is sent to all clients reaches each of them at a different time. So dirtune first
-measures how far ahead each client's clock is, as NTP does, from the fastest of several round
-trips. It then sends each client a start time by that client's own clock. Each client reports when
-it started; h2load's log is more precise.
+A start message would reach each client at a different time. Therefore dirtune first measures how
+far ahead each client's clock is, as NTP does, from the fastest of several round trips. Then
+dirtune sends each client a start time by the client's own clock. A POSIX shell on the client waits
+until this time, starts the generators, and reports the time of the start.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from dirtune.plan.generators import Part, Report, Schedule
 from dirtune.plan.tables import Plan
 from dirtune.remote import LOG_BYTES, Node, Process, together
 
-# Seconds that a generator may take to print its summary after its time-out.
+# Seconds that a generator may need after its time-out to print its summary.
 _LATE_S = 20
 _READY_S = 20
 _ROUNDS = 5
-# A message travels for half of a round trip; a busy client reads it later.
+# A message needs half of a round trip to arrive; a busy client reads the message later.
 _LEAD_S = 0.2
 _LEAD_ROUNDS = 3
 _ASTRAY_S = 5
-"""Largest difference accepted between a client's reported and its scheduled start, in seconds."""
+"""Seconds by which a client's reported start may differ from its scheduled start."""
 
 _PRINTED, _LOGGED = "--- printed by process", "--- log of process"
 
@@ -55,7 +55,7 @@ done
 """
 _PROCESS = '( {pause}exec {argv} ) >"$dir/{n}.txt" 2>&1 9>"$dir/{n}.log" & pids="$pids $!"\n'
 
-# The generator of the plan may be one that cannot send a single request.
+# Not every load generator can send a single request, so any tool that can is used.
 _REQUEST = """\
 has() {{ command -v $1 >/dev/null; }}
 if has h2load; then h2load --h1 -n1 -c1 -T {timeout}s -N {timeout}s {url}
@@ -64,14 +64,14 @@ elif has curl; then curl -gsS -o /dev/null -m {timeout} -w 'Reply status: %{{htt
 else echo "no tool to ask with"; fi 2>&1
 true
 """
-# Short gaps: what a client printed is searched in time linear in its length.
+# The gaps are short, so that searching a client's output takes time linear in its length.
 _ANSWERED = re.compile(
     r"requests: .{0,99} 1 succeeded|Reply status: (2\d\d$|.{0,20} 2xx=1 )|no tool to ask"
 )
 
 
 class LiveLoad:
-    """The plan's load generator, running on every client."""
+    """The load generators of all clients while they run."""
 
     def __init__(self, plan: Plan, now: Callable[[], float]) -> None:
         self._plan = plan
@@ -83,12 +83,12 @@ class LiveLoad:
 
     @property
     def began_s(self) -> float:
-        """The time at which the last client began."""
+        """The time at which the last client started its load, by the controller's clock."""
         return max(self._started.values())
 
     async def begin(self, nodes: Sequence[Node], ticks: Sequence[Schedule]) -> None:
-        """Send each client its script, compare clocks, and start all clients at the same time."""
-        # Wait for all of them, so that `end` knows every client that did start.
+        """Send every client its script, measure the clocks, and start all clients together."""
+        # Wait for all clients, so that `end` knows every client that has started.
         await together(self._prepare(*each) for each in zip(nodes, ticks, strict=True))
         await together(self._compare_clock(host) for host in self._processes)
         slowest = max(trip for _, trip in self._offsets.values())
@@ -96,9 +96,9 @@ class LiveLoad:
         await together(self._go(host, moment) for host in self._processes)
 
     async def finish(self) -> tuple[tuple[ClientResult, ...], dict[str, str]]:
-        """Wait for the generators, and return their results and their raw output by file name.
+        """Wait for the generators; return each client's result, and the raw output by file name.
 
-        The result of a generator that died has an error.
+        If a generator died, the result of its client contains an error.
         """
         hosts = tuple(self._processes)
         found = await together(self._result(host) for host in hosts)
@@ -106,7 +106,7 @@ class LiveLoad:
         return tuple(result for result, _ in found), raw
 
     async def end(self) -> None:
-        """End the process groups that still run."""
+        """End all generators that are still running."""
         await together(process.end() for process in self._processes.values())
 
     async def _prepare(self, node: Node, ticks: Schedule) -> None:
@@ -146,14 +146,16 @@ class LiveLoad:
         sections = re.split(rf"^{_PRINTED} \d+\n", text, flags=re.MULTILINE)[1:]
         if not sections:
             raise ParseError(
-                self._plan.load.generator, "no output; the load generator ended early"
+                self._plan.load.generator, "the load generator ended early and printed nothing"
             )
         return tuple(self._report(section) for section in sections)
 
     def _report(self, section: str) -> Report:
         found = re.search(rf"^{_LOGGED} \d+\n", section, re.MULTILINE)
         if found is None:
-            raise ParseError(self._plan.load.generator, "the output was cut off")
+            raise ParseError(
+                self._plan.load.generator, "the output of the load generator was cut off"
+            )
         log = io.StringIO(section[found.end() :])
         return self._generator.parse(section[: found.start()], log, self._plan.load)
 
@@ -161,7 +163,7 @@ class LiveLoad:
 async def offset(process: Process, now: Callable[[], float]) -> tuple[float, float]:
     """Return the seconds by which a client's clock is ahead of *now*, and the round-trip time.
 
-    The error is at most half of the round-trip time.
+    The first value is wrong by half of the round-trip time at most, also in seconds.
     """
     trips = []
     for _ in range(_ROUNDS):
@@ -175,7 +177,7 @@ async def offset(process: Process, now: Callable[[], float]) -> tuple[float, flo
 
 
 def _clock_s(text: str) -> float:
-    """Convert the output of `date +%s%N` to seconds."""
+    """Return the time in seconds since the epoch from the output of `date +%s%N`."""
     if not re.fullmatch(r"\d{10,20}", text, re.ASCII):
         raise TrialError(
             f"A client must print its time in nanoseconds, but printed {text[:60]!r}."
@@ -184,13 +186,13 @@ def _clock_s(text: str) -> float:
 
 
 def program(plan: Plan) -> str:
-    """Return the name of the program that clients run."""
+    """Return the name of the program that the clients run as load generator."""
     generator = generators.find(plan.load.generator)
     return generator.command(plan.load, plan.url, Part(Schedule(1, 1000, 1)))[0]
 
 
 def missing(plan: Plan) -> str:
-    """Return the message for a client that lacks the program, with the command to install it."""
+    """Return a message that the load generator is missing, with the command that installs it."""
     package = generators.find(plan.load.generator).PACKAGE
     return (
         f"{program(plan)} is not installed"
@@ -199,7 +201,10 @@ def missing(plan: Plan) -> str:
 
 
 def request(plan: Plan, timeout_s: int) -> str:
-    """Return the script that sends one request; `answered` reads its output."""
+    """Return the shell script with which a client sends one request.
+
+    The request fails after *timeout_s* seconds.
+    """
     once = Part(Schedule(1, 1000, 1))
     load = msgspec.structs.replace(plan.load, keepalive=1)
     argv = generators.find("httperf").command(load, plan.url, once)
@@ -207,12 +212,15 @@ def request(plan: Plan, timeout_s: int) -> str:
 
 
 def answered(text: str) -> bool:
-    """Return whether a good reply came, or the client lacks a tool to send a request."""
+    """Return whether *text*, printed by the script of `request`, shows a good reply.
+
+    A client that has no tool to send a request counts as answered.
+    """
     return _ANSWERED.search(text) is not None
 
 
 def script(plan: Plan, ticks: Schedule) -> str:
-    """Return the script that one client runs."""
+    """Return the shell script that starts the load generators on one client."""
     generator = generators.find(plan.load.generator)
     parts = generator.parts(plan.load, ticks)
     commands = [generator.command(plan.load, plan.url, part) for part in parts]
@@ -236,6 +244,6 @@ def _process(number: int, argv: tuple[str, ...], part: Part) -> str:
 
 
 def _first_s(reports: Sequence[Report]) -> float | None:
-    """Return the time of the first request, by the client's clock; None without a log."""
+    """Return the time of a client's first request, by its own clock; None if no log shows it."""
     rows = reports[0].replies if reports else ()
     return min(row.start_us for row in rows) / 1e6 if rows else None

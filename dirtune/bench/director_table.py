@@ -1,10 +1,11 @@
-"""The service under test, as the director's own IPVS table shows it. Pure.
+"""Read from the director's IPVS table how the service under test is used. Pure.
 
-The table shows how many connections each real server got, and whether anybody but the plan's
-clients uses the service. A rig fetches the texts.
+The table shows how many connections each real server got, and if anybody besides the plan's
+clients uses the service. The functions here parse texts that another module has fetched.
 
-/proc/net/ip_vs does not count connections. `ipvsadm -Ln --stats --exact` prints a count for each
-destination. If ipvsadm is not installed, the director's dirtune reads the same counts by netlink.
+/proc/net/ip_vs has no totals of connections, but `ipvsadm -Ln --stats --exact` prints the total
+for each destination. If ipvsadm is not installed, the dirtune on the director reads the same
+totals by netlink.
 """
 
 import ipaddress
@@ -19,7 +20,7 @@ from dirtune.collect.answers import IPVS
 from dirtune.collect.ipvs_netlink import IpvsService, parse_ipvs
 from dirtune.plan.tables import Plan
 
-# ipvsadm would load the module, so it runs only if the module is loaded.
+# ipvsadm would load the module ip_vs, so the script runs it only if the module is loaded.
 STATS_SCRIPT = """\
 [ -r /proc/net/ip_vs ] || exit 0
 if command -v ipvsadm >/dev/null; then exec ipvsadm -Ln --stats --exact; fi
@@ -30,13 +31,13 @@ ip -o route get {vip} | sed -n 's/.* src \\([^ ]*\\).*/src \\1/p'
 cat /proc/net/tcp /proc/net/tcp6
 true
 """
-"""Prints the source address that a client uses towards the service, and the client's sockets."""
+"""A script that prints a client's source address towards the service and its TCP sockets."""
 WATCH_S = 3
-"""Seconds during which dirtune sends nothing and watches for the connections of others."""
+"""Seconds for which dirtune sends nothing and watches for new connections of others."""
 LOOK_MAX = 20_000
-"""Largest idle table, in entries, that is read: 322 reads of 10,000 steps, about 0.05 s."""
+"""The connection table is read only if it has at most this many entries: about 0.05 s of work."""
 LEFTOVERS_S = 130
-"""Seconds to wait for a larger table to shrink: an ended connection leaves it after 120 s."""
+"""Seconds to wait for a larger table to shrink; an ended connection stays in it for 120 s."""
 
 _NAMED = 3
 _ESTABLISHED = "01"
@@ -46,25 +47,27 @@ _Service = TypeVar("_Service", ip_vs.Service, IpvsService)
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """The use of the service at one moment."""
+    """How the service under test is used at one moment."""
 
     entries: int
-    """Connections of the service in the table, in any state."""
+    """Number of entries of the service in the connection table, in any state."""
     connections: int
-    """Connections of all the director's services since the counters were last zeroed."""
+    """Number of connections to all services of the director since the counters were last
+    zeroed."""
 
 
 def ours(services: Iterable[_Service], plan: Plan) -> _Service | None:
-    """Return the plan's service from a director's *services*; None if it is missing."""
+    """Return the service under test from a director's *services*; None if it is missing."""
     place = _place(plan)
     return next((s for s in services if (s.protocol, s.address, s.port) == place), None)
 
 
 def shares(text: str, plan: Plan) -> dict[str, int]:
-    """Return the connections of each real server, by label, from the output of `STATS_SCRIPT`.
+    """Return the number of connections to each real server, by its label.
 
-    The ports of a real server are added up. The result is empty if the director has neither tool,
-    or lacks the service.
+    *text* is the output of `STATS_SCRIPT`. If a real server has several ports, their connections
+    are added up. The result is empty if the director has neither ipvsadm nor dirtune, or lacks the
+    service.
     """
     parse = _from_netlink if text.startswith("/netlink/") else _from_ipvsadm
     totals: dict[str, int] = {}
@@ -75,7 +78,7 @@ def shares(text: str, plan: Plan) -> dict[str, int]:
 
 
 def use(services: str, counters: str, plan: Plan) -> Use | None:
-    """Return the use of the plan's service; None if the service is missing.
+    """Return how the service under test is used; None if the director lacks the service.
 
     *services* is the text of /proc/net/ip_vs, and *counters* the text of ip_vs_stats_percpu.
     """
@@ -89,10 +92,10 @@ def use(services: str, counters: str, plan: Plan) -> Use | None:
 def foreign(table: str, clients: Mapping[str, str], plan: Plan) -> str | None:
     """Describe the connections to the service that dirtune did not open; None if there are none.
 
-    *table* is the text of /proc/net/ip_vs_conn, and *clients* the output of `CLIENT_SCRIPT` on
-    each client, by label. Entries for connections that our clients no longer hold remain from an
-    earlier run: the director forgets an ended connection after 2 minutes, and one that was cut
-    off after 15.
+    *table* is the text of /proc/net/ip_vs_conn, and *clients* the output of `CLIENT_SCRIPT` by
+    client. An entry from a client of the plan that has no open socket is ignored, because it
+    remains from an earlier run: an entry stays for 2 minutes after a connection has ended, and for
+    15 minutes after a connection was cut off.
     """
     for label, text in clients.items():
         if held := _held(text, plan):
@@ -111,9 +114,10 @@ def foreign(table: str, clients: Mapping[str, str], plan: Plan) -> str | None:
 
 
 def _held(sockets: str, plan: Plan) -> int:
-    """Count the established sockets to the service in the text of /proc/net/tcp and tcp6.
+    """Return the number of established sockets to the service under test.
 
-    Format: tcp_ipv4.c, get_tcp4_sock(). Addresses are 32-bit words in the machine's byte order.
+    *sockets* is the text of /proc/net/tcp and tcp6 (format: tcp_ipv4.c, get_tcp4_sock()). The
+    addresses there are 32-bit words in the machine's byte order.
     """
     packed = ipaddress.ip_address(plan.service.vip or "").packed
     words = [packed[n : n + 4] for n in range(0, len(packed), 4)]

@@ -1,9 +1,8 @@
-"""Convert runs to pyperf files and back; each trial becomes a pyperf run.
+"""Convert runs to pyperf files and back.
 
-pyperf treats lower values as better and accepts seconds, so a rate is stored as its inverse, in
-seconds per connection.
-dirtune uses pyperf only as a file format, because pyperf treats all values as independent and
-prints no interval.
+Each trial becomes one run of pyperf. For pyperf, lower values are better, so a rate is stored as
+its inverse, in seconds per connection. dirtune uses pyperf only as a file format, because pyperf
+treats all values as independent and prints no confidence interval.
 """
 
 import io
@@ -26,7 +25,7 @@ _FROM_SECONDS: dict[str, Callable[[float], float]] = {
     "reply_rate": lambda value: 1 / value,
     "cpu_us_per_connection": lambda value: value * 1e6,
 }
-# Raised by pyperf, or by the conversion of its values, for a malformed file.
+# Exceptions that pyperf, or the conversion of its values, raises for a malformed file.
 _BROKEN = (
     *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
     msgspec.ValidationError,
@@ -40,7 +39,7 @@ _NAMES = {
 def to_pyperf(trials: Sequence[Trial]) -> str:
     """Return the valid judged trials as the text of a pyperf file.
 
-    Raises `NotPossible` if the run has none.
+    Raises `NotPossible` if there are no such trials.
     """
     pyperf = _pyperf()
     runs: dict[str, list[Any]] = {}
@@ -84,11 +83,11 @@ def is_pyperf(text: bytes) -> bool:
 
 
 def from_pyperf(path: Path, text: bytes) -> Run:
-    """Convert *text*, a pyperf file, to a run. Raises `ParseError` if pyperf cannot read it.
+    """Convert *text*, the text of a pyperf file, to a dirtune run.
 
-    Each pyperf run becomes one trial. The trial's value is the mean of the run's values, because
-    values of one process are not independent. If dirtune did not write the file, its values are
-    taken as seconds per connection.
+    Raises `ParseError` if pyperf cannot read the file. Each pyperf run becomes one trial, whose
+    value is the mean of the pyperf run, because the values of one process are not independent. If
+    another program wrote the file, its values count as seconds per connection.
     """
     pyperf = _pyperf()
     try:
@@ -143,7 +142,7 @@ def _trial(name: str, number: int, run: Any) -> Trial:  # noqa: ANN401  (pyperf 
         settled=True,
         cell="" if cell == "-" else cell,
     )
-    # In a file that dirtune did not write, a value may have any type.
+    # In a file of another program, a value may have any type.
     return msgspec.convert(msgspec.to_builtins(trial), Trial)
 
 
@@ -172,7 +171,7 @@ def _run(path: Path, trials: tuple[Trial, ...]) -> Run:
 
 def _pyperf() -> Any:  # noqa: ANN401
     try:
-        import pyperf  # noqa: PLC0415  (an extra, and only these two need it)
+        import pyperf  # noqa: PLC0415  (pyperf is an extra, and only these two functions need it)
     except ModuleNotFoundError as error:
         raise NotPossible(lacking("pyperf")) from error
     return pyperf

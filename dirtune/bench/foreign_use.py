@@ -1,4 +1,4 @@
-"""Find out from the director's table whether others use the service under test."""
+"""Find out from the director's connection table if others use the service under test."""
 
 import asyncio
 import shlex
@@ -16,10 +16,10 @@ from dirtune.remote import Node, together
 async def foreign(
     nodes: Mapping[str, Node], plan: Plan, *, patience_s: int = director_table.LEFTOVERS_S
 ) -> str | None:
-    """Describe how others use the service while dirtune sends nothing; None if nobody does.
+    """Describe how others use the service under test; None if nobody else uses it.
 
-    *nodes* holds, by host, the director and the clients that were reached. The table is read once
-    it is idle and small; the wait for that takes at most *patience_s* seconds.
+    dirtune sends nothing meanwhile. *nodes* holds the director and the connected clients, by host.
+    The connection table is read when it is idle and small, after *patience_s* seconds at most.
     """
     director, began = nodes[plan.director.host], time.monotonic()
     before = now = await _use(director, plan)
@@ -32,11 +32,11 @@ async def foreign(
             if now.entries <= director_table.LOOK_MAX:
                 break
             if passed >= patience_s:
-                return f"{now.entries} entries in the connection table, too many to check"
+                return f"the connection table has {now.entries} entries, too many to check"
         await asyncio.sleep(1)
         now = await _use(director, plan)
     if now is None or not now.entries:
-        return None  # if the service is missing, the first request will report it
+        return None  # if the service is missing, the first request will report the problem
     script = director_table.CLIENT_SCRIPT.format(vip=shlex.quote(plan.service.vip or ""))
     clients = [client for client in plan.clients if client.host in nodes]
     most = remote.FETCHED_BYTES  # a client may hold 400,000 connections
@@ -52,6 +52,6 @@ async def _use(node: Node, plan: Plan) -> director_table.Use | None:
         services, counters = [
             await node.run(("cat", source), most_bytes=remote.DOCUMENT_BYTES) for source in sources
         ]
-    except NotPossible:  # ip_vs is not loaded there, which the trial will report
+    except NotPossible:  # ip_vs is not loaded on the director, which the trial will report
         return None
     return director_table.use(services, counters, plan)

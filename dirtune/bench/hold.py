@@ -1,8 +1,8 @@
-"""Temporary changes that a cell needs on its nodes, held by one shell on each node.
+"""Make temporary changes on nodes for one combination of the matrix, and undo them.
 
-The shell makes the change, reports that it is made, waits for the end of its input, and undoes
-the change. The change is undone in any case: on request, on a signal, or when the connection is
-lost because dirtune or its machine died. So no change of a cell stays behind on a director.
+A shell on each node makes the change, reports success, waits until its input ends, and undoes the
+change. The input ends on request, and also if the connection is lost because dirtune or its
+machine died. Therefore no temporary change stays behind on a director.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from dirtune.signals import to_the_end
 
 _BEGIN_S = 60
 _END_S = 30
-# After the connection is lost nobody reads its output; SIGPIPE must not end it.
-# If the change is not made, the undo must not use a variable of the login's environment instead.
+# After the connection is lost, nobody reads the shell's output; SIGPIPE must not end the shell.
+# If the change fails, the undo must not use a variable from the user's environment instead.
 _SCRIPT = """\
 unset dir null old
 trap '' PIPE
@@ -39,7 +39,7 @@ read -r go
 
 @asynccontextmanager
 async def held(plan: Plan, holds: Sequence[Hold]) -> AsyncIterator[None]:
-    """Make the changes of *holds*, and undo them on leaving.
+    """Make the temporary changes *holds* on their nodes, and undo them at the end of the context.
 
     Raises `TrialError` with the reason if a change fails.
     """

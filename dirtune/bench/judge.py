@@ -1,8 +1,8 @@
-"""Compute a trial's numbers and its validity from its facts. Pure.
+"""Compute the results and the validity of a trial from what was observed. Pure.
 
-CPU time and connections are differences of the director's own counters between the edges of the
-window. If the generator logs replies, those completed within the window, by each client's clock,
-are counted.
+CPU time and connections are differences of the director's own counters between the start and the
+end of the window. If the load generator logs replies, a reply counts if it was completed within
+the window, by its client's clock.
 """
 
 import math
@@ -21,7 +21,7 @@ from dirtune.plan.tables import Plan
 
 
 def judge(facts: Facts, plan: Plan) -> Trial:
-    """Return the trial with its numbers and its validity."""
+    """Return the finished trial, with its results and its validity."""
     verdict, reason = validity.verdict(facts, plan)
     order, seconds = facts.order, _by_second(facts, plan)
     replies = [reply for second in seconds for reply in second]
@@ -59,7 +59,7 @@ def judge(facts: Facts, plan: Plan) -> Trial:
 
 
 def failed(order: Order, started: str, plan: Plan, reason: str) -> Trial:
-    """Return a trial without numbers, which failed for *reason*."""
+    """Return a trial without results that failed for *reason*."""
     return Trial(
         id=order.id,
         arm=order.arm,
@@ -97,21 +97,21 @@ def _offered(facts: Facts, reply_rate: float, plan: Plan) -> float:
 
 
 def _logged(facts: Facts) -> bool:
-    """Return whether the generators logged each reply, so that the window's replies are known."""
+    """Return whether the load generators logged the time of each reply."""
     return all(report.elapsed_s is None for report in facts.reports())
 
 
 def _reply_rate(facts: Facts, replies: list[Reply], plan: Plan) -> float:
     if _logged(facts):
         return len(replies) / plan.load.keepalive / plan.load.window_s
-    # Each process has its own time: with a ramp they do not run equally long.
+    # Each process has its own duration: with a ramp, some processes start later.
     return sum(r.replied / r.elapsed_s for r in facts.reports() if r.elapsed_s)
 
 
 def _by_second(facts: Facts, plan: Plan) -> list[list[Reply]]:
-    """Return the window's good replies, grouped by the second in which they were completed.
+    """Return the good replies in the window, in one list for each second.
 
-    Each client has its own window, which opens `lead_s` seconds after the client's first request.
+    A client's window opens `lead_s` seconds after its first request, by its own clock.
     """
     seconds: list[list[Reply]] = [[] for _ in range(math.ceil(plan.load.window_s))]
     for client in facts.clients:
@@ -126,9 +126,10 @@ def _by_second(facts: Facts, plan: Plan) -> list[list[Reply]]:
 
 
 def _per_second(seconds: list[list[Reply]], plan: Plan) -> tuple[list[int], list[float]]:
-    """Return the replies and the mean open requests in each full second of the window."""
+    """Return the number of replies, and the mean number of open requests, in each full second."""
     whole = seconds[: int(plan.load.window_s)]
-    # Little's law: the mean number of open requests is the time spent on those that ended.
+    # By Little's law, the mean number of open requests is the summed duration of the requests
+    # that ended in a second.
     opened = [sum(reply.took_us for reply in second) / 1e6 for second in whole]
     return [len(second) for second in whole], opened
 
@@ -151,7 +152,10 @@ def _latency(facts: Facts, replies: list[Reply]) -> Latency | None:
 
 
 def _ranks(facts: Facts) -> tuple[float, float] | None:
-    """Return p50 and p99 over the histograms of all processes; None without a histogram."""
+    """Return the median and the 99th percentile over the histograms of all generator processes.
+
+    The result is None if no process printed a histogram.
+    """
     steps = sorted(step for report in facts.reports() for step in report.histogram)
     values = [middle for middle, count in steps for _ in range(count)]
     return (_rank(values, 0.50), _rank(values, 0.99)) if values else None
@@ -167,7 +171,7 @@ def _metrics(
     connections = _passed(facts, reply_rate, plan)
     busy, stolen = cpu.busy_s(*facts.edges), facts.stolen_s
     if busy is not None and stolen is not None:
-        # A guest's clock runs on while its CPU is stolen, and the guest counts that as work.
+        # A guest's clock runs on while its CPU is stolen, and the guest counts this time as work.
         busy = max(0.0, busy - stolen)
     packets = work.packets(*facts.edges)
     interrupts = max(by_line(facts.edges).values(), default=None)
@@ -190,19 +194,19 @@ def _metrics(
 
 
 def _passed(facts: Facts, reply_rate: float, plan: Plan) -> float | None:
-    """Return the connections that went through the director within the window."""
+    """Return the number of connections through the director within the window; None if unknown."""
     if facts.order.path == LoadPath.IPVS:
         return outcome.delta(facts.edges, "connections")
     return reply_rate * plan.load.window_s if facts.order.path == LoadPath.ROUTED else None
 
 
 def per(amount: float | None, connections: float | None) -> float | None:
-    """Return *amount* per connection; None if either is unknown, or there was no connection."""
+    """Return *amount* per connection; None if a value is unknown or there was no connection."""
     return None if amount is None or not connections else amount / connections
 
 
 def by_line(between: tuple[Sample, Sample]) -> dict[str, int]:
-    """Return the interrupts of each line between two samples, without lines that had none."""
+    """Return the number of interrupts on each line between two samples, without idle lines."""
     earlier, later = between
     seconds = later.at_s - earlier.at_s
     known = (irq for irq in later.lines if irq in earlier.lines)
@@ -216,7 +220,7 @@ def _counters(facts: Facts) -> dict[str, int]:
 
 
 def counters(edges: tuple[Sample, Sample]) -> dict[str, int]:
-    """Return the increase of each of the director's counters between two samples."""
+    """Return how much each counter of the director rose between two samples."""
     names = edges[0].ip_vs
     moved = {n: delta for n in names if (delta := outcome.delta(edges, n)) is not None}
     lines = {f"irq_{irq}": count for irq, count in by_line(edges).items()}

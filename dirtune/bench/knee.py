@@ -1,12 +1,12 @@
-"""Search for the highest rate that meets a loss goal, with MLRsearch. Pure.
+"""Search for the knee, the highest rate that meets a loss goal, with MLRsearch. Pure.
 
-The search is a function of the trials so far: it returns the next trial to run, or the result.
-MLRsearch calls a measurer for each trial. The measurer here replays the trials so far; when they
-run out, it raises an exception that names the next trial. So the search needs no thread, can be
-interrupted at any time, and continues from the trials on disk.
+The search is a function that takes all trials so far, and returns the next trial to run or the
+result. MLRsearch calls a measurer for each trial. The measurer here replays the trials so far;
+after the last one, it raises an exception that names the next trial. Therefore the search needs no
+thread, and can continue from the trials on disk after an interruption.
 
-Connections that the clients could not begin never count as loss: MLRsearch gets the number of
-attempted connections, and a trial that the clients limited does not count for the director.
+Connections that the clients could not start never count as lost: MLRsearch gets the number of
+attempted connections, and a trial that the clients limited says nothing about the director.
 """
 
 from collections.abc import Sequence
@@ -26,33 +26,34 @@ from dirtune.errors import PlanError
 from dirtune.plan.tables import Knee
 
 _STEP_DOWN = 0.8
-"""If the clients cannot reach a rate, the search tries this share of it next."""
-# A replay takes no time, and the search ends by itself, because its rates form a finite grid.
+"""If the clients cannot reach a rate, the search next tries this rate times 0.8."""
+# A replay takes no time, and the search always ends, because its rates form a finite grid.
 _NO_TIME_LIMIT_S = 1e9
 
 
 class Space(NamedTuple):
-    """The range of a search, in connections/s and seconds."""
+    """The range of rates that a search may try, in connections/s, and the length of a trial."""
 
     lowest: float
     highest: float
     width: float
-    """The search stops when its two bounds differ by at most this share."""
+    """The search ends when the highest rate that met the goal and the lowest rate that missed it
+    differ by at most this share."""
     trial_s: float
 
 
 class Seen(NamedTuple):
-    """The counts of one trial of the search."""
+    """The number of attempted and answered connections in one trial of the search."""
 
     attempted: int
     replied: int
     limited: bool = False
-    """Whether the clients could not begin all their connections, so that the trial says nothing
-    about the director."""
+    """Whether the clients could not start all their connections. Such a trial says nothing about
+    the director."""
 
 
 class Ask(NamedTuple):
-    """The trial that comes next."""
+    """The next trial that the search needs."""
 
     rate: float
     window_s: float
@@ -62,9 +63,9 @@ class Bounds(NamedTuple):
     """The result of the search, in connections/s."""
 
     lower: float | None
-    """Highest rate that met the goal; None if the lowest rate missed it."""
+    """The highest rate that met the goal; None if even the lowest rate missed the goal."""
     upper: float | None
-    """Lowest rate that missed the goal; None if no rate missed it."""
+    """The lowest rate that missed the goal; None if no rate missed the goal."""
     limit: KneeLimit
 
 
@@ -79,7 +80,11 @@ class _Limited(Exception):
 
 
 def space(knee: Knee, highest: float, trial_s: float) -> Space:
-    """Return the range of the search: the plan's range, but with no rate above *highest*."""
+    """Return the range of the search: the plan's range, but no rate above *highest*.
+
+    Rates are in connections/s. Raises `PlanError` if the plan's lowest rate is not below the
+    highest rate.
+    """
     top = min(knee.highest or highest, highest)
     lowest = knee.lowest or top / 20
     if lowest >= top:
@@ -90,10 +95,10 @@ def space(knee: Knee, highest: float, trial_s: float) -> Space:
 
 
 def following(space: Space, goal: float, seen: Sequence[Seen]) -> Ask | Bounds:
-    """Return the next trial of the search, or the result of the search.
+    """Return the next trial that the search needs, or the result of the search.
 
-    First, the rate is lowered until the clients can reach it, because a trial above that rate
-    says nothing about the director. MLRsearch's own first trial is at that rate, too.
+    First, the highest rate is lowered until the clients can reach it, because a trial at a rate
+    that they cannot reach says nothing about the director. MLRsearch then starts at this rate.
     """
     highest, down = space.highest, 0
     while down < len(seen) and seen[down].limited:
@@ -128,7 +133,7 @@ def _search(measurer: "_Replay", space: Space, goal: float) -> GoalResult:
     )
     config = Config()
     config.goals = [search_goal]
-    # The lower limit comes first: MLRsearch compares each limit with the other when it is set.
+    # Set the lower limit first, because MLRsearch compares the two limits whenever one is set.
     config.min_load = space.lowest
     config.max_load = space.highest
     config.search_duration_max = _NO_TIME_LIMIT_S
@@ -142,7 +147,7 @@ def _silent(_: str) -> None:
 
 
 class _Replay(AbstractMeasurer):  # type: ignore[misc]
-    """Replays the results of the trials so far, in order."""
+    """A measurer for MLRsearch that replays the results of the trials so far, in order."""
 
     def __init__(self, goal: float, seen: Sequence[Seen]) -> None:
         self._goal = goal
@@ -150,7 +155,7 @@ class _Replay(AbstractMeasurer):  # type: ignore[misc]
         self._losses: dict[float, list[bool]] = {}
 
     def measure(self, intended_duration: float, intended_load: float) -> MeasurementResult:
-        """Return the next trial's counts."""
+        """Return the counts of the next trial, from the trials so far."""
         trial = next(self._seen, None)
         if trial is None:
             raise _Unanswered(Ask(intended_load, intended_duration))
@@ -166,5 +171,5 @@ class _Replay(AbstractMeasurer):  # type: ignore[misc]
         )
 
     def met(self) -> float | None:
-        """Return the highest rate at which all trials met the goal."""
+        """Return the highest rate at which every trial met the loss goal; None without one."""
         return max((rate for rate, met in self._losses.items() if all(met)), default=None)

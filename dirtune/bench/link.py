@@ -1,7 +1,7 @@
-"""Measure the link between the first client and the first real server, with NetPIPE.
+"""Measure the link between the first client and the first real server with NetPIPE.
 
-NetPIPE sends messages of growing size back and forth and writes bytes, rate and time for each. Its
-"Mbps" are 2^20 bits/s, as its own columns show; dirtune converts them to bits/s.
+NetPIPE sends messages of growing size back and forth, and writes the bytes, the rate and the time
+of each size. NetPIPE's "Mbps" means 2^20 bits/s; dirtune converts the rate to bits/s.
 """
 
 import asyncio
@@ -39,19 +39,25 @@ cat "$out"
 
 
 def parse(text: str) -> Iterator[LinkPoint]:
-    """Yield the points of NetPIPE's output file."""
+    """Yield the result for each message size from NetPIPE's output file.
+
+    Raises `ParseError` if a line is malformed.
+    """
     for number, line in enumerate(text.splitlines(), 1):
         try:
             size, rate, seconds = line.split()
             yield LinkPoint(int(size), float(rate) * _MBIT, float(seconds))
         except ValueError as error:
             raise ParseError(
-                "NetPIPE", f"line {number} is not bytes, rate and time: {line.strip()!r}"
+                "NetPIPE", f"line {number} must hold bytes, rate and time: {line.strip()!r}"
             ) from error
 
 
 async def measure(plan: Plan) -> tuple[LinkPoint, ...]:
-    """Measure the link. Raises `TrialError` with the reason if it cannot be measured."""
+    """Run NetPIPE, and return its result for each message size.
+
+    Raises `TrialError` with the reason if the link cannot be measured.
+    """
     first = plan.service.destinations[0]
     server = next((s for s in plan.real_servers if s.label == first.node), None)
     if server is None:

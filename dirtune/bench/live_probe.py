@@ -1,4 +1,4 @@
-"""Start the probes of the director's own dirtune over SSH, and read their results."""
+"""Run `dirtune profile` on the director over SSH, and read its result."""
 
 import time
 
@@ -8,13 +8,13 @@ from dirtune.errors import NodeUnreachable, NotPossible
 from dirtune.remote import Process
 from dirtune.remote.far_dirtune import FarDirtune
 
-# bcc compiles for half a minute in an emulated director.
+# In an emulated director, bcc needs half a minute to compile the probes.
 _PROBE_LOAD_S = 180
 _LOADED, _MEASURING = "loaded", "measuring"
 
 
 class LiveProbe:
-    """One window that the director's own dirtune measures with its probes."""
+    """One window in which the dirtune installed on the director measures with probes."""
 
     def __init__(self, far: FarDirtune, process: Process, seconds: float) -> None:
         self._far = far
@@ -22,19 +22,22 @@ class LiveProbe:
         self._seconds = seconds
 
     async def loaded(self) -> None:
-        """Wait until the probes are loaded.
+        """Wait until the probes are loaded on the director.
 
-        Raises `NotPossible` with the message of the director's dirtune if it exits before that.
+        Raises `NotPossible` with the error message of the director's dirtune if it exits before.
         """
         await self._heard(_LOADED)
 
     async def begin(self) -> None:
-        """Open the window, and wait until the director's dirtune reports that it measures."""
+        """Start the measurement, and wait until the director's dirtune confirms the start."""
         await self._process.send("\n")
         await self._heard(_MEASURING)
 
     async def finish(self) -> Profile:
-        """Return the profile of the window. Raises `NotPossible` if none was printed."""
+        """Return the profile of the window.
+
+        Raises `NotPossible` if the director's dirtune printed none.
+        """
         done = await self._process.finish(
             timeout_s=self._seconds + _PROBE_LOAD_S, most_bytes=remote.DOCUMENT_BYTES
         )
@@ -45,7 +48,7 @@ class LiveProbe:
         line = complaint = ""
         until_s = time.monotonic() + _PROBE_LOAD_S
         while line.strip() != word:
-            # A line on standard error is the reason only if dirtune exits after it.
+            # A line on standard error explains the failure only if dirtune exits after the line.
             try:
                 line = await self._process.line(timeout_s=until_s - time.monotonic())
             except NodeUnreachable as error:
@@ -56,5 +59,5 @@ class LiveProbe:
             complaint = line if line.startswith("dirtune: ") else complaint
 
     async def end(self) -> None:
-        """End the director's dirtune if it still runs."""
+        """End the `dirtune profile` on the director if it is still running."""
         await self._process.end()

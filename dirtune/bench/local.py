@@ -1,4 +1,4 @@
-"""Profile this machine: take a sample every second while probes run."""
+"""Profile this machine: take a sample every second while the probes measure."""
 
 import asyncio
 import signal
@@ -33,11 +33,14 @@ T = TypeVar("T")
 _INTERVAL_S = 1.0
 _ABSENT = (SourceMissing, SourceRefused)
 Watch = Callable[[Sequence[Sample]], None]
-"""Called every second with the samples so far."""
+"""A function that is called every second with all samples so far."""
 
 
 def sample(host: Host, at_s: float) -> Sample:
-    """Return the counters of *host*, without those that the host lacks."""
+    """Return the current counters of *host*. A counter that the host lacks is left out.
+
+    *at_s* is the time of the sample in seconds.
+    """
     table = _have(read_interrupts, host)
     counters = _have(read_ip_vs_stats_percpu, host)
     return Sample(
@@ -73,10 +76,10 @@ async def profile(
 async def _during(
     seconds: float | None, argv: Sequence[str], watch: Watch
 ) -> tuple[tuple[Sample, ...], int | None]:
-    """Sample once a second for *seconds*, or until the command *argv* has ended.
+    """Return a sample of each second, for *seconds* or until the command *argv* has ended.
 
-    Also return the command's exit status; None if the command did not end by itself. The command
-    keeps this terminal, and is terminated if the sampling is interrupted.
+    Also return the exit status of the command; None if the command did not end by itself. The
+    command uses this terminal, and is terminated if the user interrupts the profile.
     """
     process = await _start(argv) if argv else None
     try:

@@ -1,8 +1,8 @@
-"""The cells of a plan: each combination of its matrix, and each control. Pure.
+"""Turn a plan into cells: one for each combination of its matrix and for each control. Pure.
 
-A cell is a plan of its own, with the temporary changes that it needs on the nodes. The cells are
-visited forwards and backwards in turn, so that drift affects all of them equally. A cell that
-needs a boot is booted once for each repeat.
+A cell holds a plan of its own, and the temporary changes that this plan needs on the nodes.
+dirtune measures the cells in order, then in reverse order, and so on, so that drift affects all
+cells equally. If a cell needs a boot, the director is booted once for each repeat.
 """
 
 import itertools
@@ -22,7 +22,8 @@ from dirtune.plan.configuration import Destination, Service
 from dirtune.plan.tables import AXES, Controls, Matrix, Plan
 
 BOOT_AXES = ("kernel", "cpus", "forwarding")
-"""Axes that need a new lab; forwarding needs other addresses, routes and real servers."""
+"""Keys of the matrix whose values each need a new lab. Another forwarding method needs other
+addresses, routes and real servers."""
 NULL_PORT = 18080
 _PAGE_BYTES = 628
 _REFUSED = {
@@ -35,39 +36,39 @@ _BEHIND_NAT = "controls.direct: with NAT, all replies pass the director; use con
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A change on a node that lasts while a cell is measured."""
+    """A temporary change on a node that is undone after the cell has been measured."""
 
     host: str
     do: str
     """POSIX shell commands that make the change."""
     undo: str
-    """POSIX shell commands that undo the change; they run in any case, even if dirtune dies."""
+    """POSIX shell commands that undo the change; the node runs them even if dirtune dies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A combination of the matrix, or a control."""
+    """A combination of the plan's matrix, or a control such as `routed`."""
 
     name: str
     plan: Plan
-    """The plan of this cell."""
+    """The plan with the values of this cell, without a matrix."""
     settings: dict[str, str | int] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
     path: LoadPath = LoadPath.IPVS
     refused: str | None = None
-    """Why the cell cannot be measured; None if it can."""
+    """The reason why the cell cannot be measured; None if it can be."""
     boot: dict[str, str | int] = field(default_factory=dict)
-    """Boot settings of the director; empty if no boot is needed."""
+    """Settings with which the director must be booted; empty if no boot is needed."""
 
     @property
     def record(self) -> Record:
-        """The cell as it is stored in a run."""
+        """This cell in the form in which a run stores it."""
         return Record(self.name, dict(self.settings), self.plan.url, self.refused)
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place in a campaign for one valid trial."""
+    """One required trial of a sweep: a cell, a rate and the number of the repeat."""
 
     cell: Cell
     rate: float
@@ -75,25 +76,29 @@ class Slot:
 
     @property
     def id(self) -> str:
-        """The id of the slot's first trial."""
+        """The id of the first attempt at this trial."""
         return f"{prefix(self.cell)}r{self.rate:g}-{self.repeat}"
 
 
 def prefix(cell: Cell) -> str:
-    """Return the prefix of the ids of the cell's trials."""
+    """Return the text with which the ids of all trials of *cell* begin."""
     return f"{cell.name}/" if cell.name else ""
 
 
 def cells(plan: Plan, *, boots: bool = False) -> tuple[Cell, ...]:
-    """Return the plan's controls and combinations; one unnamed cell if it has neither.
+    """Return the cells of *plan*: its controls, then the combinations of its matrix.
 
-    *boots* is True if dirtune can boot the director, as in a lab.
+    A plan without controls and matrix has one cell without a name. *boots* is True if dirtune can
+    boot the director, as in a lab.
     """
     return (*_controls(plan), *_combinations(plan, boots=boots))
 
 
 def slots(plan: Plan, of: Sequence[Cell]) -> tuple[Slot, ...]:
-    """Return the sweep's slots in order: through the cells, and back in every other repeat."""
+    """Return the required trials of a sweep over the cells *of*, in order.
+
+    Every second repeat takes the cells in reverse order.
+    """
     found: list[Slot] = []
     for repeat in range(1, plan.load.repeats + 1):
         order = of if repeat % 2 else tuple(reversed(of))
@@ -102,7 +107,7 @@ def slots(plan: Plan, of: Sequence[Cell]) -> tuple[Slot, ...]:
 
 
 def refusals(of: Sequence[Cell]) -> tuple[str, ...]:
-    """Return the reasons why cells cannot be measured, each reason once."""
+    """Return the reasons why some of the cells cannot be measured, without duplicates."""
     return tuple(dict.fromkeys(cell.refused for cell in of if cell.refused is not None))
 
 
@@ -133,7 +138,7 @@ def _combination(plan: Plan, settings: dict[str, str | int], *, boots: bool) -> 
 
 
 def _own(plan: Plan, axis: str) -> str | int | None:
-    """Return the value that the plan has for *axis* without its matrix; None if it has none."""
+    """Return the value of *axis* in the plan outside its matrix; None without a single value."""
     if axis == "forwarding":
         found = {destination.forwarding for destination in plan.service.destinations}
         return next(iter(found)) if len(found) == 1 else None
@@ -151,7 +156,7 @@ def _forwarded(service: Service, settings: Mapping[str, str | int]) -> Service:
 def _changed(plan: Plan, settings: Mapping[str, str | int]) -> Plan:
     service, load = _forwarded(plan.service, settings), plan.load
     if settings.get("scheduler", service.scheduler) != service.scheduler:
-        # The flags belong to the scheduler that is replaced.
+        # The flags belong to the old scheduler.
         scheduler = str(settings["scheduler"])
         service = msgspec.structs.replace(service, scheduler=scheduler, flags=())
     if "real_servers" in settings:
@@ -174,10 +179,11 @@ def _with_service(plan: Plan, service: Service) -> Plan:
 
 
 def ipvs_moves(plan: Plan, before: Service, after: Service) -> str:
-    """Return the ipvsadm lines that change the service from *before* to *after*; empty if equal.
+    """Return the ipvsadm commands, one per line, that change the service *before* to *after*.
 
-    Each line repeats all options of the plan, because `ipvsadm -E` resets an option that is left
-    out. Additions come before removals, so that the service always has a real server.
+    The text is empty if the services are equal. Each command repeats all options of the plan,
+    because `ipvsadm -E` resets an option that is left out. Additions come before removals, so that
+    the service always has a real server.
     """
     if before == after:
         return ""
@@ -186,7 +192,10 @@ def ipvs_moves(plan: Plan, before: Service, after: Service) -> str:
 
 
 def address_of(plan: Plan, destination: Destination) -> str:
-    """Return the destination's address; `PlanError` if its node has none."""
+    """Return the IP address of *destination*.
+
+    Raises `PlanError` if its real server has no address.
+    """
     if destination.address is not None:
         return destination.address
     node = next(peer for peer in plan.real_servers if peer.label == destination.node)
@@ -210,10 +219,11 @@ def _direct(plan: Plan) -> Cell:
 
 
 def _routed(plan: Plan) -> Cell:
-    """Send the load to the real server's own address, with the director as a plain router.
+    """Return the control in which the director only routes the load, without IPVS.
 
-    The director forwards on one NIC only, and must not redirect the clients to the shorter path.
-    The real server answers the clients directly, as with direct routing.
+    The clients send the load to the address of the first real server, by way of the director. The
+    director forwards on one NIC, and must not send ICMP redirects, with which the clients would
+    bypass it. The real server answers the clients directly, as with direct routing.
     """
     direct = _direct(plan)
     server, router = direct.plan.service.vip or "", (plan.controls or Controls()).router or ""
@@ -225,7 +235,7 @@ def _routed(plan: Plan) -> Cell:
     return Cell("routed", direct.plan, holds=holds, path=LoadPath.ROUTED, refused=refused)
 
 
-# net.ipv4.ip_forward would reset other settings as well; the setting of one NIC does not.
+# net.ipv4.ip_forward would also reset other settings; the setting of a single NIC does not.
 _FORWARD = """\
 dev=$(ip -o route get {server} | sed 's/.* dev \\([^ ]*\\).*/\\1/')
 old=
@@ -238,7 +248,10 @@ _FORWARDED = '[ -z "$old" ] || { set -f; sysctl -qw $old; }'
 
 
 def _null_server(plan: Plan) -> Cell:
-    """Give each client a server of its own that answers with a page of the usual size."""
+    """Return the control in which each client sends its load to a server on itself.
+
+    This server answers with a page of the usual size.
+    """
     start = _NGINX.format(port=NULL_PORT, page="x" * _PAGE_BYTES)
     holds = tuple(
         Hold(c.host, start, 'kill "$null" 2>/dev/null; rm -rf "$dir"') for c in plan.clients

@@ -1,7 +1,8 @@
-"""The facts of a trial, and the totals from which its numbers and validity are computed. Pure.
+"""Types for what was observed in a trial, and totals over all clients. Pure.
 
-Intended connections are in the clients' schedules; attempted connections were begun by the
-clients. The clients cause the difference, so it never counts as the director's loss.
+Intended connections are the connections in the clients' schedules. Attempted connections are those
+that the clients really started. The clients cause the difference, so these connections never count
+as lost by the director.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,10 +17,10 @@ from dirtune.plan import generators
 from dirtune.plan.generators import Part, Report, Schedule
 from dirtune.plan.tables import Plan
 
-# Signal of a node -> the kernel's counters that add up to it.
+# The kernel's counters whose sum is the named sign of overload.
 _SIGNALS = {
     "syn_retransmits": ("TcpExt.TCPSynRetrans",),
-    # An overflow is counted as a drop as well (net/ipv4/tcp_ipv4.c, tcp_v4_syn_recv_sock()).
+    # The kernel also counts an overflow as a drop (net/ipv4/tcp_ipv4.c, tcp_v4_syn_recv_sock()).
     "listen_drops": ("TcpExt.ListenDrops",),
     "resets_sent": ("Tcp.OutRsts",),
     "tx_dropped": ("tx_dropped",),
@@ -27,19 +28,19 @@ _SIGNALS = {
 
 
 class LoadPath(StrEnum):
-    """The path that a trial's connections take."""
+    """The path that the connections of a trial take."""
 
     IPVS = "ipvs"
     """Through a service of the director."""
     ROUTED = "routed"
     """Through the director as a plain router."""
     PAST = "past"
-    """Straight to a server, past the director."""
+    """Directly to a server, past the director."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A trial to run."""
+    """The order to run one trial, with its id, arm, kind and rate."""
 
     id: str
     arm: str
@@ -47,21 +48,22 @@ class Order:
     rate: float
     pair: int | None = None
     probes: tuple[str, ...] = ("irq",)
-    """Probes that a profiled trial loads on the director."""
+    """The probes to load on the director; only for a profiled trial."""
     path: LoadPath = LoadPath.IPVS
 
 
 @dataclass(frozen=True, slots=True)
 class ClientResult:
-    """The result of one client's generator."""
+    """The result of the load generators on one client."""
 
     host: str
     started_s: float | None = None
-    """Start of the client's load, by the controller's clock."""
+    """The time at which the client's load started, by the controller's clock."""
     reports: tuple[Report, ...] = ()
-    """The report of each generator process, in the order of `Generator.parts`."""
+    """The report of each load generator process on the client, in the order of
+    `Generator.parts`."""
     error: str | None = None
-    """The reason why there are no reports; None if there are reports."""
+    """The reason why the reports are missing; None if there are reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,53 +73,54 @@ class Facts:
     order: Order
     started: str
     schedules: tuple[Schedule, ...]
-    """The schedule of each client, in the order of `clients`."""
+    """When each client starts its connections, in the order of `clients`."""
     settle_s: float
     settled: bool
     clients: tuple[ClientResult, ...]
     edges: tuple[Sample, Sample]
-    """Samples of the director at the window's edges."""
+    """Samples of the director at the start and at the end of the window."""
     around: tuple[Sample, Sample]
-    """Samples of the director before the load and after the drain."""
+    """Samples of the director before the load, and after the last connections have ended."""
     host: dict[str, float]
     stolen_s: float | None = None
-    """CPU seconds stolen from a guest director in the window; None if it is not a guest."""
+    """CPU seconds that were stolen from the director in the window; None if the director is not a
+    guest of this machine."""
     nodes: tuple[NodeCpu, ...] = ()
     lead_s: float = 0.0
-    """Seconds of load before the window."""
+    """Seconds of load before the window began."""
     programs: tuple[tuple[Process, ...], tuple[Process, ...]] = ((), ())
-    """Processes of the director at the times of `around`; empty if they were not read."""
+    """The director's processes before the load and after it; empty if they were not read."""
     problems: tuple[str, ...] = field(default=())
-    """Problems other than the clients' errors."""
+    """Problems of the trial, besides the errors of the clients."""
     signals: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Signals of the other nodes in the window by label, as `signals` returns them."""
+    """Signs of overload on the real servers and clients in the window, by label."""
     shares: dict[str, int] = field(default_factory=dict)
-    """Connections of each destination over the entire load; empty if the director does not count
-    them."""
+    """Number of connections to each real server over the entire load; empty if the director does
+    not count them."""
 
     def reports(self) -> Iterator[Report]:
-        """Return the reports of all processes."""
+        """Return the reports of all load generator processes on all clients."""
         return (report for client in self.clients for report in client.reports)
 
 
 def parts(facts: Facts, plan: Plan) -> tuple[tuple[Part, ...], ...]:
-    """Return the schedule of each process of each client."""
+    """Return the schedules of the load generator processes, in one tuple for each client."""
     generator = generators.find(plan.load.generator)
     return tuple(generator.parts(plan.load, ticks) for ticks in facts.schedules)
 
 
 def intended(facts: Facts, plan: Plan) -> int:
-    """Return the number of connections in the schedules; a closed loop has none."""
+    """Return the number of connections in the clients' schedules; 0 for a closed loop."""
     if not plan.load.open_loop:
         return 0
     return sum(part.ticks.connections for client in parts(facts, plan) for part in client)
 
 
 def attempted(facts: Facts, plan: Plan) -> int:
-    """Return the number of connections that the clients began.
+    """Return the number of connections that the clients started.
 
-    If an open-loop generator does not count them, the director's count is used. For a closed loop,
-    the connections that ended are counted.
+    If the load generator does not report this number, the result is the director's own count, or
+    for a closed loop the number of connections that ended.
     """
     known = [report.attempted for report in facts.reports()]
     if None not in known:
@@ -134,25 +137,28 @@ def replied(facts: Facts) -> int:
 
 
 def failed(facts: Facts) -> dict[str, int]:
-    """Return the failed connections by class."""
+    """Return the number of failed connections by kind of failure."""
     return _summed(report.failed for report in facts.reports())
 
 
 def unsent(facts: Facts) -> dict[str, int]:
-    """Return the connections that the clients could not begin, by the resource they lacked."""
+    """Return the number of connections that the clients could not start.
+
+    The result is by the resource that the clients lacked, such as ports.
+    """
     return _summed(report.unsent for report in facts.reports())
 
 
 def delta(between: tuple[Sample, Sample], name: str) -> int | None:
-    """Return the increase of an IPVS counter between two samples; None without the counter."""
+    """Return how much the IPVS counter *name* rose between two samples; None if it is missing."""
     earlier, later = (sample.ip_vs.get(name) for sample in between)
     return None if earlier is None or later is None else later - earlier
 
 
 def others(facts: Facts) -> dict[str, float]:
-    """Return each program's CPU use on the director during the load, in per cent of one CPU.
+    """Return the CPU time of each program on the director during the load, in per cent of one CPU.
 
-    Kernel threads do the director's own work, so they are left out. For a process that started
+    Kernel threads are left out, because they do the director's own work. If a process started
     during the load, all of its CPU time counts.
     """
     earlier, later = facts.programs
@@ -170,7 +176,10 @@ def others(facts: Facts) -> dict[str, float]:
 
 
 def spread_ms(facts: Facts) -> float | None:
-    """Return the milliseconds between the first and the last client's start; None if unknown."""
+    """Return the milliseconds between the starts of the first and the last client.
+
+    The result is None if no start is known.
+    """
     starts = [c.started_s for c in facts.clients if c.started_s is not None]
     return 1000 * (max(starts) - min(starts)) if starts else None
 
@@ -178,7 +187,10 @@ def spread_ms(facts: Facts) -> float | None:
 def signals(
     earlier: Mapping[str, Sample], later: Mapping[str, Sample]
 ) -> dict[str, dict[str, float]]:
-    """Return the signals of each node between two samples, without unknown signals."""
+    """Return signs of overload on each node between two samples, such as dropped connections.
+
+    The result is by node, then by name; an unknown number is left out.
+    """
     return {name: _signals(earlier[name], later[name]) for name in earlier if name in later}
 
 

@@ -1,4 +1,4 @@
-"""The time and the client ports that a plan needs, and warnings about both. Pure."""
+"""Compute the time and the client ports that a plan needs, and warn about problems. Pure."""
 
 import math
 
@@ -6,23 +6,23 @@ import msgspec
 
 from dirtune.plan.tables import Plan
 
-# A finished connection stays in the IPVS table this long (FIN_WAIT under DR, TIME_WAIT
-# under NAT), and its client's port with it.
+# A finished connection, and with it the client's port, stays in the IPVS table for this many
+# seconds (in FIN_WAIT with DR, in TIME_WAIT with NAT).
 TABLE_LIFE_S = 120
 _PORTS_ALL = 65535 - 1024 + 1
 _PORTS_DEFAULT = 60999 - 32768 + 1
 
 
 def warnings(plan: Plan) -> tuple[str, ...]:
-    """Return warnings about the plan's results, one sentence each."""
+    """Return warnings about what the results of the plan cannot show, one sentence each."""
     return (*_over_budget(plan), *_closed(plan), *_short(plan))
 
 
 def estimate_s(plan: Plan, trials: int) -> float:
-    """Estimate the seconds that *trials* trials take on a director that settles immediately.
+    """Estimate the seconds that *trials* trials take if the director is idle before each.
 
-    With `load.settle = "drain"`, a trial also waits until the table entries of the previous trial
-    expire.
+    With `load.settle = "drain"`, the estimate also includes the wait before each trial until the
+    table entries of the previous trial expire.
     """
     drains = plan.load.settle == "drain"
     gap_s = min(plan.settle.max_s, TABLE_LIFE_S) if drains else 0
@@ -31,25 +31,25 @@ def estimate_s(plan: Plan, trials: int) -> float:
 
 
 class TupleBudget(msgspec.Struct, frozen=True):
-    """The rate at which a client can open connections without running out of ports.
+    """The rates that the ports of a client allow, compared with the rate that the plan needs.
 
-    A finished connection keeps its table entry, and so its client port, for 120 s.
+    A finished connection stays in the IPVS table for 120 s, and its port cannot be used meanwhile.
     """
 
     each: float
-    """Connections/s that each client must open: the highest rate of the sweep or the search,
-    divided by the smallest number of clients in the matrix."""
+    """Connections/s that each client must open: the highest rate of the plan divided by the
+    smallest number of clients."""
     default: float
-    """Highest connections/s per client with the kernel's default port range."""
+    """Highest connections/s that one client can open with the kernel's default port range."""
     widest: float
-    """Highest connections/s per client with all ports (net.ipv4.ip_local_port_range =
-    1024 65535)."""
+    """Highest connections/s that one client can open with all ports (net.ipv4.ip_local_port_range
+    = 1024 65535)."""
     clients: int
-    """Smallest number of clients that have enough ports for the highest rate."""
+    """The smallest number of clients whose ports are enough for the plan's highest rate."""
 
 
 def tuple_budget(plan: Plan) -> TupleBudget:
-    """Return the rate that each client must reach, and the highest rates that its ports allow."""
+    """Return the connections/s that each client must open, and the limits that its ports set."""
     searched = plan.knee.highest if plan.knee is not None else None
     total = max(*plan.load.rates, *plan.compare.rates, searched or 0.0)
     fewest = min(plan.matrix.clients if plan.matrix else (), default=len(plan.clients))

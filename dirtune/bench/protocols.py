@@ -1,4 +1,4 @@
-"""The interface by which a trial drives nodes, real ones (`rig`) or simulated ones (tests)."""
+"""Interfaces between a trial and the nodes, which are real (module `rig`) or simulated (tests)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -12,104 +12,119 @@ from dirtune.plan.generators import Schedule
 
 
 class Loading(Protocol):
-    """A load that is running."""
+    """The load of all clients while it is running."""
 
     @property
     def began_s(self) -> float:
-        """The time at which the last client began, by the rig's clock."""
+        """The time at which the last client started its load, by the rig's clock."""
         ...
 
     async def finish(self) -> tuple[tuple[ClientResult, ...], dict[str, str]]:
-        """Return each client's result, and the raw output by file name."""
+        """Wait for the end of the load, and return each client's result.
+
+        Also return the raw output of the load generators, by file name.
+        """
         ...
 
     async def end(self) -> None:
-        """End the generators that still run."""
+        """End the load generators that are still running."""
         ...
 
 
 class Probing(Protocol):
-    """Probes that are loaded on the director."""
+    """Probes that are loaded on the director, ready to measure."""
 
     async def begin(self) -> None:
-        """Open the window in which the probes measure."""
+        """Start the measurement of the probes."""
         ...
 
     async def finish(self) -> Profile:
-        """Return the profile of the window."""
+        """Wait for the end of the measurement, and return its profile."""
         ...
 
     async def end(self) -> None:
-        """End the probes if they still run."""
+        """Unload the probes if they are still running."""
         ...
 
 
 class Rig(Protocol):
-    """The nodes of a plan, ready for trials."""
+    """The connected nodes of a plan, with which a trial runs its load and takes its samples."""
 
     def now(self) -> float:
-        """Return the controller's clock, in seconds."""
+        """Return the controller's clock in seconds; all times of a trial refer to this clock."""
         ...
 
     def utc(self) -> str:
-        """Return the time of day in UTC, ISO 8601."""
+        """Return the time of day in UTC as an ISO 8601 text."""
         ...
 
     async def sleep_until(self, moment_s: float) -> None:
-        """Wait until `now` is *moment_s*."""
+        """Wait until the rig's clock shows *moment_s* seconds."""
         ...
 
     async def ready(self) -> None:
-        """Reconnect to lost nodes. Raises `NodeUnreachable` if one of them stays unreachable."""
+        """Reconnect to lost nodes.
+
+        Raises `NodeUnreachable` if a node cannot be reached.
+        """
         ...
 
     async def preflight(self) -> None:
-        """Send one request from each client. Raises `TrialError` if a client gets no reply."""
+        """Send one request from each client.
+
+        Raises `TrialError` if a client gets no good reply.
+        """
         ...
 
     async def sample(self) -> Sample:
-        """Return the director's counters."""
+        """Return the current counters of the director."""
         ...
 
     async def sample_all(self) -> dict[str, Sample]:
-        """Return every node's counters, by node name as in `roles`."""
+        """Return the current counters of every node, by the node's name."""
         ...
 
     async def sample_peers(self) -> dict[str, Sample]:
-        """Return the counters of every node except the director, by node name as in `roles`."""
+        """Return the current counters of real servers and clients, by the node's name."""
         ...
 
     async def shares(self) -> dict[str, int]:
-        """Return how many connections each destination got since the service was created.
+        """Return the number of connections to each real server since the service was created.
 
-        The counts may be two seconds old. The result is empty if the director does not count
+        The numbers may be two seconds old. The result is empty if the director does not count
         connections.
         """
         ...
 
     async def programs(self) -> tuple[Process, ...]:
-        """Return the director's processes; empty if other nodes run on the same host."""
+        """Return the processes on the director; empty if other nodes run on the same host."""
         ...
 
     def roles(self) -> dict[str, Role]:
-        """Return the role of each node by name, the director first."""
+        """Return the role of each node, by the node's name, the director first."""
         ...
 
     def host_times(self) -> Mapping[str, float]:
-        """Return this machine's CPU times in seconds, by state."""
+        """Return the CPU times of the machine that runs dirtune, in seconds, by state."""
         ...
 
     def guest_stolen_s(self) -> float | None:
-        """Return the seconds stolen so far from the CPUs on which a guest director runs.
+        """Return the CPU seconds that were stolen so far from a director that is a guest here.
 
-        Returns None if the director is not a guest of this machine.
+        The result is None if the director is not a guest of this machine.
         """
         ...
 
     async def load(self, ticks: Sequence[Schedule]) -> Loading:
-        """Start the load on all clients at the same time, with one schedule for each client."""
+        """Start the load on all clients at the same time.
+
+        *ticks* has one schedule for each client.
+        """
         ...
 
     async def probe(self, seconds: float, probes: Sequence[str]) -> Probing:
-        """Load *probes* on the director, to measure for *seconds*; return when they are loaded."""
+        """Load *probes* on the director, and return once they are loaded.
+
+        They will measure for *seconds*.
+        """
         ...

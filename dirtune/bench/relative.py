@@ -1,10 +1,9 @@
-"""Find trials during which this machine's load differed from the rest of their campaign. Pure.
+"""Find trials during which the load of this machine differed from the other trials. Pure.
 
-If all nodes share one machine, no load is too high in itself, but trials can be compared only if
-the machine's load was alike. A trial is compared with the median of its own arm, so that a
-difference between the arms does not count against it. The limit depends on the campaign's own
-spread, so that a machine that is never quiet gives a result, too. Only the machine's load decides,
-never the results of the trials.
+If all nodes run on one machine, two trials can be compared only if the machine was equally busy
+during both. The machine's load during a trial is compared with the median over the trials of the
+same arm, because the fix itself may change the load. The limit widens with the spread of the load,
+so that even a machine that is never quiet gives a result. The results of the trials play no part.
 """
 
 import statistics
@@ -16,19 +15,19 @@ from dirtune.analyse.run import Trial, TrialKind, Validity
 from dirtune.plan.tables import Plan
 
 WATCHED = {"busy": "CPU use", "steal": "stolen CPU time"}
-"""Keys of `Trial.host`, and their names in messages."""
-# A median of fewer values means little.
+"""The CPU times of this machine that are compared, and their names in messages."""
+# The median of fewer values means little.
 _LEAST_TRIALS = 5
 # In a normal distribution, the standard deviation is 1.4826 times the median distance.
 _SPREADS = 4 * 1.4826
 
 
 def calibrated(plan: Plan, noise: Sequence[Trial]) -> Plan:
-    """Return the plan with its relative limits widened to the spread of *noise*, its A/A run.
+    """Return *plan* with the limits for this machine's load widened to what is normal here.
 
-    The spread is four standard deviations of this machine's load, over single trials and between
-    the two trials of a pair. Nothing was switched in the A/A run, so a difference of that size is
-    normal here. A limit that is not set stays unset.
+    *noise* are the trials of an A/A run, in which no fix was applied. The limits become at least
+    four standard deviations of the load between trials, and between the two trials of a pair. A
+    limit that the plan does not set stays unset.
     """
     counted = [trial for trial in noise if trial.kind == TrialKind.JUDGED and trial.valid]
     usual = [
@@ -51,10 +50,10 @@ def calibrated(plan: Plan, noise: Sequence[Trial]) -> Plan:
 
 
 def far(trials: Sequence[Trial], points: float) -> tuple[Trial, ...]:
-    """Return the valid judged trials whose machine load was far from the rest, marked as noisy.
+    """Return the trials during which this machine's load was unusual, marked as noisy.
 
-    A load is far if it differs from the median by more than *points* percentage points, and by
-    more than four standard deviations of the same arm's trials at the same rate.
+    The load is unusual if it differs from the median, over the valid trials of the same arm at the
+    same rate, by more than *points* percentage points and by more than four standard deviations.
     """
     groups: dict[tuple[str, str, float], list[Trial]] = {}
     for trial in trials:
@@ -76,14 +75,17 @@ def _far(group: Sequence[Trial], state: str, word: str, points: float) -> Iterat
     for trial, value in known:
         if abs(value - middle) > limit:
             reason = (
-                f"this machine's {word} was {value:.1f} %, while the median of the campaign's "
-                f"trials of arm {trial.arm} is {middle:.1f} %"
+                f"this machine's {word} was {value:.1f} %, while the median over all trials of "
+                f"arm {trial.arm} is {middle:.1f} %"
             )
             yield msgspec.structs.replace(trial, validity=Validity.NOISY, reason=reason)
 
 
 def _usual(values: Sequence[float]) -> float:
-    """Estimate four standard deviations from the median distance; 0 for too few values."""
+    """Return an estimate of four standard deviations; 0 if there are too few values.
+
+    The estimate uses the median distance from the median, which outliers hardly change.
+    """
     if len(values) < _LEAST_TRIALS:
         return 0.0
     middle = statistics.median(values)
@@ -91,11 +93,14 @@ def _usual(values: Sequence[float]) -> float:
 
 
 def _apart(trials: Sequence[Trial], state: str) -> float:
-    """Estimate four standard deviations of the difference within pairs; 0 for too few pairs."""
+    """Return an estimate of four standard deviations of the difference between paired trials.
+
+    *state* is the compared CPU state. The result is 0 if there are too few pairs.
+    """
     pairs: dict[int, list[float]] = {}
     for trial in trials:
         if trial.pair is not None and state in trial.host:
             pairs.setdefault(trial.pair, []).append(trial.host[state])
     apart = [abs(seen[0] - seen[1]) for seen in pairs.values() if len(seen) == 2]
-    # Half of the pairs are within the median distance; which arm came first does not matter.
+    # Half of the pairs differ by less than the median; the order of the arms does not matter.
     return _SPREADS * statistics.median(apart) if len(apart) >= _LEAST_TRIALS else 0.0

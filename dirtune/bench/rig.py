@@ -1,4 +1,4 @@
-"""The real nodes of a plan, which a trial drives over SSH."""
+"""Connect a trial to the real nodes of a plan over SSH."""
 
 import asyncio
 import math
@@ -37,12 +37,12 @@ _REQUIRED = (
     "command -v {program} >/dev/null || "
     '{{ echo "dirtune: command not found; the director needs this version"; exit 127; }}; '
 )
-# The first request of a client waits for ARP too.
+# The first request of a client also waits for ARP.
 _REQUEST_MORE_S = 1
 
 
 class LiveRig:
-    """Real nodes, reached over SSH. `opened` opens a rig, and ends everything the rig started."""
+    """The real nodes of a plan, connected over SSH. Use `opened` to open and close a rig."""
 
     def __init__(self, plan: Plan, *, alone: bool = False, clients: tuple[Peer, ...] = ()) -> None:
         self._plan = plan
@@ -50,22 +50,22 @@ class LiveRig:
         self._nodes: dict[str, Node] = {}
         self._samplers: dict[str, Sampler] = {}
         self.alone = alone
-        """Whether the rig may assume that nobody else uses the service."""
+        """Whether the rig takes for granted that nobody else uses the service."""
 
     def now(self) -> float:
-        """Return this machine's monotonic clock."""
+        """Return the monotonic clock of this machine, in seconds."""
         return time.monotonic()
 
     def utc(self) -> str:
-        """Return the time of day."""
+        """Return the time of day in UTC as an ISO 8601 text."""
         return datetime.now(UTC).isoformat(timespec="seconds")
 
     async def sleep_until(self, moment_s: float) -> None:
-        """Sleep until *moment_s*, unless that time has passed."""
+        """Sleep until this machine's monotonic clock shows *moment_s* seconds."""
         await asyncio.sleep(max(0.0, moment_s - self.now()))
 
     async def ready(self) -> None:
-        """Connect to the nodes that are not connected, and start a sampler on each node."""
+        """Connect to all nodes that are not connected yet, and start a sampler on each of them."""
         gone = [host for host in self._plan.hosts if not self._alive(host)]
         for host in gone:
             await self._forget(host)
@@ -100,9 +100,9 @@ class LiveRig:
         self.alone = True
 
     async def _foreign(self) -> str | None:
-        """Describe who else uses the service; None if nobody does.
+        """Describe who else uses the service; None if nobody else does.
 
-        Clients that are idle in this cell belong to the run, too.
+        Clients of the run that send no load at the moment do not count as others.
         """
         plan = msgspec.structs.replace(self._plan, clients=self._clients)
         idle, _ = await connect(self._plan, [h for h in plan.hosts if h not in self._nodes])
@@ -112,27 +112,27 @@ class LiveRig:
             await together(node.close() for node in idle.values())
 
     async def sample(self) -> Sample:
-        """Return the director's counters."""
+        """Return the current counters of the director."""
         return await (await self._sampler(self._plan.director.host)).sample()
 
     async def sample_all(self) -> dict[str, Sample]:
-        """Return every node's counters, sampled at about the same time."""
+        """Return the current counters of every node, taken at about the same time, by node."""
         return await self._samples(self._hosts())
 
     async def sample_peers(self) -> dict[str, Sample]:
-        """Return the counters of all nodes except the director."""
+        """Return the current counters of real servers and clients, by node."""
         director = self._plan.director.host
         return await self._samples({n: h for n, h in self._hosts().items() if n != director})
 
     async def _samples(self, hosts: Mapping[str, str]) -> dict[str, Sample]:
-        # A host that plays two roles has one sampler, which answers one question at a time.
+        # A host with two roles has one sampler, which takes one sample at a time.
         watches = {host: await self._sampler(host) for host in hosts.values()}
         samples = await together(watch.sample() for watch in watches.values())
         by_host = dict(zip(watches, samples, strict=True))
         return {name: by_host[host] for name, host in hosts.items()}
 
     async def shares(self) -> dict[str, int]:
-        """Return how many connections each destination got so far."""
+        """Return the number of connections to each real server so far."""
         director = self._plan.director
         script = director_table.STATS_SCRIPT.format(dirtune=shlex.join(director.dirtune.split()))
         try:
@@ -142,7 +142,7 @@ class LiveRig:
         return director_table.shares(text, self._plan)
 
     async def programs(self) -> tuple[processes.Process, ...]:
-        """Return the director's processes; empty if its host is also a client or real server."""
+        """Return the director's processes; empty if its host is also a client or a real server."""
         host = self._plan.director.host
         if host in {each.host for each in (*self._plan.real_servers, *self._plan.clients)}:
             return ()
@@ -152,7 +152,7 @@ class LiveRig:
         return processes.read_processes(parse_sample(text))
 
     def roles(self) -> dict[str, Role]:
-        """Return each node's role, the director first."""
+        """Return the role of each node, by the node's name, the director first."""
         plan = self._plan
         return {
             plan.director.host: Role.DIRECTOR,
@@ -161,12 +161,15 @@ class LiveRig:
         }
 
     def host_times(self) -> Mapping[str, float]:
-        """Return the CPU times of the machine that runs dirtune."""
+        """Return the CPU times of the machine that runs dirtune, in seconds, by state."""
         times: dict[str, float] = psutil.cpu_times()._asdict()
         return times
 
     def guest_stolen_s(self) -> float | None:
-        """Return the seconds stolen from `host_cpus` since boot; None if the plan names none."""
+        """Return the CPU seconds stolen since boot from the director's CPUs on this machine.
+
+        The plan names these CPUs in `director.host_cpus`; the result is None if it names none.
+        """
         cpus = self._plan.director.host_cpus
         if not cpus:
             return None
@@ -174,7 +177,7 @@ class LiveRig:
         return sum(float(times[cpu].steal) for cpu in cpus)
 
     async def load(self, ticks: Sequence[Schedule]) -> LiveLoad:
-        """Start all clients at the same time, each by its own clock."""
+        """Start the load on all clients at the same time, each by its own clock."""
         nodes = [self._nodes[each.host] for each in self._plan.clients]
         load = LiveLoad(self._plan, self.now)
         try:
@@ -185,7 +188,7 @@ class LiveRig:
         return load
 
     async def probe(self, seconds: float, probes: Sequence[str]) -> LiveProbe:
-        """Start the director's own `dirtune profile` and wait until its probes are loaded."""
+        """Start `dirtune profile` on the director, and wait until its probes are loaded."""
         director = self._plan.director
         far = FarDirtune(self._nodes[director.host], director.dirtune)
         words = (
@@ -193,7 +196,8 @@ class LiveRig:
             *(f"--probes={','.join(probes)}", f"--max-overhead={director.max_overhead:g}"),
         )
         argv = far.argv(words)
-        # Not guarded: it reads on its standard input when to begin, and ends by itself.
+        # No guard is needed: the process waits for the start on its standard input, and ends by
+        # itself.
         script = f"{_REQUIRED.format(program=shlex.quote(argv[0]))}exec {shlex.join(argv)} 2>&1"
         process = await far.node.start(script, guarded=False)
         probe = LiveProbe(far, process, seconds)
@@ -205,7 +209,7 @@ class LiveRig:
         return probe
 
     async def close(self) -> None:
-        """End the samplers and close the connections."""
+        """End the samplers, and close all connections."""
         for host in tuple(self._nodes):
             await self._forget(host)
 
@@ -233,7 +237,7 @@ class LiveRig:
 
 
 def request_timeout_s(plan: Plan) -> int:
-    """Return the time limit of a preflight's request, in seconds."""
+    """Return the time limit for the request that each client sends before a trial, in seconds."""
     return math.ceil(plan.load.timeout_s) + _REQUEST_MORE_S
 
 
@@ -241,10 +245,10 @@ def request_timeout_s(plan: Plan) -> int:
 async def opened(
     plan: Plan, *, alone: bool = False, clients: tuple[Peer, ...] = ()
 ) -> AsyncIterator[LiveRig]:
-    """Open a rig, and close it on leaving, even after an error.
+    """Open a rig, and close it at the end of the context, even after an error.
 
-    The rig checks that nobody else uses the service, unless *alone* is True. *clients* names all
-    clients of the run, if the plan of the cell has fewer.
+    If *alone* is False, the rig checks that nobody else uses the service. *clients* are all
+    clients of the run, of which *plan* may use only a part.
     """
     rig = LiveRig(plan, alone=alone, clients=clients)
     try:

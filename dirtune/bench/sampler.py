@@ -1,9 +1,10 @@
-"""Sample a node's counters with one POSIX shell that runs for as long as it is needed.
+"""Take samples of a node's counters with a POSIX shell that runs during the trials.
 
-Each sample is one head(1) over a few files: the time (/proc/uptime), the CPUs and, on the
-director, interrupts and IPVS counters. A node whose first process is in a control group of its own
-is a container. There, /proc/stat counts the entire machine, so the accounting of the control group
-is read instead. Nothing is installed on the node, and the shell exits when its input ends.
+For each sample, head(1) prints a few files: the time (/proc/uptime), the CPU times and, on the
+director, interrupts and IPVS counters. In a container, /proc/stat counts the entire machine, so
+the times of the container's control group are read instead. A node is a container if its first
+process is in a control group of its own. Nothing is installed on the node, and the shell exits
+when its input ends.
 """
 
 import asyncio
@@ -26,15 +27,16 @@ DIRECTOR_FILES = (
 )
 NET_COUNTERS = ("Tcp.OutRsts", "TcpExt.TCPSynRetrans", "TcpExt.ListenDrops")
 SAMPLE_S = 15
-"""Time limit of one sample, in seconds."""
+"""Time limit for one sample, in seconds."""
 SAMPLE_BYTES = 64 * 2**20
-"""Size limit of one sample: twice the size of 4,096 rows for 512 CPUs."""
+"""Size limit of one sample in bytes: twice the size of 4,096 rows for 512 CPUs."""
 _MANY_LINES = 20_000
 """A sample with more lines than this is parsed in a thread."""
 
 _UPTIME = re.compile(r"\d{1,15}(\.\d{1,9})?(?=\s)", re.ASCII)
 
-# Version 1 has a line `4:cpuset,cpuacct:/PATH` per hierarchy, version 2 one line `0::/PATH`.
+# With control groups version 1, the file has a line such as `4:cpuset,cpuacct:/PATH` for each
+# hierarchy; with version 2, it has one line `0::/PATH`.
 _GROUP_FILES = """\
 v1= v2=
 while IFS=: read -r number names path; do
@@ -58,7 +60,7 @@ while read -r word; do head -n 4096 "$@" 2>/dev/null; echo; echo .; done
 
 
 class Watch(Protocol):
-    """An object that takes samples."""
+    """An object that takes samples of one node."""
 
     async def sample(self) -> Sample:
         """Return the current counters."""
@@ -66,31 +68,34 @@ class Watch(Protocol):
 
 
 def script(files: tuple[str, ...]) -> str:
-    """Return the shell script that prints a sample of *files* for each line it reads."""
+    """Return a shell script that prints the contents of *files* for each line on its input."""
     return f"set -- {' '.join((UPTIME, *files))}\n{_GROUP_FILES}{_LOOP}"
 
 
 class Sampler:
-    """The shell that takes samples on one node."""
+    """A shell on a node that takes samples of the node's counters."""
 
     def __init__(self, process: Process, *, container: bool) -> None:
         self._process = process
         self._container = container
 
     async def sample(self) -> Sample:
-        """Return the current counters. Raises `NodeUnreachable` if the node was lost."""
+        """Return the current counters of the node.
+
+        Raises `NodeUnreachable` if the node was lost.
+        """
         await self._process.send("\n")
         lines = await self._process.lines_before(".", timeout_s=SAMPLE_S, most_bytes=SAMPLE_BYTES)
         work = partial(parse, lines, container=self._container)
         return await asyncio.to_thread(work) if len(lines) > _MANY_LINES else work()
 
     async def end(self) -> None:
-        """End the shell."""
+        """End the shell on the node."""
         await self._process.end()
 
 
 async def start(node: Node, files: tuple[str, ...]) -> Sampler:
-    """Start a sampler of *files* on *node*."""
+    """Start a shell on *node* that samples *files*."""
     process = await node.start(script(files), guarded=False)
     said = await process.line(timeout_s=SAMPLE_S)
     if container := said.startswith("container "):
@@ -99,10 +104,10 @@ async def start(node: Node, files: tuple[str, ...]) -> Sampler:
 
 
 def parse(lines: list[str], *, container: bool = False) -> Sample:
-    """Parse one sample as head(1) printed it; values from a missing file are None or empty.
+    """Parse one sample that head(1) printed. Values of a missing file become None or empty.
 
-    A *container* without its own accounting has no CPU times, because /proc/stat counts the entire
-    machine.
+    If *container* is True and the control group has no CPU accounting, the sample has no CPU
+    times, because /proc/stat counts the entire machine.
     """
     files = _sections(lines)
     services = files.get(ip_vs.SOURCE)
@@ -127,7 +132,7 @@ def _sections(lines: list[str]) -> dict[str, str]:
             current = found.setdefault(name[1], [])
         else:
             current.append(line)
-    # head puts an empty line between two files.
+    # head prints an empty line between two files.
     return {path: "\n".join(text).rstrip("\n") + "\n" for path, text in found.items()}
 
 

@@ -1,4 +1,7 @@
-"""Run the trials of a knee search: replay those on disk, run new ones, confirm the result."""
+"""Run the search for a knee, the highest rate that meets a loss goal.
+
+Trials that are on disk from an interrupted run are used again; only missing trials are run.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +24,7 @@ _CEILING = 0.8
 
 
 class Search:
-    """A search for the highest rate of a cell at which the loss is at most *goal*."""
+    """A search for the highest rate that meets the loss goal *goal*, a share of connections."""
 
     def __init__(
         self, rig: Rig, cell: Cell, goal: float, keep: Keep, done: Sequence[Trial] = ()
@@ -33,7 +36,7 @@ class Search:
         self._mine = {t.id: t for t in done if t.id.startswith(f"{self._name}-")}
 
     async def run(self) -> Knee:
-        """Search for the knee, and confirm the result."""
+        """Search for the knee, confirm the result with more trials, and return it."""
         where = knee.space(self._asked, self._highest, self._asked.trial_s)
         log: list[tuple[Ask, Trial]] = []
         while isinstance(
@@ -48,12 +51,16 @@ class Search:
 
     async def _answer(self, ask: Ask, log: Sequence[tuple[Ask, Trial]]) -> Trial:
         order = Order(f"{self._name}-{len(log) + 1:02}", "A", TrialKind.SEARCH, ask.rate)
-        # While the rate is lowered to one that the clients can reach, their limit is an answer.
+        # A client-limited trial counts while the search looks for a rate the clients can reach.
         going_down = all(trial.validity == Validity.CLIENT_LIMITED for _, trial in log)
         return await self._trial(self._lasting(ask.window_s), order, limit_counts=going_down)
 
     async def _trial(self, plan: Plan, order: Order, *, limit_counts: bool = False) -> Trial:
-        """Return the trial of *order*, from disk or newly run; repeat a trial that is invalid."""
+        """Return a valid trial for *order*, from disk or newly run.
+
+        An invalid trial is repeated as long as the plan's `retries` allow; otherwise it is
+        returned. If *limit_counts* is True, a trial that the clients limited is returned as well.
+        """
         number = 1
         while True:
             name = order.id if number == 1 else f"{order.id}+{number}"
@@ -82,7 +89,7 @@ class Search:
         return msgspec.structs.replace(self._cell.plan, load=load)
 
     def _found(self, bounds: Bounds, log: Sequence[tuple[Ask, Trial]]) -> Knee:
-        # The rate of the generators' schedules may differ from the rate that the search asked for.
+        # The offered rate may differ a little from the rate that the search asked for.
         offered = {ask.rate: trial.offered_rate for ask, trial in log}
         met = [t for _, t in log if t.attempted - t.replied <= self._goal * t.attempted]
         return Knee(
@@ -109,7 +116,10 @@ class Search:
         )
 
     async def _confirm(self, found: Knee) -> Knee:
-        """Confirm the rate by trials just below and above it, with the load's own window."""
+        """Return the result after confirming trials just below and just above the knee's rate.
+
+        These trials have the window of the plan's load, which is longer than that of the search.
+        """
         assert found.rate is not None
         trials = []
         for share in _AROUND if found.above is not None else _AROUND[:1]:
@@ -122,11 +132,11 @@ class Search:
 
 
 def ceiling(plan: Plan, done: Sequence[Trial]) -> float:
-    """Return the highest rate to offer: the plan's, or one that the clients are known to reach.
+    """Return the highest rate that the search may offer, in connections/s.
 
-    The null-server trials show which rates the clients reach. If one of these trials failed, the
-    limit is 80 % of the highest rate that succeeded. If none failed, the clients' own limit is
-    unknown, and the plan's highest rate is used.
+    The trials with a server on each client (`null_server`) show which rates the clients reach. If
+    one of these trials failed, the result is 80 % of the highest rate that succeeded. Otherwise
+    the result is the highest rate of the plan.
     """
     highest = (plan.knee or KneePlan()).highest or max(plan.load.rates)
     own = [trial for trial in done if trial.cell == "null_server" and trial.attempted]

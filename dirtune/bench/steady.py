@@ -1,8 +1,8 @@
-"""Test whether a window was steady; a trial with an unsteady window is labelled. Pure.
+"""Test if the load was steady during a window. Pure.
 
-As in RFC 9411, the replies of each second must be within 5 % of their mean, and the concurrency
-within 10 %. In addition, replies must not drift over the window, and the connection table may grow
-by at most 1 % in 10 s.
+As in RFC 9411, the number of replies in each second must be within 5 % of the mean, and the number
+of open requests within 10 %. In addition, the number of replies must not rise or fall over the
+window, and the connection table may grow by at most 1 % in 10 s.
 """
 
 import math
@@ -16,21 +16,21 @@ RATE_TOLERANCE, CONCURRENCY_TOLERANCE = 0.05, 0.10
 DRIFT_MAX = 0.01
 TABLE_GROWTH_MAX = 0.01
 WARM_S = 10
-"""Seconds of steady load before a window opens."""
+"""Seconds for which the load must be steady before a window opens."""
 _Z_95 = 1.96
-# A few replies more or less in a second come from the grid of ticks, and a few open connections
-# from chance, whatever share of the mean they are.
+# Differences of this size are normal, even if they are a large share of the mean: connections
+# start on a grid of ticks, and the number of open connections varies by chance.
 _REPLIES, _OPEN = 3, 10
 _LEAST_POINTS = 8
-# A few entries more or less of a smaller table are chance, whatever share of it they are.
+# In a smaller table, a few more entries may be chance, even if they are a large share.
 _SMALL_TABLE = 1000
 
 
 def unsteady(replies: Sequence[int], concurrency: Sequence[float]) -> str | None:
-    """Describe why a window was not steady; None if it was.
+    """Describe why the load was not steady; None if it was steady.
 
     *replies* holds the number of replies in each second, and *concurrency* the mean number of open
-    requests.
+    requests in each second.
     """
     if len(replies) < 2 or not any(replies):
         return None
@@ -40,7 +40,7 @@ def unsteady(replies: Sequence[int], concurrency: Sequence[float]) -> str | None
         return f"one second had {worst} replies, while the mean is {mean:.1f}"
     drift = _slope(replies) * len(replies) / mean
     if abs(drift) > DRIFT_MAX and _trends(replies):
-        return f"replies drift by {drift:+.1%} over the window"
+        return f"the reply rate changed by {drift:+.1%} over the window"
     opened = statistics.fmean(concurrency)
     far = max(concurrency, key=lambda n: abs(n - opened))
     if opened >= _OPEN and abs(far - opened) > CONCURRENCY_TOLERANCE * opened:
@@ -49,7 +49,10 @@ def unsteady(replies: Sequence[int], concurrency: Sequence[float]) -> str | None
 
 
 def warm(samples: Sequence[Sample]) -> bool:
-    """Return whether the director's connection rate was steady; *samples* are a second apart."""
+    """Return whether the director's connection rate was steady for the last 10 seconds.
+
+    *samples* were taken once a second.
+    """
     if len(samples) <= WARM_S:
         return False
     last = samples[-WARM_S - 1 :]
@@ -67,7 +70,10 @@ def warm(samples: Sequence[Sample]) -> bool:
 
 
 def growing(before: int | None, after: int | None, seconds: float) -> str | None:
-    """Describe how fast the connection table grew; None if it did not, or if that is unknown."""
+    """Describe how fast the connection table grew; None if it grew slowly or is unknown.
+
+    *before* and *after* are numbers of entries, *seconds* apart.
+    """
     if before is None or after is None:
         return None
     growth = (after - before) / max(before, _SMALL_TABLE) * 10 / seconds
@@ -81,7 +87,7 @@ def _slope(values: Sequence[float]) -> float:
 
 
 def _trends(values: Sequence[float]) -> bool:
-    """Return whether *values* rise or fall, by the Mann-Kendall test at the 5 % level."""
+    """Return whether *values* have a trend, by the Mann-Kendall test at the 5 % level."""
     n = len(values)
     if n < _LEAST_POINTS:
         return False

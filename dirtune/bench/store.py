@@ -1,7 +1,8 @@
-"""Runs on disk: each run is a folder with run.json and the generators' raw output.
+"""Write runs to disk and read them back.
 
-A trial is flushed to disk before the next one begins. run.json is replaced in one step, so that a
-reader finds either the old file or the new one, even after a power cut.
+A run is a folder with run.json and the raw output of the load generators. Each trial is flushed to
+disk before the next trial begins. run.json is replaced in one step, so that a reader finds either
+the old file or the new file, even after a power cut.
 """
 
 import os
@@ -23,24 +24,24 @@ from dirtune.formats import from_json
 OUT = Path("dirtune-runs")
 _NAME, _LOCK = "run.json", ".lock"
 _LARGEST_BYTES = 64 << 20
-"""Size limit of run.json; a run of a thousand trials takes a tenth of it."""
+"""Size limit of run.json in bytes; a run of a thousand trials needs a tenth of this."""
 
 
 class Store:
-    """One run's folder."""
+    """The folder of one run, and the run itself."""
 
     def __init__(self, folder: Path, run: Run) -> None:
         self.folder = folder
         self.run = run
 
     def hold(self) -> None:
-        """Lock the run, so that no other dirtune process adds to it.
+        """Lock the run, so that no other dirtune process writes to it.
 
-        The lock lasts until this process ends or the store is no longer referenced. Raises
+        The lock lasts until this process ends or the store is deleted from memory. Raises
         `TrialError` if another dirtune process holds the lock.
         """
         require_not_planted(self.folder)
-        # The folder itself is not locked: anyone who can open it for reading could hold the lock.
+        # The lock is not on the folder itself, because any user who can open it could lock it.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(self.folder / _LOCK, flags, 0o600)
         weakref.finalize(self, os.close, handle)
@@ -50,7 +51,7 @@ class Store:
             )
 
     def drop_if_empty(self) -> None:
-        """Remove the folder if the run was refused, or ended before anything was measured."""
+        """Remove the folder of a run that was refused, or that ended before its first trial."""
         if self.run.trials or self.run.link or self.run.finished is not None:
             return
         with suppress(OSError):  # the folder may contain other files by now
@@ -59,23 +60,29 @@ class Store:
             self.folder.rmdir()
 
     def keep(self, result: Result) -> None:
-        """Write a trial and its raw output to disk, replacing any trial with the same id."""
+        """Write a trial and its raw output to disk.
+
+        A trial with the same id is replaced.
+        """
         raw = self.folder / "raw" / result.trial.id
         make(raw)
         for name, text in result.raw.items():
-            # The name begins with a host's name, and an SSH alias may contain slashes.
+            # The file name begins with the name of a host, and an SSH alias may contain slashes.
             write(raw / name.replace("/", "%2F"), text.encode())
         self.save(msgspec.structs.replace(self.run, trials=_with(self.run.trials, result.trial)))
 
     def save(self, run: Run) -> None:
-        """Replace the run on disk; the old file stays until the new one is complete."""
+        """Replace run.json in one step."""
         text = msgspec.json.format(msgspec.json.encode(run), indent=1)
         write(self.folder / _NAME, text)
         self.run = run
 
 
 def create(out: Path, run: Run) -> Store:
-    """Create the run's folder below *out*. Raises `TrialError` if it cannot be written."""
+    """Create a folder for *run* below *out*.
+
+    Raises `TrialError` if the folder cannot be created.
+    """
     store = Store(out / run.id, run)
     make(store.folder)
     store.hold()
@@ -84,13 +91,13 @@ def create(out: Path, run: Run) -> Store:
 
 
 def resume(folder: Path) -> Store:
-    """Return the store of an interrupted run, so that the run can continue.
+    """Open the folder of an interrupted run, so that the run can continue.
 
     Raises `TrialError` if another dirtune process is using the run.
     """
     store = Store(folder if reading.is_folder(folder) else folder.parent, load(folder))
     store.hold()
-    # Another process may have added trials before it released the lock.
+    # Another process may have added trials before it released its lock.
     store.run = load(folder)
     return store
 
@@ -98,7 +105,7 @@ def resume(folder: Path) -> Store:
 def load(folder: Path) -> Run:
     """Return the run in *folder*, which may also be the path of a run.json or a pyperf file.
 
-    Raises `ParseError` if the file does not contain a run.
+    Raises `ParseError` if there is no run.
     """
     path = folder / _NAME if os.path.isdir(folder) else folder  # noqa: PTH112  (any length)
     try:
@@ -115,13 +122,16 @@ def load(folder: Path) -> Run:
 
 
 def example(name: str) -> Run:
-    """Return an example run that comes with dirtune; `paper` is the run of the 2001 paper."""
+    """Return an example run that is part of dirtune; `paper` has the figures of the 2001 paper."""
     text = resources.files("dirtune.bench").joinpath(f"examples/{name}.json").read_bytes()
     return msgspec.json.decode(text, type=Run)
 
 
 def new_id(out: Path, now: datetime, ending: str = "") -> str:
-    """Return a name for a new run that is not taken below *out*."""
+    """Return a name for a new run; no folder below *out* has this name.
+
+    The name consists of the time *now* and of *ending*.
+    """
     stamp = f"{now:%Y%m%d-%H%M%S}"
     name, count = f"{stamp}{ending}", 1
     while reading.exists(out / name):
@@ -136,7 +146,7 @@ def _with(trials: tuple[Trial, ...], trial: Trial) -> tuple[Trial, ...]:
 
 
 def make(folder: Path) -> None:
-    """Create *folder* and its parents, and flush them to disk against a power cut."""
+    """Create *folder* and its parents, and flush them to disk."""
     missing = [path for path in (folder, *folder.parents) if not reading.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,7 +160,10 @@ def make(folder: Path) -> None:
 
 
 def require_not_planted(folder: Path) -> None:
-    """Raise `TrialError` if another user could replace the files in *folder*."""
+    """Check that no other user can replace the files in *folder*.
+
+    Raises `TrialError` if another user can.
+    """
     try:
         for path in (at := folder.absolute(), *at.parents):
             writing.require_not_planted(path)
@@ -159,7 +172,10 @@ def require_not_planted(folder: Path) -> None:
 
 
 def write(path: Path, text: bytes) -> None:
-    """Replace a file in one step: a reader finds the old or new text, even after a power cut."""
+    """Replace the file *path* in one step.
+
+    A reader finds either the old text or the new text, even after a power cut.
+    """
     try:
         writing.replace(path, text)
     except NotPossible as error:

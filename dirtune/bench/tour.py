@@ -1,7 +1,7 @@
-"""Run an entire plan: visit its cells and controls in order, and write each trial to disk.
+"""Run an entire plan: every control and every combination of its matrix.
 
-The remaining work is a function of the trials on disk. So an interrupted run continues with the
-first missing trial, and repeats no trial that is on disk.
+Each trial is written to disk, and the next trial is derived from the trials on disk. Therefore an
+interrupted run continues with the first missing trial.
 """
 
 import itertools
@@ -26,7 +26,8 @@ from dirtune.plan.tables import Knee as KneePlan
 from dirtune.plan.tables import Plan
 
 Visit = Callable[[Cell], AbstractAsyncContextManager[Rig]]
-"""Makes the changes of a cell on the nodes for as long as the context lasts."""
+"""A function that prepares the nodes for a cell, and undoes its changes at the end of the
+context."""
 
 _CANNOT = (LabError, NodeUnreachable, NotPossible, TrialError)
 _SEARCH_TRIALS = 12
@@ -34,30 +35,31 @@ _BOOT_S = 90
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """One trial of a dry run."""
+    """One planned trial, as a dry run lists it."""
 
     id: str
     cell: str
     offered_rate: float
-    """Connections/s by the clients' schedules; a closed loop's rate is known only afterwards."""
+    """Connections/s in the clients' schedules; the rate of a closed loop is known only after the
+    trial."""
 
 
 class Itinerary(msgspec.Struct, frozen=True):
     """The planned trials of a run (`dirtune/bench-trials/1`)."""
 
     trials: tuple[Planned, ...]
-    """Trials of the sweep, in order."""
+    """The trials of the sweep, in order."""
     searches: tuple[str, ...]
-    """Searches for a knee; how many trials each takes is known only afterwards."""
+    """The names of the searches for a knee; their numbers of trials are known only afterwards."""
     refused: tuple[str, ...]
-    """Reasons why cells cannot be measured."""
+    """The reasons why some combinations or controls cannot be measured."""
     boots: int
     estimate_s: float
     schema: str = "dirtune/bench-trials/1"
 
 
 def itinerary(plan: Plan, cells: Sequence[Cell]) -> Itinerary:
-    """Return the planned trials of *cells*, with an estimate of the total time."""
+    """Return the planned trials of *cells*, with an estimate of the total time in seconds."""
     able = _able(cells)
     slots = matrix.slots(plan, able)
     goals = [(cell, goal) for cell in able for goal in _goals(plan, cell)]
@@ -87,10 +89,11 @@ def _search_s(plan: Plan, knee: KneePlan) -> float:
 async def carry_out(
     plan: Plan, cells: Sequence[Cell], visit: Visit, kept: Store, keep: Keep
 ) -> None:
-    """Run the rest of the plan: the sweep of all cells, then knee searches and observed trials.
+    """Run all trials of the plan that are not on disk yet.
 
-    Raises `TrialError` if a node was lost and the plan says to stop, and `PlanError` if no cell
-    can be measured.
+    First comes the sweep of all cells, then the searches for a knee and the trials in which all
+    nodes are sampled. Raises `TrialError` if a node was lost and the plan says to stop, and
+    `PlanError` if no cell can be measured.
     """
     able = _able(cells)
     if not able:
@@ -110,17 +113,17 @@ async def carry_out(
                 await _first(cell, left[0], nodes, keep)
             await campaign.fill(nodes, left, keep, done=kept.run.trials)
             if cell.boot and not _left((slot for slot in every if slot.cell is cell), kept):
-                # Searching after the sweep instead would need another boot for each cell.
+                # Searching after the entire sweep would need another boot for each cell.
                 await _seek(plan, cell, nodes, kept, keep)
     for cell in able:
         await _look_closer(plan, cell, visit, kept, keep)
 
 
 async def _first(cell: Cell, slot: Slot, nodes: Rig, keep: Keep) -> None:
-    """Run a trial that is not judged, because a director has cold caches just after a boot.
+    """Run a warm-up trial after a boot, which is not judged because the caches are cold.
 
-    The code of an emulated director is translated when it first runs, so its first trial costs
-    three times as much.
+    On an emulated director, the first trial needs three times as much CPU time, because QEMU
+    translates code when it first runs.
     """
     order = Order(
         f"{prefix(cell)}first-{slot.repeat}", "A", TrialKind.BASELINE, slot.rate, path=cell.path
@@ -133,14 +136,17 @@ def _left(slots: Iterable[Slot], kept: Store) -> list[Slot]:
 
 
 def legs(slots: Sequence[Slot]) -> Iterator[tuple[Cell, tuple[Slot, ...]]]:
-    """Group the slots by visit; a cell that needs a boot gets one visit for each repeat."""
+    """Group consecutive trials of a cell, for which the nodes are prepared only once.
+
+    If the cell needs a boot, each repeat forms a group of its own.
+    """
 
     def key(slot: Slot) -> tuple[str, int]:
         return slot.cell.name, slot.repeat if slot.cell.boot else 0
 
     for _, together in itertools.groupby(slots, key):
-        found = tuple(together)
-        yield found[0].cell, found
+        leg = tuple(together)
+        yield leg[0].cell, leg
 
 
 def _able(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -166,7 +172,10 @@ async def _look_closer(plan: Plan, cell: Cell, visit: Visit, kept: Store, keep: 
 
 
 async def _seek(plan: Plan, cell: Cell, nodes: Rig, kept: Store, keep: Keep) -> None:
-    """Run the knee searches of the cell, and its observed trial, unless they are done already."""
+    """Run the searches for a knee of *cell*, and its trial with samples of all nodes.
+
+    Searches and trials that are on disk are not repeated.
+    """
     for goal in _sought(plan, cell, kept):
         _keep_knee(kept, await Search(nodes, cell, goal, keep, kept.run.trials).run())
     await campaign.observe(nodes, cell, keep, done=kept.run.trials)
@@ -183,7 +192,7 @@ def _keep_knee(kept: Store, found: Knee) -> None:
 
 
 def _not_reached(left: Sequence[Slot], reason: str, kept: Store, keep: Keep) -> None:
-    """Record a failed trial for each slot of a cell whose nodes could not be prepared."""
+    """Record each trial of *left* as failed, because the nodes could not be prepared."""
     plan = left[0].cell.plan
     for slot in left:
         number = campaign.attempt(slot, kept.run.trials)

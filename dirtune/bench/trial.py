@@ -1,9 +1,9 @@
-"""Run one trial on a rig: settle, load, measure between two edges, drain.
+"""Run one trial: wait for an idle director, run the load, measure a window, wait for the end.
 
-A judged trial reads the nodes only twice while the load runs, at the edges of the window. A
-profiled trial samples every node each second and runs the director's probes; it explains a result,
-and is never compared. All times come from the rig's clock, so that the same code measures a
-simulated director. The module `judge` decides whether the trial is valid.
+A judged trial reads the nodes only twice while the load runs: at the start and at the end of the
+window. A profiled trial samples every node each second and runs probes on the director; it
+explains a result, and is never compared. All times come from the rig's clock, so that tests can
+run the same code with a simulated director. The module `judge` decides if the trial is valid.
 """
 
 from collections.abc import Awaitable, Callable
@@ -31,29 +31,30 @@ from dirtune.plan.generators import schedules
 from dirtune.plan.tables import Plan
 
 QUIET = frozenset({TrialKind.JUDGED, TrialKind.BASELINE, TrialKind.SEARCH, TrialKind.CONFIRM})
-"""Kinds of trial during which only the load runs."""
+"""The kinds of trial during which nothing but the load runs."""
 
-# The last replies come within the time-out; their FINs a little later.
+# The last replies arrive before the time-out, and their FINs a little later.
 _DRAIN_S = 2
 _DRAINED = 0.01
-# The kernel's TCP_TIMEWAIT_LEN, which no setting changes.
+# The kernel's TCP_TIMEWAIT_LEN, which is a constant.
 _TIME_WAIT_S = 60
-# The estimator copies the counters of destinations every two seconds.
+# The IPVS estimator updates the visible counters of destinations every two seconds.
 _COPIED_S = 2.5
 _SHARES_OFF = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A trial and its output."""
+    """A finished trial and its raw output."""
 
     trial: Trial
     raw: dict[str, str]
-    """Raw output by file name."""
+    """The raw output of the load generators, by file name."""
     profile: Profile | None = None
-    """Profile of the window of a profiled trial, measured by the director's own dirtune."""
+    """The profile that dirtune on the director measured in the window; only for a profiled
+    trial."""
     away: bool = False
-    """Whether a node was unreachable before the trial began, as it will be for the next trial."""
+    """Whether the trial could not begin because a node was unreachable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,11 @@ class _Settled:
 
 
 async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
-    """Run one trial. If a node is lost, the trial is a `setup_error`; no exception is raised."""
+    """Run one trial, and return it.
+
+    If a node is lost, the result is a trial with the validity `setup_error`, not an exception.
+    Raises `PlanError` if the load generator is a closed loop and the trial belongs to a pair.
+    """
     if order.pair is not None and not plan.load.open_loop:
         name = plan.load.generator
         raise PlanError(f"load.generator: {name} is a closed loop, which cannot compare two arms.")
@@ -98,10 +103,10 @@ async def _probed(rig: Rig, plan: Plan, order: Order, started: str, settled: _Se
 
 
 async def _settle(rig: Rig, plan: Plan) -> _Settled:
-    """Wait, up to a limit, until the director has been idle for some seconds in a row.
+    """Wait until the director has been idle for some seconds in a row, or a time limit is over.
 
-    With `load.settle = "drain"`, also wait until its connection table and the sockets in TIME_WAIT
-    on the other nodes have drained.
+    With `load.settle = "drain"`, also wait until the connections of the previous trial have left
+    the director's connection table, and sockets in TIME_WAIT have left the other nodes.
     """
     began, in_a_row, waiting = rig.now(), 0, 0
     before = await rig.sample()
@@ -116,7 +121,7 @@ async def _settle(rig: Rig, plan: Plan) -> _Settled:
         in_a_row = in_a_row + 1 if _rests(before, now, waiting, plan) else 0
         before = now
     done = in_a_row >= plan.settle.seconds
-    # The preflight's connections must not count as shares of the load.
+    # The requests before the trial must not count as connections of the load.
     await rig.sleep_until(began + _COPIED_S)
     return _Settled(rig.now() - began, settled=done, sample=before, served=await rig.shares())
 
@@ -175,29 +180,32 @@ async def _measure(
 
 
 async def _warmed(rig: Rig, plan: Plan, began_s: float) -> float:
-    """Return the seconds of load that precede the window.
+    """Wait until the warm-up is over, and return its length in seconds, including the ramp.
 
-    If the warm-up may be extended, the director is sampled once a second until its connection rate
-    has been steady for some seconds or the time limit is reached.
+    If the plan allows a longer warm-up, the director is sampled once a second until its connection
+    rate has been steady for some seconds or the time limit is reached.
     """
     load, samples = plan.load, []
     lead_s = max(load.ramp_s, load.lead_s - steady.WARM_S)
     while load.lead_max_s > load.lead_s:
         await rig.sleep_until(began_s + lead_s)
         samples.append(await rig.sample())
-        lead_s += 1  # a node may take that long to answer
+        lead_s += 1  # a node may need that long to answer
         if lead_s >= load.lead_max_s or (lead_s >= load.lead_s and steady.warm(samples)):
             return min(lead_s, load.lead_max_s)
     return load.lead_s
 
 
 async def _shares(rig: Rig, before: dict[str, int], connections: int | None) -> dict[str, int]:
-    """Return each destination's connections; empty if they do not add up to *connections*."""
+    """Return the number of connections to each real server during the load.
+
+    The result is empty if the numbers do not add up to *connections*.
+    """
     for _ in range(2 if before else 0):
         after = await rig.shares()
-        found = {name: count - before.get(name, 0) for name, count in after.items()}
-        total = sum(found.values())
+        shares = {name: count - before.get(name, 0) for name, count in after.items()}
+        total = sum(shares.values())
         if abs(total - (connections or 0)) <= _SHARES_OFF * total:
-            return found
+            return shares
         await rig.sleep_until(rig.now() + _COPIED_S)
     return {}

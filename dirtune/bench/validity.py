@@ -1,6 +1,7 @@
-"""Judge whether a trial is valid, by the limits of the plan. Pure.
+"""Decide by the limits of the plan if a trial is valid. Pure.
 
-An invalid trial gets the first of these that applies: setup error, client-limited, noisy.
+If a trial is not valid, its validity is the first that applies of `setup_error`, `client_limited`
+and `noisy`.
 """
 
 from collections.abc import Iterator
@@ -15,16 +16,16 @@ from dirtune.plan.generators import Part, Report
 from dirtune.plan.tables import Plan
 from dirtune.plan.values import seconds
 
-# Fewer connections than this without a pause are no stall at any rate.
+# At any rate, fewer connections than this without a pause are not a stall.
 _BURST_MIN = 3
-# Per cent of the attempted connections above which a trial gets a label.
+# If more than this percentage of the attempted connections failed, the trial gets a label.
 _NOTABLE = 0.1
-# Connections by which a share may differ when the schedule ends within a round.
+# Connections by which the share of a real server may differ, if the load ends within a round.
 _ROUND = 2
 
 
 def verdict(facts: Facts, plan: Plan) -> tuple[Validity, str | None]:
-    """Return the validity and its reason; the reason is None for a valid trial."""
+    """Return the validity of a trial, and the reason; the reason is None for a valid trial."""
     for name, reasons in (
         (Validity.SETUP_ERROR, _setup_errors(facts, plan)),
         (Validity.CLIENT_LIMITED, _client_limits(facts, plan)),
@@ -36,10 +37,10 @@ def verdict(facts: Facts, plan: Plan) -> tuple[Validity, str | None]:
 
 
 def labels(facts: Facts, plan: Plan, per_second: tuple[list[int], list[float]]) -> tuple[str, ...]:
-    """Return the facts that a reader must know about a trial, whether it is valid or not.
+    """Return short texts that a reader of the results must know, such as `not steady: ...`.
 
-    *per_second* holds the replies and the open requests of each second of the window; both lists
-    are empty if the generator keeps no log.
+    *per_second* holds the number of replies and of open requests in each second of the window;
+    both lists are empty if the load generator logs no replies.
     """
     texts = [] if plan.load.open_loop else ["closed loop: shows the peak rate, but not loss"]
     if plan.load.load_s < TABLE_LIFE_S:
@@ -73,8 +74,8 @@ def _setup_errors(facts: Facts, plan: Plan) -> Iterator[str]:
 
 
 def _miscounted(facts: Facts, plan: Plan, counted: int) -> Iterator[str]:
-    # A failed connection may have been lost before the director. An answered one must have been
-    # counted, and the director must not count a connection that no client began.
+    # A failed connection may have been lost before it reached the director. But the director must
+    # have counted every answered connection, and no connection that no client started.
     attempted, replied = outcome.attempted(facts, plan), outcome.replied(facts)
     unfinished = 0 if plan.load.open_loop else plan.load.connections * len(facts.clients)
     allowed = max(attempted, 1) * plan.validity.connections / 100
@@ -113,11 +114,11 @@ def _client_limits(facts: Facts, plan: Plan) -> Iterator[str]:
     lacked = outcome.unsent(facts)
     if lacked:
         by_name = ", ".join(f"{name} {count}" for name, count in lacked.items())
-        yield f"the clients could not begin {sum(lacked.values())} connections ({by_name})"
+        yield f"the clients could not start {sum(lacked.values())} connections ({by_name})"
     intended = outcome.intended(facts, plan)
     missing = intended - outcome.attempted(facts, plan)
-    if intended and 100 * missing / intended > plan.validity.unsent:
-        yield f"{100 * missing / intended:.2f} % of the intended connections were not begun"
+    if intended and (percent := 100 * missing / intended) > plan.validity.unsent:
+        yield f"the clients did not start {percent:.2f} % of the scheduled connections"
     for client, parts in zip(facts.clients, outcome.parts(facts, plan), strict=True):
         for report, part in zip(client.reports, parts, strict=False):
             for reason in _late(report, part, plan):
@@ -129,14 +130,14 @@ def _late(report: Report, part: Part, plan: Plan) -> Iterator[str]:
     if not plan.load.open_loop:
         return
     planned_s, limits = part.ticks.lasts_s, plan.validity
-    # The ends of a span are only as exact as a start; in a short load that exceeds one per cent.
+    # The duration is only as exact as the start times; in a short load, their error exceeds 1 %.
     allowed_s = planned_s * (1 + limits.late / 100) + seconds(limits.start_spread)
     if report.span_s is not None and report.span_s > allowed_s:
         took, planned = f"{report.span_s:.2f} s", f"{planned_s:.2f} s"
         yield f"starting all connections took {took} instead of {planned}"
     burst = max(_BURST_MIN, part.ticks.rate * seconds(limits.burst))
     if report.burst is not None and report.burst > burst:
-        yield f"the load generator stalled, then began {report.burst} connections without a pause"
+        yield f"the load generator stalled, then opened {report.burst} connections without a pause"
     if report.poll_cpu_percent is not None and report.poll_cpu_percent < limits.poll_cpu:
         got = f"{report.poll_cpu_percent:.0f} % of a CPU"
         yield f"{plan.load.generator} got {got}, but needs a full CPU"
@@ -174,7 +175,7 @@ def _noise(facts: Facts, plan: Plan) -> Iterator[str]:
 
 
 def _not_the_director(facts: Facts, plan: Plan) -> Iterator[str]:
-    """Yield signs that a node other than the director was the limit."""
+    """Yield the reasons to believe that a node other than the director limited the trial."""
     seen = facts.signals
     servers = {s.label: seen.get(s.label, {}) for s in plan.real_servers}
     for name, signals in servers.items():

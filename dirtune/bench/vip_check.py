@@ -1,8 +1,8 @@
-"""Check that requests to the virtual address reach every real server.
+"""Check that requests to a VIP reach every real server.
 
-The plan's clients send requests one by one. The director's own table shows which real server got a
-request: its destination has one more entry than before. Entries appear immediately, while the
-connection counters are up to two seconds late.
+The plan's clients send requests one after another. The director's connection table shows which
+real server got a request: the number of entries of this destination has risen by one. Entries
+appear immediately, while the connection counters may be two seconds old.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from dirtune.remote import Node
 _TIMEOUT_S = 2
 _ASK_S = 20
 _ROUNDS = 3
-"""Largest number of requests for each destination."""
+"""The largest number of test requests per destination."""
 _TABLE = "cat /proc/net/ip_vs"
 _Place = tuple[str, int]
-"""Address and port of a destination."""
+"""The IP address and the port of a destination."""
 
 
 async def reach(plan: Plan) -> Reach:
-    """Send requests until every real server got one, or the limit of requests is reached.
+    """Send requests until every real server got a request, or the limit of requests is reached.
 
-    Raises `PlanError` if an HTTP request cannot check the service.
+    Raises `PlanError` if the service cannot be checked with HTTP requests.
     """
     if plan.service.protocol != "tcp":
         raise PlanError(
@@ -62,12 +62,12 @@ async def _ask(plan: Plan, director: Node, clients: list[Node]) -> Reach:
             break
         good = await _answered(plan, node)
         after = await _entries(plan, director)
-        # A destination that was added meanwhile had no entries.
+        # A destination that was added meanwhile had no entries before.
         moved = {place: n - before.get(place, (0, 0))[1] for place, (_, n) in after.items()}
         requests, before = requests + 1, after
         if good and not any(moved.values()):
             past += 1
-        # If others use the service, the table may not show who got this request; the next may.
+        # If others use the service, it may be unclear which real server got this request.
         got = [place for place, more in moved.items() if more == 1]
         if len(got) == 1 and sum(map(abs, moved.values())) == 1:
             answered[got[0]] = good and answered.get(got[0], True)
@@ -82,7 +82,7 @@ async def _ask(plan: Plan, director: Node, clients: list[Node]) -> Reach:
 
 
 def _names(plan: Plan, places: Collection[_Place]) -> dict[_Place, str]:
-    """Name each destination by its real server; add the port if a server has several."""
+    """Return the name of each destination: its real server, with the port if there are several."""
     labels = {place: plan.server_at(place[0]) for place in places}
     count = Counter(labels.values())
     return {
@@ -104,7 +104,10 @@ async def _answered(plan: Plan, node: Node) -> bool:
 
 
 async def _entries(plan: Plan, director: Node) -> dict[_Place, tuple[int, int]]:
-    """Return each destination's weight and entries in the connection table."""
+    """Return the weight and the number of connection table entries of each destination.
+
+    Raises `TrialError` if the director lacks the service.
+    """
     table = await director.run(_TABLE, most_bytes=remote.DOCUMENT_BYTES)
     service = ours(ip_vs.parse_services(table), plan)
     if service is None:

@@ -1,6 +1,6 @@
-"""Measure the window of a trial: samples of the nodes, and the CPU time of this machine.
+"""Measure one window of a trial: sample the nodes, and the CPU time of this machine.
 
-All times are seconds of the rig's clock.
+All times are in seconds of the rig's clock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from dirtune.bench.protocols import Probing, Rig
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The samples of one window, and this machine's CPU time during the window."""
+    """The samples of the nodes in one window, and this machine's CPU time during the window."""
 
     edges: tuple[Sample, Sample]
     host: dict[str, float]
@@ -25,9 +25,12 @@ class Window:
 
 
 async def edges(rig: Rig, opens_s: float, window_s: float) -> Window:
-    """Sample the nodes at the two edges of a window, the director first."""
+    """Sample all nodes at the start and at the end of a window.
+
+    *opens_s* is the start by the rig's clock, and *window_s* the length in seconds.
+    """
     await rig.sleep_until(opens_s)
-    # The director comes first, so that its window does not contain the answers of the others.
+    # The director is sampled first, so that its window does not include the other samples.
     first, stolen, host = await rig.sample(), rig.guest_stolen_s(), [rig.host_times()]
     peers = await rig.sample_peers()
     for second in range(1, int(window_s)):
@@ -43,7 +46,7 @@ async def edges(rig: Rig, opens_s: float, window_s: float) -> Window:
 async def each_second(
     rig: Rig, opens_s: float, window_s: float, *, probe: Probing | None = None
 ) -> Window:
-    """Sample every node each second of a window, while *probe* measures on the director."""
+    """Sample every node once a second during a window, while *probe* measures on the director."""
     await rig.sleep_until(opens_s)
     if probe is not None:
         await probe.begin()
@@ -74,7 +77,7 @@ def _since(stolen_s: float | None, rig: Rig) -> float | None:
 
 
 def _host_shares(series: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the shares of CPU time over the series, and the highest steal of any interval."""
+    """Return this machine's CPU time by state in per cent, and the peak of its steal time."""
     shares = _spent(series[0], series[-1])
     steals = [_spent(*pair).get("steal") for pair in pairwise(series)]
     known = [steal for steal in steals if steal is not None]
@@ -83,7 +86,7 @@ def _host_shares(series: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def _spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     spent = {state: after[state] - before[state] for state in after if state in before}
-    # psutil's guest time is part of user time already.
+    # psutil already counts guest time as user time.
     total = sum(time for state, time in spent.items() if not state.startswith("guest"))
     if total <= 0:
         return {}

@@ -117,7 +117,10 @@ def test_an_effect_too_small_to_matter_does_not_count():
 @pytest.mark.parametrize(
     ("arms", "reason"),
     [
-        (from_logs(*[-0.5, -0.51, -0.49, -0.5, -0.5]), "only 5 pairs are valid, but a verdict needs 6"),
+        (
+            from_logs(*[-0.5, -0.51, -0.49, -0.5, -0.5]),
+            "only 5 pairs are valid, but a verdict needs 6",
+        ),
         (
             Arms((1.0,) * 5, (2.0,) * 4, paired=False, invalid=0),
             "an arm has only 4 valid trials, but a verdict needs 5",

@@ -122,7 +122,7 @@ def test_clients_without_descriptors_are_the_limit(tmp_path):
             on(client, f"prlimit --pid 1 --nofile={limit}:")
 
     assert found.validity == "client_limited"
-    assert "could not begin" in found.reason
+    assert "could not start" in found.reason
     assert found.unsent["could not connect to host"] > 0
     assert found.failed["timeout"] > 100, "rs1 answered nothing"
 
@@ -134,7 +134,7 @@ def test_a_burner_on_the_clients_cpus_makes_them_the_limit(tmp_path):
     found, _ = trial(tmp_path, meanwhile=lambda: on("c3", argv), rates=[400], window=6)
 
     assert found.validity == "client_limited", found.reason
-    assert re.search(r"took [\d.]+ s instead of|were not begun", found.reason)
+    assert re.search(r"took [\d.]+ s instead of|did not start", found.reason)
 
 
 def test_a_killed_real_server_is_named(tmp_path):
