@@ -53,8 +53,8 @@ class Sample(msgspec.Struct, frozen=True):
     modes: dict[str, Annotated[int, msgspec.Meta(ge=0, le=0o7777)]] = {}
     """Permission bits by path."""
     behind: dict[str, str] = {}
-    """Real path of each file whose own path runs through a symbolic link, by its own path. Files
-    are stored at their real paths, so that tar can unpack files and links into one tree."""
+    """For each path that runs through a symbolic link, the real path, at which the file is stored.
+    With these paths, tar can unpack files and links into one tree."""
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -207,9 +207,10 @@ def _add_sample(
 
 
 def _behind(sample: RecordedHost) -> dict[str, str]:
-    """Return the storage path of each file or link whose own path runs through a link.
+    """Map each recorded path that runs through a symbolic link to its real path.
 
-    A recorded path that is also the storage path of another file is mapped to itself.
+    The archive stores files at their real paths. A recorded path that is the real path of another
+    is mapped to itself.
     """
     paths = (*sample.files, *sample.links)
     folders = {posixpath.dirname(path) for path in paths}

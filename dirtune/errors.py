@@ -81,7 +81,7 @@ class Exhausted(NotPossible):
 def require_files(error: BaseException) -> None:
     """Raise `Exhausted` if *error* means that no more files can be opened.
 
-    Without this, the file or the host would be reported as missing.
+    Otherwise the caller would report the file or the host as missing.
     """
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         raise Exhausted(_REMEDIES[error.errno]) from error

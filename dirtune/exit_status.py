@@ -155,7 +155,7 @@ class _Stream(io.FileIO):
 
 
 def guard_streams() -> bool:
-    """Replace the interpreter's standard streams with streams that tolerate lost readers.
+    """Replace the interpreter's standard streams with streams that tolerate a closed pipe.
 
     A closed descriptor is opened on /dev/null, so that no file opened later becomes standard
     output. A stream that other code has replaced before is kept. Return whether standard output
@@ -186,7 +186,7 @@ class _Diagnostics(io.TextIOWrapper):
 
 
 def terminal() -> TextIO:
-    """Return a stream to standard error that keeps terminal escapes and never raises."""
+    """Return a stream to standard error that passes terminal escapes and never raises."""
     raw = _Stream(2, raises=False)
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stderr.encoding)
 

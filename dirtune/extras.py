@@ -1,4 +1,4 @@
-"""Print the command that installs an optional Python module."""
+"""Compose the command that installs a missing optional Python module."""
 
 import shlex
 import sys
@@ -12,8 +12,8 @@ PACKAGES = {
     "scipy": "scipy",
     "vl_convert": "vl-convert-python",
 }
-"""The PyPI package of each optional module. Remedies cannot name dirtune[bench], because dirtune
-itself is not on PyPI."""
+"""The PyPI package of each optional module. Remedies name these packages instead of
+dirtune[bench], because dirtune itself is not on PyPI."""
 # Without -P, Python would look for pip in the folder that the command is typed in.
 _PIP = ("-P", "-m", "pip")
 

@@ -8,7 +8,7 @@ _POLL_S = 0.05
 
 
 def take(file: IO[Any] | int, *, wait_s: float = 0) -> bool:
-    """Take the exclusive lock on *file*; return False if that fails for *wait_s* seconds."""
+    """Take the exclusive lock on *file* within *wait_s* seconds; return whether this succeeded."""
     until_s = time.monotonic() + wait_s
     while not _locked(file, fcntl.LOCK_EX):
         if time.monotonic() >= until_s:

@@ -77,7 +77,7 @@ class BootOption:
 
 @dataclass(frozen=True, slots=True)
 class ModuleOptions:
-    """Parameters that a kernel module gets when it is loaded next."""
+    """Parameters for a kernel module, which take effect when the module is next loaded."""
 
     module: str
     values: Mapping[str, str]

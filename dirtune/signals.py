@@ -141,8 +141,8 @@ async def to_the_end(work: Awaitable[T]) -> T:
 class _Handlers:
     """A block in which *first* handles the first signal, and later signals change nothing.
 
-    A signal that is ignored, as under nohup(1), stays ignored. A generator would not do: if a
-    signal arrives during `__exit__`, the rest of a generator runs at an unpredictable time.
+    A signal that is ignored, as under nohup(1), stays ignored. This is a class, because the rest
+    of a generator would run at an unpredictable time if a signal arrived during `__exit__`.
     """
 
     def __init__(self, first: Callable[[int], None]) -> None:

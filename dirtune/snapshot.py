@@ -1,4 +1,4 @@
-"""Snapshots: the state of a host at one or two moments, as plain data, and how to take them.
+"""Take snapshots: the state of a host at one or two moments, as plain data.
 
 A sample comes from a host itself, from a recorded tree, from an archive (dirtune/archive.py), or
 from the output of a script on another machine (dirtune/fetch.py).
@@ -97,7 +97,8 @@ class Place:
     forward: Forward | None = None
     """The forwarding method to this real server; None if unknown.
 
-    If services use several methods, it is the one that requires the most of the real server.
+    If services use several methods, this is the method that needs most settings on the real
+    server.
     """
     director_addresses: frozenset[str] = frozenset()
     client_addresses: frozenset[str] = frozenset()

@@ -10,7 +10,12 @@ from dirtune.render import cells
 
 @click.command("confirm", cls=Command)
 @click.argument("journal", required=False)
-@click.option("--renew", is_flag=True, hidden=True, help="Restart the time to confirm.")
+@click.option(
+    "--renew",
+    is_flag=True,
+    hidden=True,
+    help="Restart the time in which the changes can be confirmed.",
+)
 @FORMAT
 def command(journal: str | None, renew: bool, form: str) -> None:
     """Keep the changes that wait to be confirmed: the last ones, or those of JOURNAL.

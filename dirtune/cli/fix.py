@@ -31,7 +31,9 @@ def command() -> None:
 
 @command.command()
 @_CHECKS
-@click.option("--root", type=PATH, metavar="TREE", help="Plan for the recorded host in TREE.")
+@click.option(
+    "--root", type=PATH, metavar="TREE", help="Plan the changes for the recorded host in TREE."
+)
 @click.option(
     "--output",
     type=NEW_FOLDER,

@@ -33,7 +33,7 @@ _DRAIN = click.option(
     "--drain/--no-drain",
     default=True,
     show_default=True,
-    help="Let real servers that are removed finish their connections first.",
+    help="Before a real server is removed, let its connections end.",
 )
 _DRAIN_S = click.option(
     "--drain-wait",
@@ -42,7 +42,7 @@ _DRAIN_S = click.option(
     default=300,
     show_default=True,
     metavar="SECONDS",
-    help="Wait this long for the connections to end; after that, roll everything back.",
+    help="Wait SECONDS for connections to removed real servers to end; then roll everything back.",
 )
 
 

@@ -143,7 +143,7 @@ async def _under_load(given: str, rate: float | None, probes: tuple[str, ...]) -
 
     plan = plan_files.find(given)
     order = Order("profile", "A", TrialKind.PROFILED, rate or plan.load.rates[0], probes=probes)
-    _output.progress(f"load through {plan.url} for {plan.load.load_s:g} s")
+    _output.progress(f"sending load through {plan.url} for {plan.load.load_s:g} s")
     async with rig.opened(plan) as nodes:
         result = await conduct(nodes, plan, order)
     if not result.trial.nodes:
@@ -164,7 +164,9 @@ async def _alone(
     from dirtune.probes import session
 
     if duration is None and not cmd:
-        raise click.UsageError("Choose a window: --duration SECONDS, --during-bench or -- CMD.")
+        raise click.UsageError(
+            "Choose what to profile: --duration SECONDS, --during-bench or -- CMD."
+        )
     with session.opened(session.named(probes), limit_percent=max_overhead, say=_say) as probing:
         if begin_when_told:
             await _told()

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="NUMBER",
     help="For a fix that needs boots, boot NUMBER times with it and NUMBER times without it. "
-    "Fewer than 5 give no verdict.",
+    "Fewer than 5 boots give no verdict.",
 )
 @click.option(
     "--keep-equivalent",

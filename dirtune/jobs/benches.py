@@ -97,7 +97,7 @@ async def _link(plan: Plan, kept: Store) -> None:
         return
     try:
         kept.save(msgspec.structs.replace(kept.run, link=await link.measure(plan)))
-        notes.progress("  link measured")
+        notes.progress("  the link was measured")
     except (NodeUnreachable, NotPossible, ParseError, TrialError) as error:
         note = f"The link was not measured (figure 3): {error}"
         kept.save(msgspec.structs.replace(kept.run, notes=(*kept.run.notes, note)))

@@ -70,7 +70,7 @@ def _threshold(run: Run) -> float:
 
 
 def _load(name: str) -> tuple[Run, tuple[Trial, ...]]:
-    """Return a run and its trials, or the trials of the arm or cell at the end of *name*."""
+    """Return a run and its trials; if *name* is RUN:ARM or RUN:CELL, only the trials of these."""
     folder, colon, part = name.partition(":")
     if reading.exists(name) or not colon:
         run = store.load(Path(name))

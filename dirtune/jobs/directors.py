@@ -33,7 +33,7 @@ class Proposal:
 
 
 def plain(form: str) -> str:
-    """Return the format in which text is made before `cells.block` wraps it for *form*."""
+    """Return *form*, or `table` if it is `markdown`, for which `cells.block` wraps a table."""
     return "table" if form == "markdown" else form
 
 
@@ -111,7 +111,7 @@ def allowed_here(desired: Table, given: Given) -> Proposal:
 
 
 def propose(desired: Table, *, drain_s: float | None) -> Proposal:
-    """Return the changes that turn this host's table into *desired*, with the refusals."""
+    """Return the changes that turn this host's IPVS table into *desired*, and the refusals."""
     host = LiveHost()
     loaded = kernel.loaded(host)
     actual = _read(host) if loaded else FRESH

@@ -157,7 +157,10 @@ async def _table(far: "FarDirtune", host: str) -> tuple[Table, tuple[Seen, ...]]
 async def _steps(
     far: "FarDirtune", configuration: Configuration, document: LvsPlanDocument, desired: Table
 ) -> tuple[tuple[Step, ...], Table]:
-    """Compute the steps of *document* again here; return them and the table before them."""
+    """Return the steps to *desired*, computed on this host, and the table that they change.
+
+    Raises `NotPossible` if the steps differ from those in *document*.
+    """
     host = configuration.director.host
     actual = FRESH if "ip_vs" in document.modules else (await _table(far, host))[0]
     steps = diff(actual, desired)

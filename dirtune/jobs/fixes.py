@@ -37,7 +37,7 @@ class Wish:
     root: Path | None = None
     """The recorded host to plan for; None for this machine."""
     force: tuple[str, ...] = ()
-    """Refusals to overrule: each NAME, NAME=WHY or WHY."""
+    """Refusals to overrule, each as NAME, NAME=WHY or WHY."""
     safe: bool = False
     """Whether only safe fixes are wanted."""
 
@@ -107,7 +107,7 @@ def _left_open(
 
 
 def overruled(with_force: Callable[[frozenset[str]], Plan], options: Sequence[str]) -> Plan:
-    """Return the plan in which *options* overrule refusals.
+    """Return the plan in which the *options* `--force` overrule refusals.
 
     Each option is NAME or NAME=WHY. A single option may be WHY alone if there is a single refusal;
     raises `NotPossible` if it is unclear which refusal an option means. Overruling one refusal may

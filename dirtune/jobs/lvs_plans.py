@@ -30,20 +30,20 @@ class PlanSource:
 
     @property
     def where(self) -> str:
-        """The plan's name in a message."""
+        """The name of the plan for messages."""
         return "standard input" if self.path is None else str(self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The options of `apply`."""
+    """The options of `dirtune lvs apply`."""
 
     drain_s: float | None = None
-    """Seconds to wait for the connections of removed real servers to end; None does not wait."""
+    """Seconds to wait for connections to removed real servers to end; None means no wait."""
     load: bool = False
     """Whether ip_vs may be loaded."""
     expect: str | None = None
-    """The digest that the present table must have; None accepts any table."""
+    """The digest that the current IPVS table must have; None accepts any table."""
     force: tuple[str, ...] = ()
     """Names of refusals to overrule."""
     confirm_s: float = 0
@@ -66,7 +66,7 @@ def read(given: str | None) -> PlanSource:
 
 
 def wanted(source: PlanSource) -> Table:
-    """Return the table of a plan; raises `PlanError`, which names the file and the key."""
+    """Return the IPVS table that a plan describes; a `PlanError` names the file and the key."""
     try:
         return services.table(source.configuration)
     except PlanError as error:

@@ -132,7 +132,7 @@ def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
 def presets_of(
     plan: BenchPlan,
 ) -> tuple[dict[str, tuple[Judged, ...]], tuple[DirtuneError, ...]]:
-    """Compare clients and real servers with the presets; also return each unread node's error."""
+    """Compare clients and real servers with the 2001 paper; also return unread nodes' errors."""
     from dirtune import remote
 
     roles: dict[str, frozenset[Role]] = {}

@@ -1,4 +1,4 @@
-"""Refuse commands that need root before they begin."""
+"""Refuse a command that needs root at once if this process is not root."""
 
 import os
 

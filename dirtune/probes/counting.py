@@ -31,7 +31,7 @@ class Counting:
 
 
 def best(host: Host, stack: ExitStack) -> Counting | None:
-    """Return the best source on this host, or None; *stack* closes the source."""
+    """Return this host's best source of call counts, or None; *stack* closes the source."""
     try:
         take = stack.enter_context(tracefs.opened())
         return Counting("calls are counted by tracefs", take, tracefs.decode)

@@ -22,7 +22,7 @@ from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The probe's maps and the kernel's own count at one moment."""
+    """The probe's maps and /proc/interrupts at one moment."""
 
     interrupts: str
     """The text of /proc/interrupts, read immediately before the maps."""
@@ -80,7 +80,7 @@ def by_cpu(copies: Sequence[Copy]) -> tuple[HandlerCalls, ...]:
 
 
 def decode(before: Moment[Reading], after: Moment[Reading], context: Context) -> HandlerWindow:
-    """Return the calls between two readings, by line and handler name."""
+    """Return the handlers' calls between two readings, by interrupt line and handler name."""
     per_cpu = _summed(
         ((one.irq, one.handler, one.cpu), one)
         for action, now in after.data.handlers.items()

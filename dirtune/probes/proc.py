@@ -35,7 +35,7 @@ class Reading:
 
 
 def take(host: Host) -> Reading:
-    """Read both sources. Raises `SourceMissing` if /proc/interrupts is missing."""
+    """Read /proc/interrupts and `spurious`. Raises `SourceMissing` without /proc/interrupts."""
     interrupts = read_interrupts(host)
     taken_s = time.monotonic()
     texts = {x.irq: text_in(host, f"/proc/irq/{x.irq}/spurious") for x in interrupts.numbered}
@@ -43,7 +43,7 @@ def take(host: Host) -> Reading:
 
 
 def decode(before: Reading, after: Reading) -> HandlerCounts:
-    """Return the calls between two readings."""
+    """Return the handlers' calls between two readings."""
     seconds = after.taken_s - before.taken_s
     counts = line_counts(before.interrupts, after.interrupts, seconds)
     calls: dict[tuple[int, str], int] = {}

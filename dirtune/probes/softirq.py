@@ -22,7 +22,7 @@ _WRAP = 2**32
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The probe's maps and the kernel's own count at one moment."""
+    """The probe's maps and /proc/softirqs at one moment."""
 
     softirqs: str
     """The text of /proc/softirqs, read immediately before the maps."""
@@ -71,7 +71,7 @@ def _polls(copies: Sequence[Any]) -> NapiPolls:
 
 
 def decode(before: Moment[Reading], after: Moment[Reading], _: Context) -> SoftirqWindow:
-    """Return the softirqs and polls between two readings."""
+    """Return the softirqs and NAPI polls between two readings."""
     counted = _counts(before.data.softirqs, after.data.softirqs)
     names = dict(enumerate(counted))  # the file's rows are in the order of the vectors
     then = {(one.vector, one.cpu): one for one in before.data.times}

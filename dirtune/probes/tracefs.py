@@ -40,7 +40,7 @@ _DROPPED = re.compile(r"\s*Dropped:\s*(\d+)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The tables of the triggers and the kernel's own counts at one moment."""
+    """The tables of the triggers and /proc/interrupts at one moment."""
 
     taken_s: float
     """The time of the reading, in seconds of the monotonic clock."""
@@ -92,7 +92,7 @@ def counting(host: WritableHost, folder: str) -> Iterator[Callable[[], Reading]]
 
 
 def decode(before: Reading, after: Reading) -> HandlerCounts:
-    """Return the calls between two readings."""
+    """Return the handlers' calls between two readings."""
     entries = _moved(parse_hist(before.entries), parse_hist(after.entries))
     exits = _moved(parse_hist(before.exits), parse_hist(after.exits))
     lines = {irq for irq, _ in entries.hits}

@@ -1,4 +1,4 @@
-"""An audit as text for a terminal, Markdown, or the JSON of `dirtune/audit/1`."""
+"""Render an audit as text for a terminal, as Markdown, or as JSON (`dirtune/audit/1`)."""
 
 import textwrap
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The catalogue of checks as a list, as pages, as JSON, and as the file docs/checks.md."""
+"""Render the catalogue of checks as a list, as pages, as JSON and as docs/checks.md."""
 
 from collections.abc import Sequence
 

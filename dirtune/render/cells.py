@@ -1,4 +1,4 @@
-"""Tables with untrusted names: each cell is one line, with special characters escaped."""
+"""Render tables with untrusted names: each cell is one line, with special characters escaped."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -41,7 +41,7 @@ def _cell(cell: str, clean: Callable[[str], str]) -> str:
 
 
 def block(text: str, form: str) -> str:
-    """Return *text*, which is already formatted, for *form*; as a literal block for Markdown."""
+    """Return the plain *text*; put it into a literal block if *form* is `markdown`."""
     if form != "markdown":
         return text
     lines = markdown_block(text.removesuffix("\n").split("\n"), "")

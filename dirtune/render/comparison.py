@@ -1,4 +1,4 @@
-"""A comparison as text: the verdict first, then its figures."""
+"""Render a comparison as text: the verdict first, then its figures."""
 
 from typing import Literal, TypedDict
 

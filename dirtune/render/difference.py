@@ -1,4 +1,4 @@
-"""The differences between two directors as a table, Markdown, or JSON (`dirtune/difference/1`)."""
+"""Render the differences between two directors as text, Markdown or JSON."""
 
 from collections.abc import Sequence
 

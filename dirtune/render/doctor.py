@@ -1,4 +1,4 @@
-"""A diagnosis of this machine as text."""
+"""Render the diagnosis of `dirtune doctor` as text and Markdown."""
 
 from collections.abc import Iterator
 from itertools import takewhile

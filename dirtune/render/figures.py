@@ -1,4 +1,4 @@
-"""Figures and names of metrics, formatted for a report."""
+"""Format figures and names of metrics for a report."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ NONE = "-"
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Return *value* with *digits* significant digits; an integer is printed in full."""
+    """Return *value* as text with *digits* significant digits; an integer is printed in full."""
     if value is None:
         return NONE
     if isinstance(value, int) or (value == int(value) and abs(value) >= 1000):
@@ -28,12 +28,12 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 def in_ratio(ratio: float | None) -> str:
-    """Return *ratio* with three decimals."""
+    """Return *ratio* as text with three decimals."""
     return NONE if ratio is None else f"{ratio:.3f}"
 
 
 def in_interval(interval: tuple[float, float] | None) -> str:
-    """Return the two ends of *interval* with three decimals."""
+    """Return the two ends of *interval* as text with three decimals."""
     return NONE if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 

@@ -1,4 +1,4 @@
-"""A plan as files, for operators who manage their settings with another tool."""
+"""Render a plan as files, for operators who manage their settings with another tool."""
 
 from collections.abc import Iterator, Mapping
 
@@ -13,8 +13,9 @@ _SCRIPT = "apply.sh"
 def files(plan: Plan, kept: Plan) -> Mapping[str, tuple[str, int]]:
     """Return the text and the permission bits of each file, by its path in the output folder.
 
-    `apply.sh` makes the changes of *plan* at run time. The files that *kept* would write keep
-    their paths on the host: sysctl.d, modprobe.d, udev rules, units, the configuration of GRUB.
+    `apply.sh` makes the changes of *plan* at run time. *kept* adds the files that keep settings
+    over a reboot (sysctl.d, modprobe.d, udev rules, units, GRUB's configuration), at their paths
+    on the host.
     """
     now = [change for change in plan.changes if not change.lasting]
     rows = [

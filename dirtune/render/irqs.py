@@ -1,4 +1,4 @@
-"""The interrupt table as text, Markdown, or the JSON of `dirtune/irqs/1`."""
+"""Render the interrupt table as text, Markdown or JSON (`dirtune/irqs/1`)."""
 
 from collections.abc import Iterator
 

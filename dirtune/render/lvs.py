@@ -1,4 +1,4 @@
-"""An IPVS table and its counters, as text, Markdown and JSON."""
+"""Render an IPVS table and its counters as text, Markdown or JSON."""
 
 from collections.abc import Iterator, Sequence
 from operator import attrgetter

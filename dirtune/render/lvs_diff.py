@@ -1,4 +1,4 @@
-"""The changes that a plan makes to an IPVS table, as text, Markdown and JSON."""
+"""Render the changes that a plan makes to an IPVS table, as text, Markdown or JSON."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""An IPVS table as `virtual_server` blocks of keepalived.conf(5).
+"""Render an IPVS table as `virtual_server` blocks of keepalived.conf(5).
 
 The blocks contain no health checks, and keepalived considers a real server without a health check
 to be always up.
@@ -11,7 +11,7 @@ from dirtune.lvs.model import Destination, Service, Table
 
 
 def blocks(table: Table) -> str:
-    """Return one block per service. Raise `NotPossible` if a value is not a plain word."""
+    """Return one block per service. Raises `NotPossible` if a value is not a plain word."""
     require_words(table)
     return "\n".join(_block(service) for service in table.services)
 

@@ -1,4 +1,4 @@
-"""Write an IPVS table as the part of a plan file that describes it."""
+"""Render an IPVS table as the part of a plan file that describes it."""
 
 from collections.abc import Mapping
 

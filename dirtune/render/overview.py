@@ -1,4 +1,4 @@
-"""An audit in one sentence: the number of problems, and the number of undecided checks."""
+"""Summarise an audit in one sentence: how many problems, and how many undecided checks."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def overview(
 
 
 def undecided(outcomes: Sequence[Outcome]) -> str | None:
-    """Return how many of *outcomes* are undecided, in words; None if all are decided."""
+    """Return a clause with the number of undecided checks; None if all are decided."""
     open_ = [outcome for outcome in outcomes if outcome.status in _UNDECIDED]
     if not open_:
         return None
@@ -66,7 +66,7 @@ def _nothing_decided(
 
 
 def _problems(outcomes: Sequence[Outcome], *, known: int) -> tuple[str, str]:
-    """Return the number of problems, and their highest severity."""
+    """Return the number of problems and a clause about the severest, both as text."""
     every = [finding for outcome in outcomes for finding in outcome.findings]
     counted = [finding for finding in every if not finding.waived]
     if len(counted) == 1:

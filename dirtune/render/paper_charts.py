@@ -1,4 +1,4 @@
-"""Charts for a run like Figures 3 and 6 to 14 of the 2001 paper."""
+"""Draw charts of a run like Figures 3 and 6 to 14 of the 2001 paper."""
 
 import altair as alt
 

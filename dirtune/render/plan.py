@@ -1,4 +1,4 @@
-"""Print planned changes, applied changes, and whether these are still in effect."""
+"""Render planned changes, applied changes, and whether these are still in effect."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -140,7 +140,7 @@ def settled_json(journal: str, state: str, *, already: bool) -> str:
 
 
 def verify_table(holding: Sequence[Held]) -> str:
-    """Return one line per change, which says whether it is still in effect, or what undid it."""
+    """Return one line per change: still in effect, or undone, and what may have undone it."""
     rows = (
         f"{'holds' if held.holds else 'UNDONE'}  {held.change.title}  ({held.journal})"
         + (f"  perhaps by {', '.join(held.by)}" if held.by else "")

@@ -1,4 +1,4 @@
-"""Print the changes to real servers, planned or made, and which real servers answer."""
+"""Render the changes to real servers, planned or made, and which real servers answer."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -118,7 +118,7 @@ def _done(name: str, server: Done, hold_s: float) -> Iterator[str]:
 
 
 def reached(reach: Reach) -> str:
-    """Return which real servers answered through the virtual address."""
+    """Return which real servers answered through the virtual address, as text."""
     rows = [f"  {name}  {why or 'answered'}" for name, why in reach.servers.items()]
     rows += (
         f"  {name}  unknown: none of {reach.requests} requests is known to have reached this "

@@ -1,4 +1,4 @@
-"""The settings of a plan's nodes compared with the 2001 paper, as text and JSON."""
+"""Render the settings of a plan's nodes compared with those of the 2001 paper."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Print a profile: the verdict, the nodes, and how the director spent its CPU time."""
+"""Render a profile: the verdict, the nodes, and how the director spent its CPU time."""
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""An audit as metrics for the textfile collector of node_exporter.
+"""Render an audit as metrics for the textfile collector of node_exporter.
 
 The labels are hosts, checks, severities and statuses, which have few values. The subject of a
 finding is no label, because it may be any address.

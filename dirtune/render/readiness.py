@@ -1,4 +1,4 @@
-"""Print the result of `dirtune bench check`."""
+"""Render the result of `dirtune bench check` as text."""
 
 from dirtune.bench.check import Readiness
 from dirtune.escape import one_line

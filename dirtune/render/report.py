@@ -1,4 +1,4 @@
-"""The report of a run: one self-contained HTML file, or Markdown with charts in own files."""
+"""Render the report of a run: one self-contained HTML file, or Markdown and chart files."""
 
 import jinja2
 

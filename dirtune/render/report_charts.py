@@ -1,4 +1,4 @@
-"""The charts of a report, drawn by Altair from the run's own numbers.
+"""Draw the charts of a report with Altair, from the run's own numbers.
 
 Text and lines take the text colour of the page (`currentColor`), so that an inline SVG is also
 readable on a dark page.

@@ -1,4 +1,4 @@
-"""The CPU time of a run's nodes, in tables like Figures 16 to 18 of the 2001 paper."""
+"""Render the CPU time of a run's nodes, in tables like Figures 16 to 18 of the 2001 paper."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -26,8 +26,8 @@ def nodes(run: Run) -> Iterator[Block]:
     samples = ", ".join(sorted({f"{n.samples}" for t in trials for n in t.nodes}))
     sources = sorted({(n.source, n.node) for t in trials for n in t.nodes})
     yield Text(
-        "Each figure is a mean, with the standard deviation in parentheses, in per cent of the"
-        f" node's CPUs. The CPUs were sampled once a second ({samples} samples) in trials that"
+        "Each figure is a mean, with the standard deviation in parentheses, in % of the node's"
+        f" CPU time. The CPUs were sampled once a second ({samples} samples) in trials that"
         " are not part of any comparison."
     )
     parts = (

@@ -1,4 +1,4 @@
-"""The report of a run as a document: scenario, finding, forecast, comparison, steps.
+"""Make the report of a run as a document: scenario, finding, forecast, comparison, steps.
 
 All content comes from the run. A missing figure is marked as missing, and a section without
 content is left out.

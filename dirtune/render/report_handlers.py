@@ -1,4 +1,4 @@
-"""The interrupt handlers that matter for a run, and the CPU time that each handler took."""
+"""Render the interrupt handlers that matter for a run, and the CPU time that each took."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -85,7 +85,7 @@ class _Outcome(msgspec.Struct):
 
 
 class _Audit(msgspec.Struct):
-    """The part of `dirtune/audit/1` that a report reads; validated, as anybody may edit a run."""
+    """The part of an audit (`dirtune/audit/1`) that a report reads."""
 
     outcomes: tuple[_Outcome, ...] = ()
 

@@ -1,4 +1,4 @@
-"""The results of a bench run as tables: capacity, limits, scaling, costs, network and prices."""
+"""Render a bench run as tables: capacity, limits, scaling, costs, network and prices."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -187,7 +187,7 @@ def _peak_row(run: Run, cell: Cell) -> tuple[str, ...] | None:
 
 
 def at_least(points: Sequence[capacity.Point]) -> str:
-    """Return `>= ` if the sweep has no higher rate that confirms the peak; otherwise ``."""
+    """Return `>= ` if no higher rate of the sweep confirms the peak, otherwise an empty string."""
     return "" if capacity.saturated(points) else ">= "
 
 
@@ -197,7 +197,7 @@ def _mean(trials: list[Trial], metric: str) -> float | None:
 
 
 def limits(run: Run, trials: Sequence[Trial]) -> Iterator[Block]:
-    """Yield a paragraph for each trial that names the limiting node and the reason."""
+    """Yield one paragraph per trial, with the node that limits the trial and the reason."""
     passing = {cell.name for cell in cost.balanced_cells(run)}
     known = Known(alone=_alone(run), link_bits_per_s=link_bits_per_s(run))
     for trial in trials:

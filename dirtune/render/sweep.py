@@ -1,4 +1,4 @@
-"""Print the judged trials of a run as a table: offered rate, replies, loss, cost."""
+"""Render the judged trials of a run as a table: offered rate, replies, loss, cost."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""A session of `dirtune tune` as text and Markdown: each fix with its verdict and outcome."""
+"""Render a session of `dirtune tune`: each fix with its verdict and outcome."""
 
 import shlex
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _UNFINISHED = "unfinished"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One fix, or all fixes together."""
+    """A row of the table: one fix, or all fixes together."""
 
     name: str
     risk: str
