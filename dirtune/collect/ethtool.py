@@ -69,7 +69,7 @@ def read_ethtool(host: Host) -> Mapping[str, Card]:
 
 
 def parse_ethtool(text: str) -> Mapping[str, Card]:
-    """Parse the answers that `collect.netlink` wrote."""
+    """Parse the JSON of the netlink answers about NICs, which `collect.netlink` wrote."""
     try:
         return from_json(text, dict[str, Card])
     except msgspec.MsgspecError as error:

@@ -33,7 +33,8 @@ class Proposal:
 
 
 def plain(form: str) -> str:
-    """Return *form*, or `table` if it is `markdown`, for which `cells.block` wraps a table."""
+    """Return *form*, but `table` instead of `markdown`: `cells.block` makes Markdown of a
+    table."""
     return "table" if form == "markdown" else form
 
 

@@ -56,7 +56,7 @@ def propose(configuration: Configuration, desired: Table, name: str) -> Plan:
 def planned_here(
     configuration: Configuration, desired: Table, name: str, form: str
 ) -> tuple[str, int]:
-    """Return the changes that this host needs, as text, and the exit status."""
+    """Return the changes that this host needs as a real server, as text, and the exit status."""
     plan = propose(configuration, desired, name)
     if form == "json":
         return f"{render_plan.plan_json(plan)}\n", 1 if plan.changes else 0

@@ -1,4 +1,4 @@
-"""Refuse a command that needs root at once if this process is not root."""
+"""Refuse a command that needs root before it does anything."""
 
 import os
 
@@ -6,6 +6,6 @@ from dirtune.errors import NotPossible
 
 
 def require_root(command: str) -> None:
-    """Raise `NotPossible` unless this process may change the host."""
+    """Raise `NotPossible` if this process is not root."""
     if os.geteuid() != 0:
         raise NotPossible(f"{command} needs root. Run it with sudo.")

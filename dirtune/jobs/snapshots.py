@@ -90,7 +90,7 @@ def samples(source: Source, fields: Sequence[str] = FIELDS) -> tuple[RecordedHos
 def probed(
     sources: Sequence[Source], seconds: float, names: Sequence[str]
 ) -> dict[Source, Probed | DirtuneError]:
-    """Measure each host with the probes *names*, for *seconds*; the result may be an error.
+    """Measure with the probes *names* for *seconds*; return each source's result or error.
 
     Other hosts are measured in parallel, each by the dirtune that is installed there.
     """

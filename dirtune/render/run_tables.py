@@ -282,7 +282,8 @@ def _network(run: Run) -> Iterator[Block]:
 
 
 def prices(run: Run) -> Iterator[Block]:
-    """Yield the table of prices with their scopes; nothing if the plan has no [price] table."""
+    """Yield the table of prices, and notes on the cells that they apply to; nothing without
+    [price]."""
     priced = cost.price_per_rate(run)
     price = run.plan.price
     if not priced or price is None:
