@@ -51,8 +51,7 @@ class Kernel:
         return None
 
     def way(self, probe: Probe[object]) -> Way | str:
-        """Return the first way in which this kernel can attach *probe*, or why it can attach
-        none."""
+        """Return the first way in which this kernel can attach *probe*, or the reasons why not."""
         reasons: list[str] = []
         for way in probe.ways:
             missing = next(filter(None, map(self.lacks, way.points)), None)

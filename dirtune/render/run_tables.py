@@ -282,8 +282,7 @@ def _network(run: Run) -> Iterator[Block]:
 
 
 def prices(run: Run) -> Iterator[Block]:
-    """Yield the table of prices, and notes on the cells that they apply to; nothing without
-    [price]."""
+    """Yield the table of prices, and notes on the cells they apply to; nothing without [price]."""
     priced = cost.price_per_rate(run)
     price = run.plan.price
     if not priced or price is None:
