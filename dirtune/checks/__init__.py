@@ -2,7 +2,7 @@
 
 The check `irq/shared-with-nic` is the function in `checks/irq/shared_with_nic.py` marked with
 `@check`. The function is pure: it takes a snapshot and yields findings, or one `Undecided` with
-the reason. Its further parameters are the snapshot fields that it needs; they are never None. Its
+the reason. Its other parameters are the snapshot fields that it needs; these are never None. Its
 docstring is the check's page in docs/checks.md, and the text that `dirtune explain` prints.
 """
 
@@ -28,17 +28,17 @@ from dirtune.snapshot import Snapshot
 _IDLE_PPS = 1000
 _PROBED = frozenset({"handlers", "locks", "softirq_window"})
 _NOT_PROBED = "this check needs a probe, and none was run: use `dirtune audit --probe`"
-# The field that shows whether a host has a role, if no plan says so.
+# The field that shows whether a host has a role, if there is no plan.
 _SHOWN_BY = {Role.DIRECTOR: "services", Role.REAL_SERVER: "interface_addresses"}
 # Fields that only a second sample provides.
 _SECOND_SAMPLE = frozenset({"earlier", "seconds"})
 _LOOPBACK = "127."
-# Interfaces where a real server of DR or TUN holds addresses that it must not answer ARP for.
+# Interfaces where a real server of DR or TUN has addresses for which it must not answer ARP.
 _QUIET_INTERFACE = re.compile(r"(lo|(dummy|tunl|ip6tnl|gre|fou|gue|ipip|kube-ipvs)\d*)(:.*)?")
 
 
 class Severity(enum.StrEnum):
-    """The severity of a finding, the gravest first."""
+    """The severity of a finding. The most severe value comes first."""
 
     CRITICAL = "critical"
     HIGH = "high"
@@ -48,7 +48,7 @@ class Severity(enum.StrEnum):
 
     @property
     def rank(self) -> int:
-        """The place in the order of severities; 0 is the gravest."""
+        """The position in the order of severities; 0 is the most severe."""
         return list(Severity).index(self)
 
 
@@ -64,24 +64,24 @@ class Status(enum.StrEnum):
 
 
 class Cause(enum.Enum):
-    """The kind of obstacle that kept a check from deciding; the reason describes it in words."""
+    """The category of the reason why a check could not decide."""
 
     IDLE = enum.auto()
-    """Too little traffic for rates to mean anything."""
+    """There is too little traffic for a meaningful rate."""
     ONE_SAMPLE = enum.auto()
     """Counters were read only once, so their rise is unknown."""
     NOT_PROBED = enum.auto()
-    """The check needs a probe, and none was run."""
+    """The check needs the result of a probe, but no probe was run."""
     NOT_COMPARED = enum.auto()
-    """The check needs the other nodes of the cluster, and they were not read."""
+    """The check needs the other nodes of the cluster, which were not read."""
     UNREAD = enum.auto()
-    """A source is missing on this host, or could not be read."""
+    """Data that the check needs is missing on this host, or could not be read."""
     UNCLEAR = enum.auto()
-    """The sources were read, but do not settle the question."""
+    """The data was read, but is not enough to decide."""
     OTHER_ROLE = enum.auto()
-    """The check is for hosts of another role."""
+    """The check is for hosts with another role."""
     NOTHING_TO_JUDGE = enum.auto()
-    """The host has nothing that the check could judge."""
+    """The host has nothing for the check to examine."""
     FAILED = enum.auto()
     """The check itself raised an error."""
 
@@ -94,25 +94,25 @@ class Fix:
     title: str
     risk: Risk
     commands: tuple[str, ...] = ()
-    """Shell commands that apply the fix by hand; empty if no command can."""
+    """Shell commands that apply the fix by hand; empty if there are none."""
     competes: tuple[str, ...] = ()
     """Running programs that may overwrite the values of the fix, such as irqbalance or tuned."""
     settings: tuple[Setting, ...] = ()
-    """All settings of the fix if `dirtune fix` can apply it; empty if only a person can."""
+    """The settings that `dirtune fix` changes; empty if only a person can apply the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """A decision to accept a finding until a date, with the reason."""
+    """A user's decision to accept a finding until a date, with the reason."""
 
     check: str
     reason: str
     expires: date
     """The last day of the waiver."""
     subject: str | None = None
-    """The subject of the accepted finding; None accepts every subject."""
+    """The subject of the accepted finding; None accepts findings with any subject."""
     host: str | None = None
-    """The host of the accepted finding; None accepts every host."""
+    """The host of the accepted finding; None accepts findings on any host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +123,12 @@ class Finding:
     severity: Severity
     message: str
     evidence: Mapping[str, object] = field(default_factory=dict)
-    """Values that JSON can hold; interrupt lines are under the key `irq` or `irqs`."""
+    """The measured values, as JSON can hold them; interrupt lines have the key `irq` or `irqs`."""
     fixes: tuple[Fix, ...] = ()
     cause: str | None = None
     """Id of the check whose finding explains this one."""
     waived: Waiver | None = None
-    """The waiver that keeps the finding from counting; None if it counts."""
+    """The waiver that accepts the finding; None if the finding counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,52 +146,52 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The nodes of one cluster at one time, by their SSH names."""
+    """Snapshots of a cluster's nodes, taken at the same time, by SSH name."""
 
     nodes: Mapping[str, Snapshot]
-    """Nodes that were read."""
+    """Snapshots of the nodes that were read."""
     unread: Mapping[str, Role] = field(default_factory=dict)
-    """Nodes that could not be read, with the role that the plan gives them."""
+    """Nodes that could not be read, with their roles in the plan."""
 
     def role(self, role: Role) -> Mapping[str, Snapshot]:
-        """Return the nodes with *role*, by name."""
+        """Return the snapshots of the nodes with *role*, by name."""
         return {name: node for name, node in self.nodes.items() if role in roles(node)}
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check, with the facts about it that the engine needs."""
+    """A check: its function, and what the engine must know to run it."""
 
     id: str
     severity: Severity
-    """The usual severity; a finding carries its own."""
+    """The usual severity; a finding may have another one."""
     trust: str
-    """A: read in kernel source or reproduced; B: documented by vendors; C: a rule of experts."""
+    """Evidence for the check. A: kernel source or an experiment; B: vendors' documents; C:
+    experts' advice."""
     needs: tuple[str, ...]
-    """Snapshot fields that the function needs; if one is None, the check is skipped."""
+    """Snapshot fields that the function needs. If one is None, the check is skipped."""
     roles: frozenset[Role]
     """Roles that the check applies to; empty for all roles."""
     traffic: bool
-    """Whether the check judges rates, which needs two samples with traffic between them."""
+    """Whether the check judges rates, and so needs two samples with traffic in between."""
     function: Callable[Concatenate[Snapshot, ...], Verdicts] | None
-    """The function that judges one host; None for a check that compares nodes."""
+    """The function that examines one host; None for a check that compares nodes."""
     given: tuple[str, ...] = ()
     """The fields in `needs` that the function takes as arguments."""
     cross: Callable[[Cluster], Verdicts] | None = None
-    """The function that judges the nodes of a cluster together."""
+    """The function that compares the nodes of a cluster; None for a check of one host."""
     mends: bool = False
     """Whether the check finds faults, such as lost connections or stray packets, and not only
-    slowness. The fix for a fault is worth applying even if it gains no speed, as long as it costs
-    none."""
+    slowness. The fix for a fault is worth applying if it costs no speed, even if it gains none."""
 
     @property
     def doc(self) -> str:
-        """The page, in Markdown."""
+        """The check's page, in Markdown."""
         return inspect.cleandoc((self.function or self.cross).__doc__ or "")
 
     @property
     def title(self) -> str:
-        """The page's first line."""
+        """The first line of the check's page."""
         return self.doc.partition("\n")[0]
 
 
@@ -204,11 +204,11 @@ class Outcome:
     reason: str | None = None
     findings: tuple[Finding, ...] = ()
     cause: Cause | None = None
-    """None if the check was decided."""
+    """The reason and cause if the check could not decide; None if it decided."""
 
     @property
     def severity(self) -> Severity | None:
-        """The gravest severity of the findings that are not waived; None without any."""
+        """The highest severity of the findings that are not waived; None if there are none."""
         counted = (f.severity for f in self.findings if not f.waived)
         return min(counted, key=lambda s: s.rank, default=None)
 
@@ -225,9 +225,10 @@ def check(  # noqa: PLR0913  (all by name: the facts that the engine needs)
 ) -> Callable[[Callable[Concatenate[Snapshot, ...], Verdicts]], Check]:
     """Mark a function as a check.
 
-    Each parameter after the snapshot has the name of a field of `Snapshot`, and its type without
-    None. *needs* lists further fields, which only helper functions of the check read. If any of
-    these fields is None, the check is skipped, and the reason says why the field is missing.
+    Each parameter after the snapshot has the name of a field of `Snapshot`, and the field's type
+    without None. *needs* lists more fields, which only the check's helper functions read. If one
+    of all these fields is None, the check is skipped, and the reason says why the field is
+    missing.
     """
 
     def mark(function: Callable[Concatenate[Snapshot, ...], Verdicts]) -> Check:
@@ -257,25 +258,25 @@ def cross_check(
 
 
 def inconclusive(reason: str, cause: Cause = Cause.UNCLEAR) -> Undecided:
-    """Return the verdict that the sources were read but do not settle the question."""
+    """Return the verdict that the data was read, but is not enough to decide."""
     return Undecided(Status.INCONCLUSIVE, reason, cause)
 
 
 def one_sample() -> Undecided:
-    """Return the verdict that rates need two samples."""
+    """Return the verdict that the check needs two samples to compute rates."""
     return inconclusive("rates need two samples, but only one was taken", Cause.ONE_SAMPLE)
 
 
 def uncounted(snapshot: Snapshot, reason: str) -> Undecided:
-    """Return the verdict that the rise of a counter is unknown.
+    """Return the verdict that nobody knows how much a counter rose.
 
-    The cause is the missing second sample, if there is only one.
+    If there is only one sample, the cause of the verdict is the missing sample.
     """
     return inconclusive(reason, Cause.UNCLEAR if snapshot.earlier else Cause.ONE_SAMPLE)
 
 
 def skipped(reason: str, cause: Cause = Cause.UNREAD) -> Undecided:
-    """Return the verdict that a source of the check was not read."""
+    """Return the verdict that data which the check needs was not read."""
     return Undecided(Status.SKIPPED, reason, cause)
 
 
@@ -299,7 +300,10 @@ def all_checks() -> tuple[Check, ...]:
 def chosen(
     checks: tuple[Check, ...], select: tuple[str, ...] = (), ignore: tuple[str, ...] = ()
 ) -> tuple[Check, ...]:
-    """Return the checks whose id begins with one of *select* (or all) and none of *ignore*."""
+    """Return the checks whose id begins with one of *select* but with none of *ignore*.
+
+    An empty *select* selects all checks.
+    """
     return tuple(
         c
         for c in checks
@@ -308,9 +312,9 @@ def chosen(
 
 
 def no_such(word: str, *, prefix: bool = False) -> str | None:
-    """Return an error message with the nearest ids if *word* is not a check, else None.
+    """Return an error message with similar ids if *word* is not a check's id, else None.
 
-    If *prefix* is set, *word* may also be the beginning of ids.
+    If *prefix* is set, *word* may also be the beginning of an id.
     """
     ids = _ids()
     if word in ids or (prefix and word and any(known.startswith(word) for known in ids)):
@@ -330,7 +334,7 @@ def run(checks: tuple[Check, ...], snapshot: Snapshot) -> tuple[Outcome, ...]:
 
 
 def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...]:
-    """Run the *checks* that compare nodes; the subject of each finding names the node."""
+    """Run the *checks* that compare nodes; the subject of a finding names the node."""
     comparisons = ((check, check.cross) for check in checks)
     if not cluster.nodes:
         return tuple(
@@ -344,9 +348,9 @@ def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...
 def roles(snapshot: Snapshot) -> tuple[Role, ...]:
     """Return the roles of this host, from its plan and the snapshot.
 
-    A host with IPVS services is a director, and also a backup if it holds none of their addresses.
-    A host that holds a foreign address on loopback, a dummy or a tunnel is a real server. Only a
-    plan makes a host a client. Any other host has the role `host`.
+    A host with IPVS services is a director. If it has none of the services' addresses, it is also
+    a backup. A host with an address other than 127.0.0.0/8 on loopback, a dummy or a tunnel is a
+    real server. A host is a client only if the plan says so. Any other host has the role `host`.
     """
     played = [snapshot.place.role] if snapshot.place else []
     if snapshot.services:
@@ -368,7 +372,7 @@ def held_quietly(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def is_quiet(interface: str) -> bool:
-    """Whether an interface may hold virtual addresses that the host must not answer ARP for."""
+    """Whether an interface may hold virtual addresses for which the host must not answer ARP."""
     return _QUIET_INTERFACE.fullmatch(interface) is not None
 
 
@@ -395,7 +399,7 @@ def _undecided(check: Check, verdict: Undecided) -> Outcome:
 def _outcome(check: Check, judge: Callable[[_T], Verdicts], subject: _T) -> Outcome:
     try:
         verdicts = tuple(judge(subject))
-    except Exception as error:  # noqa: BLE001  (one broken check must not take the audit with it)
+    except Exception as error:  # noqa: BLE001  (one broken check must not end the audit)
         reason = f"{type(error).__name__}: {error}"
         return Outcome(check, Status.ERROR, reason, cause=Cause.FAILED)
     findings = tuple(v for v in verdicts if isinstance(v, Finding))

@@ -1,4 +1,4 @@
-"""Accepted findings: waived in the configuration, or already reported by an earlier audit."""
+"""Findings that a user accepts: waived by the configuration, or known from an earlier audit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,21 +8,21 @@ from dirtune.checks import Finding, Outcome, Waiver
 from dirtune.errors import ParseError
 
 Key = tuple[str | None, str, str]
-"""The host, the check and the subject of a finding."""
+"""Host, check and subject, which identify a finding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Findings that do not count in an audit."""
+    """The waivers, and the findings of an earlier audit, that an audit takes into account."""
 
     waivers: tuple[Waiver, ...] = ()
     known: frozenset[Key] = field(default_factory=frozenset)
     """Findings that an earlier audit reported."""
 
     def of(self, outcomes: Sequence[Outcome], host: str | None) -> tuple[tuple[Outcome, ...], int]:
-        """Mark the waived findings in the *outcomes* of *host*, and leave out the known findings.
+        """Mark the waived findings in the *outcomes* of *host*, and remove the known findings.
 
-        Return the remaining outcomes and the number of findings left out.
+        Return the outcomes and the number of findings that were removed.
         """
         settled = tuple(self._settled(outcome, host) for outcome in outcomes)
         return tuple(outcome for outcome, _ in settled), sum(fallen for _, fallen in settled)
@@ -47,7 +47,10 @@ class Accepted:
 
 
 def baseline(source: str, document: object) -> frozenset[Key]:
-    """Return the findings in the JSON of an earlier audit; other JSON raises `ParseError`."""
+    """Return the findings in *document*, the JSON of an earlier audit.
+
+    Raises `ParseError` if *document* is not the JSON of an audit.
+    """
     if not isinstance(document, Mapping):
         raise ParseError(source, "this is not the output of `dirtune audit --format json`")
     try:

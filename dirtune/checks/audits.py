@@ -1,4 +1,4 @@
-"""Audits: the outcomes of the checks of one host or several hosts. Pure."""
+"""Audits: the outcomes of checks on one host or several hosts. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _NOTHING = Accepted()
 
 
 class HostDocument(TypedDict):
-    """The audited host; values that the host does not report are null."""
+    """The audited host; a value is null if the host does not report it."""
 
     name: str | None
     kernel: NotRequired[str | None]
@@ -23,7 +23,7 @@ class HostDocument(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The outcomes of one host's checks."""
+    """The outcomes of all checks on one host."""
 
     host: HostDocument
     roles: tuple[Role, ...]
@@ -34,7 +34,7 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Audits of several hosts, and the checks that compare these hosts."""
+    """The audits of several hosts, and the outcomes of the checks that compare these hosts."""
 
     audits: tuple[Audit, ...]
     unreachable: tuple[tuple[str, str], ...] = ()
@@ -44,7 +44,7 @@ class Report:
 
     @property
     def parts(self) -> tuple[Audit, ...]:
-        """All audits in the report, including the comparison of nodes."""
+        """All audits in the report; the last one has the checks that compare nodes, if any."""
         return (*self.audits, *((self.cross,) if self.cross else ()))
 
 
@@ -73,6 +73,6 @@ def of_cluster(
 
 
 def gravest(audits: Sequence[Audit]) -> Severity | None:
-    """Return the gravest severity of the findings that are not waived; None without findings."""
+    """Return the highest severity of the findings that are not waived; None if there are none."""
     severities = [o.severity for audit in audits for o in audit.outcomes if o.severity]
     return min(severities, key=lambda severity: severity.rank, default=None)

@@ -1,4 +1,4 @@
-"""The place of each node in a cluster, derived from the director and the plan."""
+"""Each node's place in a cluster: its role, and how the director forwards to it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -9,18 +9,18 @@ from dirtune.snapshot import Place, Role, Snapshot
 
 _SOURCE_NAT = frozenset({"MASQUERADE", "SNAT", "masquerade", "snat"})
 _NAT_MODULES = frozenset({"nf_nat", "iptable_nat", "ip_tables", "nf_tables", "nft_masq"})
-# The forwarding methods, beginning with the one that demands most of a real server.
+# The forwarding methods; those that need most settings on a real server come first.
 _DEMANDING = (Forward.TUNNEL, Forward.ROUTE, Forward.MASQ)
 
 
 def places(
     director: Snapshot | None, nodes: Mapping[str, Snapshot], planned: Mapping[str, Place]
 ) -> Mapping[str, Place]:
-    """Return the place of every node, by name.
+    """Return the role and forwarding method of every node, by name.
 
-    The IPVS table of the *director*, which is one of *nodes*, takes precedence over the *planned*
-    places: a node that holds the address of a destination is a real server, reached by the table's
-    forwarding method.
+    A node with the address of a destination in the *director*'s IPVS table is a real server, with
+    the forwarding method in the table, whatever its *planned* place. Other nodes keep their
+    planned place.
     """
     derived = dict(planned)
     for name, node in nodes.items():
@@ -55,14 +55,14 @@ def own_addresses(snapshot: Snapshot) -> frozenset[str]:
 
 
 def source_nat(director: Snapshot) -> bool | None:
-    """Return whether NAT rules may rewrite the source of IPVS packets; None if unknown."""
+    """Return whether NAT rules may change the source of IPVS packets; None if unknown."""
     tracked = director.sysctl("net/ipv4/vs/conntrack")
     # Without this setting, NAT rules do not see the packets of IPVS.
     return False if tracked == 0 else rules_with(director, _SOURCE_NAT, _NAT_MODULES)
 
 
 def _served(director: Snapshot, node: Snapshot) -> Place | None:
-    """Return the place of *node* in the director's table; None if the table lacks the node."""
+    """Return the place of *node* by the director's table; None if the table lacks the node."""
     uses = tuple(_uses(director, own_addresses(node)))
     ways = {how for how, _ in uses}
     forward = next((way for way in _DEMANDING if way in ways), None)

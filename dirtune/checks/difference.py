@@ -1,7 +1,7 @@
 """Differences between two directors that can affect performance.
 
-Counters, addresses, host names and MAC addresses are ignored: two directors that differ only in
-these have the same settings.
+Counters, host names and addresses are ignored, because directors with the same settings differ in
+these.
 """
 
 import re
@@ -18,7 +18,7 @@ from dirtune.snapshot import Snapshot
 
 # Settings that are counters, or that a kernel derives from the size of memory.
 _COUNTS = frozenset({"net/netfilter/nf_conntrack_count", "fs/file-max", "vm/min_free_kbytes"})
-# Boot options that identify a machine or affect its boot, display and panic, not how it runs
+# Boot options that identify a machine, or affect only its boot, display and panic
 # (kernel-parameters.rst, dracut.cmdline(7), kernel-command-line(7)). Unknown options are shown.
 _OWN_OPTIONS = re.compile(
     r"""
@@ -42,7 +42,7 @@ Facts = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One value that differs between two hosts; None if the host lacks the value."""
+    """A setting with different values on two hosts; a value is None if the host lacks it."""
 
     section: str
     name: str
@@ -56,9 +56,9 @@ class Comparison:
 
     differences: tuple[Difference, ...]
     unknown: tuple[str, ...]
-    """Sections that were read on only one of the two hosts."""
+    """Sections that could be read on only one of the two hosts."""
     untold: tuple[str, ...] = ()
-    """Sections that were read on neither host."""
+    """Sections that could be read on neither host."""
     compared: tuple[str, ...] = ()
     """Sections that were read on both hosts."""
 
@@ -128,7 +128,7 @@ def _cpu(snapshot: Snapshot) -> Facts | None:
 
 
 def _interrupts(snapshot: Snapshot) -> Facts | None:
-    """Return chip, sharers and CPUs of each handler that is a NIC's or shares its line."""
+    """Return chip, CPUs and partners of each handler on a shared line or a NIC's line."""
     if snapshot.interrupts is None:
         return None
     handlers: dict[str, list[str]] = {}

@@ -30,7 +30,7 @@ _WRITERS = {
 
 
 def competitors(snapshot: Snapshot, what: str) -> tuple[str, ...]:
-    """Return the running programs that also set *what* (irq, sysctl, ipvs, nic or cpu)."""
+    """Return the running programs that also set values of the kind *what*, such as irq or nic."""
     names = {process.name for process in snapshot.processes or () if not process.kernel}
     found = tuple(n for n in _WRITERS[what] if any(each.startswith(n) for each in names))
     profile = snapshot.settings_files.tuned if snapshot.settings_files else None
@@ -40,7 +40,7 @@ def competitors(snapshot: Snapshot, what: str) -> tuple[str, ...]:
 def sysctl(
     snapshot: Snapshot, id: str, title: str, values: Mapping[str, object], *, what: str = "sysctl"
 ) -> Fix:
-    """Return a fix that sets *values*, by path below /proc/sys, now and at boot."""
+    """Return a fix that sets *values* now and at boot; the keys are paths below /proc/sys."""
     rows = {name: f"{dotted(name)}={value}" for name, value in values.items()}
     return Fix(
         id,
@@ -70,13 +70,14 @@ def commands(
     risk: Risk = Risk.SAFE,
     what: str = "nic",
 ) -> Fix:
-    """Return a fix made of settings or shell commands, which programs for *what* may undo.
+    """Return a fix with the settings or shell commands *rows*.
 
-    A command that contains a name from the host is a tuple of words.
+    A command that contains a name from the host must be a tuple of words. *what* is the kind of
+    values that it sets: see `competitors`.
     """
     parts = tuple(rows)
     settings = tuple(row for row in parts if not isinstance(row, str | tuple))
-    # dirtune cannot run shell commands, and half a fix is not a fix: leave it to a person.
+    # dirtune cannot run shell commands, so a fix that contains one is left to a person.
     whole = settings if len(settings) == len(parts) else ()
     return Fix(id, title, risk, tuple(map(_row, parts)), competitors(snapshot, what), whole)
 

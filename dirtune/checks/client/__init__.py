@@ -3,12 +3,12 @@
 from dirtune.snapshot import Snapshot
 
 TIME_WAIT_S = 60
-"""Seconds that a closed socket waits: TCP_TIMEWAIT_LEN in include/net/tcp.h, which is fixed."""
+"""Seconds that a socket stays in TIME_WAIT: TCP_TIMEWAIT_LEN in include/net/tcp.h, a constant."""
 _RANGE = "net/ipv4/ip_local_port_range"
 
 
 def ports(snapshot: Snapshot) -> int | None:
-    """Return the number of unreserved source ports of one address; None if unknown."""
+    """Return the number of source ports that one address can use; None if unknown."""
     if snapshot.sysctls is None:
         return None
     span = snapshot.sysctls.numbers(_RANGE)

@@ -17,7 +17,7 @@ from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
 
 _USED_PERCENT = 80  # an estimate, not calibrated
-# At half of what the rate would leave in TIME_WAIT the other side closes first.
+# With fewer than this share of the expected sockets in TIME_WAIT, the other side closes first.
 _OURS_PERCENT = 50  # an estimate, not calibrated
 _WIDE = (1024, 65535)
 
@@ -32,27 +32,23 @@ _WIDE = (1024, 65535)
 def ephemeral_ports(snapshot: Snapshot) -> Verdicts:
     """A client runs out of source ports.
 
-    ## What it does
-    The check reports a client whose sockets in TIME_WAIT fill 80 % of its source ports
-    (`ip_local_port_range` without reserved ones, times its addresses). It also reports a client
-    whose planned rate of new connections is at least ports / 60 s, or whose measured rate is, if
-    the client itself holds the sockets in TIME_WAIT. The default of 28,232 ports allows 470
-    connections/s to one address and port. If `tcp_tw_reuse` is 1 with timestamps, a port is free
-    again after a second, and the planned rate is not judged. If a fast client has few sockets in
-    TIME_WAIT, either it keeps its connections open or the server closes them, and the check is
-    inconclusive.
+    ## What it does The number of source ports is the size of `ip_local_port_range` without
+    reserved ports, times the number of the client's addresses. The check reports a client if
+    sockets in TIME_WAIT use 80 % of these ports or more. It also reports a client if its planned
+    or measured rate of new connections is at least the number of ports / 60 s. The default of
+    28,232 ports allows 470 connections/s to one address and port. The planned rate does not count
+    if `tcp_tw_reuse` is 1 with timestamps, because a port is then free again after a second. If a
+    client with a high measured rate has few sockets in TIME_WAIT, it keeps its connections open or
+    the server closes them first, and the check is inconclusive.
 
-    ## Why it matters
-    TIME_WAIT holds each port for 60 s. The rate of connections hits a hard wall that looks like a
-    limit of the director.
+    ## Why it matters A port stays in TIME_WAIT for 60 s. This limits the rate of new connections,
+    and looks like a limit of the director.
 
-    ## Remediation
-    Widen `net.ipv4.ip_local_port_range` to `1024 65535` (one end even, the other odd), connect
-    from more addresses, bind with IP_BIND_ADDRESS_NO_PORT, or keep connections open.
+    ## Remediation Set `net.ipv4.ip_local_port_range` to `1024 65535`, connect from more addresses,
+    bind with IP_BIND_ADDRESS_NO_PORT, or keep connections open.
 
-    ## Known problems
-    The kernel does not count sockets by destination: a client of many services has more free ports
-    than the check assumes.
+    ## Known problems The kernel does not count sockets by destination. A client that connects to
+    several services has more free ports than the check assumes.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `ip_local_port_range`

@@ -17,7 +17,7 @@ COUNT, MOST, BUCKETS = (
 )
 VS_CONNTRACK = "net/ipv4/vs/conntrack"
 _COMMENT = re.compile(r'(?:--)?comment "[^"]*"|--comment \S+')
-# Objects that rules may name; they are not rules.
+# Objects, such as helpers and counters, that rules may use; these are not rules.
 _NFT_OBJECT = re.compile(r"ct (?:helper|timeout|expectation) \S+ \{|counter .* \{")
 _NFT_TRACKS = re.compile(
     r"\bct \w+|\b(?:masquerade|snat|dnat|redirect)\b|\bflow add @|\bsynproxy\b"
@@ -44,7 +44,7 @@ class Rules:
     """The packet filter rules that involve connection tracking."""
 
     tracking: tuple[str, ...]
-    """Rules that need tracking, and so turn it on for every packet of the network namespace."""
+    """Rules that need connection tracking, and so turn it on for all packets of the namespace."""
     exempting: tuple[str, ...]
     """Rules that exempt packets from tracking (notrack)."""
     refuses: bool
@@ -52,7 +52,7 @@ class Rules:
 
 
 def rules(snapshot: Snapshot) -> Rules | None:
-    """Return the rules that involve tracking; None if the rules of nft or iptables are unknown."""
+    """Return the rules that involve connection tracking; None if they could not be read."""
     rulesets = snapshot.rulesets
     nft, iptables = (rulesets.nft, rulesets.iptables) if rulesets else (None, None)
     loaded = snapshot.modules.loaded if snapshot.modules else None
@@ -93,7 +93,7 @@ def may_touch(row: str, addresses: frozenset[str]) -> bool:
 
 
 def stateful(found: Rules, addresses: frozenset[str]) -> bool:
-    """Whether rules accept or refuse packets to *addresses* by the state of their connection."""
+    """Whether rules accept or refuse packets to *addresses* by the connection's state."""
     states = (row for row in found.tracking if _STATE.search(row))
     return found.refuses and any(may_touch(row, addresses) for row in states)
 
@@ -104,7 +104,7 @@ def exempted(found: Rules, address: str) -> bool:
 
 
 def stop_tracking(snapshot: Snapshot) -> Fix:
-    """Return the fix that exempts virtual services from tracking."""
+    """Return the fix that exempts packets of virtual services from connection tracking."""
     return Fix(
         "stop-tracking-services",
         "Stop tracking connections to virtual services. Stateful rules then no longer match "
@@ -139,7 +139,7 @@ def _by_family(snapshot: Snapshot) -> Iterator[tuple[str, list[str]]]:
 
 
 def _nat_servers(snapshot: Snapshot, family: str) -> list[tuple[str, int]]:
-    """Return address and port of the real servers whose replies return through this host."""
+    """Return the addresses and ports of the real servers whose replies pass this host (NAT)."""
     return sorted(
         {
             (d.address, d.port)

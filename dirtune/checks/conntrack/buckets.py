@@ -5,26 +5,24 @@ from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _MOST_PER_BUCKET = 8
-_LONG = 2  # entries per bucket; the kernel sizes its own default for that many
+_LONG = 2  # entries per bucket, for which the kernel chooses its default size
 _VERY_LONG = 8  # an estimate, not calibrated
 
 
 @check("conntrack/buckets", severity=Severity.LOW, trust="A")
 def buckets(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
-    """The chains of the connection tracking table are long.
+    """The connection tracking table has too few buckets for its entries.
 
-    ## What it does
-    The check reports `nf_conntrack_max` of 8 times `nf_conntrack_buckets` or more while the table
-    holds 2 entries per bucket or more: `low`, and `medium` from 8 per bucket on.
+    ## What it does The check reports a table in which `nf_conntrack_max` is at least 8 times
+    `nf_conntrack_buckets`, and which has 2 entries per bucket or more. The finding is `medium` at
+    8 entries per bucket or more, else `low`.
 
-    ## Why it matters
-    The kernel searches the chain of a bucket for every tracked packet. It aims at two entries per
-    bucket.
+    ## Why it matters For every tracked packet, the kernel searches the chain of a bucket. The
+    kernel's default size aims at two entries per bucket.
 
-    ## Remediation
-    Raise `net.netfilter.nf_conntrack_buckets` to a quarter of the maximum (16 bytes each). In the
-    first network namespace it may be written at run time. For the next boot use
-    `options nf_conntrack hashsize=`.
+    ## Remediation Raise `net.netfilter.nf_conntrack_buckets` to a quarter of `nf_conntrack_max`
+    (16 bytes per bucket). This works at run time, but only in the first network namespace. For the
+    next boot, use `options nf_conntrack hashsize=` in a file in /etc/modprobe.d.
 
     ## References
     - net/netfilter/nf_conntrack_core.c, `nf_conntrack_init_start()`

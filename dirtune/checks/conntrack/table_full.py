@@ -24,26 +24,23 @@ _FULL = "nf_conntrack: table full"
 def table_full(snapshot: Snapshot) -> Verdicts:
     """The connection tracking table is full, or nearly full.
 
-    ## What it does
-    The check reports as `critical` that `drop` or `early_drop` rose between two samples, that
-    `insert_failed` rose while the table is 75 % full or more, or that the kernel log of the last
-    hour says `nf_conntrack: table full, dropping packet`. A table that is 90 % full is `high`; a
-    table that is 75 % full, or an older message in the log, is `medium`. A table without entries
-    is not reported. `insert_failed` in a table that is less full is not reported either, because
-    it then counts packets that raced each other.
+    ## What it does The finding is `critical` in three cases: `drop` or `early_drop` rose between
+    two samples; `insert_failed` rose and the table is 75 % full or more; the kernel log has the
+    message `nf_conntrack: table full, dropping packet` of the last hour. A table that is 90 % full
+    or more is `high`. A table that is 75 % full or more, or an older message in the log, is
+    `medium`. A table without entries is not reported. In a table that is less than 75 % full,
+    `insert_failed` does not count, because it rises when packets of one flow race each other.
 
-    ## Why it matters
-    When the table is full, new flows of every service of the host are dropped, including ssh and
-    health checks.
+    ## Why it matters If the table is full, the kernel drops new flows of every service on the
+    host, including SSH and health checks.
 
-    ## Remediation
-    Raise `nf_conntrack_max` and with it `nf_conntrack_buckets`; an entry takes 256 to 320 bytes.
-    Or shorten timeouts, or stop tracking the traffic of IPVS (`conntrack/needless`).
+    ## Remediation Raise `nf_conntrack_max` together with `nf_conntrack_buckets`; an entry takes
+    256 to 320 bytes. Or shorten timeouts, or stop tracking IPVS's packets (`conntrack/needless`).
 
-    ## Known problems
-    Limits and counts are those of this network namespace; `nf_conntrack_buckets` can be written
-    only in the first namespace. Since about kernel 5.15 the default limit is one entry per bucket,
-    a quarter of the earlier one: an upgrade may shrink the limit.
+    ## Known problems The check sees the limits and counts of this network namespace only;
+    `nf_conntrack_buckets` can be written only in the first namespace. Since about kernel 5.15, the
+    default limit is one entry per bucket, which was four before, so a kernel upgrade may lower the
+    limit.
 
     ## References
     - net/netfilter/nf_conntrack_core.c, `__nf_conntrack_alloc()`, `early_drop()`
@@ -81,7 +78,7 @@ def _message(percent: float | None, facts: tuple[str, ...]) -> str:
 
 
 def lacks_room(snapshot: Snapshot) -> bool:
-    """Whether this check reports a table that is full or nearly full."""
+    """Whether the table is so full that this check reports it."""
     return (
         bool(snapshot.sysctl(COUNT))
         and _worst(snapshot, _percent(snapshot), _rises(snapshot))[0] is not None
@@ -126,7 +123,7 @@ def _rises(snapshot: Snapshot) -> Mapping[str, int] | None:
 
 
 def _messages(snapshot: Snapshot) -> Iterator[tuple[float | None, str]]:
-    """Yield age (in seconds, None if unknown) and text of each message about a full table."""
+    """Yield each kernel message about a full table, with its age in seconds (None if unknown)."""
     for line in snapshot.kernel_log or ():
         if _FULL in line.text:
             known = line.seconds is not None and snapshot.taken_s is not None

@@ -8,7 +8,7 @@ from dirtune.snapshot import Snapshot
 
 _TIMEOUT = "net/netfilter/nf_conntrack_tcp_timeout_{}"
 _RATIO = 10
-# The states that IPVS and connection tracking both keep an entry in, by IPVS's name for them.
+# States in which both IPVS and connection tracking have an entry, by IPVS's names.
 _STATES = {"tcp": "established", "tcp_fin": "fin_wait"}
 
 
@@ -20,22 +20,21 @@ _STATES = {"tcp": "established", "tcp_fin": "fin_wait"}
     mends=True,
 )
 def timeouts_nat(snapshot: Snapshot, sysctls: Sysctls, ipvs: Ipvs) -> Verdicts:
-    """Connection tracking forgets a connection long after IPVS does, or long before.
+    """The timeouts of connection tracking and IPVS differ too much.
 
-    ## What it does
-    With `net.ipv4.vs.conntrack=1`, the check reports a timeout of connection tracking
-    (established, FIN wait) that is ten times the IPVS timeout for the same state, or a tenth of
-    it. Where IPVS connections are not tracked, there is nothing to compare.
+    ## What it does If `net.ipv4.vs.conntrack` is 1, the check compares the timeouts of connection
+    tracking and of IPVS for the same state (established, FIN wait). It reports a timeout that is
+    at least ten times as long as the other one.
 
-    ## Why it matters
-    Entries of one table outlive those of the other: established connections that IPVS forgot after
-    15 minutes fill the tracking table for five days, or a NAT reply finds no state.
+    ## Why it matters If tracking entries live longer, they fill the table: by default, IPVS
+    forgets an idle established connection after 15 minutes, and connection tracking after five
+    days. If they expire earlier, NAT replies find no entry.
 
     ## Remediation
     Set the timeouts of connection tracking to those that `ipvsadm -l --timeout` shows.
 
-    ## Known problems
-    Timeouts that a rule or a program sets for single flows are not seen.
+    ## Known problems The check does not see timeouts that a rule or a program sets for single
+    flows.
 
     ## References
     - Documentation/networking/nf_conntrack-sysctl.rst

@@ -10,12 +10,12 @@ from dirtune.snapshot import Snapshot
 
 
 def percents(snapshot: Snapshot) -> Mapping[int, Mapping[str, float]] | None:
-    """Return the percentage of time by CPU and column of /proc/stat; None without two samples."""
+    """Return each CPU's times in /proc/stat as percentages; None without two samples."""
     return rates.cpu_percent(snapshot.earlier.stat if snapshot.earlier else None, snapshot.stat)
 
 
 def on_cards(snapshot: Snapshot, cpus: Iterable[int]) -> tuple[int, ...]:
-    """Return the CPUs in *cpus* that take NICs' interrupts; all of *cpus* if that is unknown."""
+    """Return the CPUs in *cpus* that take NICs' interrupts; all of *cpus* if this is unknown."""
     known = nic_cpus(snapshot)
     return tuple(sorted(cpu for cpu in cpus if known is None or cpu in known))
 
@@ -26,7 +26,7 @@ def guest(snapshot: Snapshot) -> bool | None:
 
 
 def tuned_profile(snapshot: Snapshot) -> tuple[Fix, ...]:
-    """Return the fix that has tuned keep CPUs awake and fast; empty if tuned is not running."""
+    """Return the fix that selects tuned's network-latency; empty if tuned is not running."""
     if not any(name.startswith("tuned") for name in competitors(snapshot, "cpu")):
         return ()
     rows = ("tuned-adm profile network-latency",)

@@ -23,22 +23,20 @@ _BUSY_PERCENT = 60.0
 
 @check("cpu/governor", severity=Severity.MEDIUM, trust="B")
 def governor(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
-    """The clock of the CPUs that serve NICs follows the load.
+    """The clock speed of CPUs that serve NICs follows the load.
 
-    ## What it does
-    The check reports the governors powersave, ondemand, conservative and schedutil on CPUs that
-    take NICs' interrupts (on all CPUs, where these are unknown): `medium`. With intel_pstate or
-    amd-pstate in active mode, powersave has another meaning: the finding is then `low`, and is
-    made only if the energy-performance preference is not `performance` and the CPU is busy for
-    less than 60 % of its time. Guests and hosts without cpufreq are not reported.
+    ## What it does The check examines the CPUs that take NICs' interrupts, or all CPUs if these
+    are unknown. It reports the governors powersave, ondemand, conservative and schedutil as
+    `medium`. With the drivers intel_pstate and amd-pstate in active mode, powersave does not mean
+    a low clock speed. It is then `low`, and only reported if the energy-performance preference is
+    not `performance` and the CPU is busy for less than 60 % of its time. Guests and hosts without
+    cpufreq are not reported.
 
-    ## Why it matters
-    Work that comes by interrupts looks like idling to a governor that samples the load, so packets
-    are forwarded at a low clock.
+    ## Why it matters A governor samples the load, and may take a CPU that works in short bursts of
+    interrupts for idle. The CPU then forwards packets at a low clock speed.
 
-    ## Remediation
-    Run `tuned-adm profile network-latency` (or throughput-performance), or write `performance`
-    into scaling_governor. Either costs power and heat.
+    ## Remediation Run `tuned-adm profile network-latency` (or throughput-performance), or write
+    `performance` into scaling_governor. Both use more power.
 
     ## References
     - Documentation/admin-guide/pm/cpufreq.rst, intel_pstate.rst

@@ -12,25 +12,22 @@ _NAMES = ("spectre_v2", "retbleed")
     roles=(Role.DIRECTOR,),
 )
 def mitigations(_: Snapshot, cpu_power: CpuPower) -> Verdicts:
-    """Mitigations of CPU flaws slow each indirect call of the packet path.
+    """Mitigations of CPU flaws slow down the indirect calls that forwarding needs.
 
-    ## What it does
-    The check reports a director whose kernel says in /sys/devices/system/cpu/vulnerabilities that
-    it uses retpolines, or IBRS other than enhanced IBRS: `info`. The finding explains capacity and
-    asks for no change.
+    ## What it does The check reports a director if /sys/devices/system/cpu/vulnerabilities says
+    that the kernel uses retpolines, or IBRS other than enhanced IBRS. The finding is `info`: it
+    explains a lower capacity, and asks for no change.
 
-    ## Why it matters
-    IPVS makes indirect calls for each packet: to find the connection, to schedule, to transmit,
-    and from each netfilter hook. A retpoline turns each of them into a thunk that is never
-    predicted.
+    ## Why it matters The kernel makes several indirect calls for each packet: to find the
+    connection, to schedule, to transmit, and in each netfilter hook. With retpolines, the CPU
+    cannot predict these calls.
 
-    ## Remediation
-    Use a newer kernel, which calls the usual targets directly, or a CPU with enhanced IBRS, which
-    needs no retpolines. `mitigations=off` removes the protection: never use it on a director that
-    others can reach.
+    ## Remediation Use a newer kernel, which calls the usual functions directly, or a CPU with
+    enhanced IBRS, which needs no retpolines. The boot option `mitigations=off` removes the
+    protection: never use it on a director that others can reach.
 
-    ## Known problems
-    The kernel does not show whether it already calls the usual targets directly.
+    ## Known problems The kernel does not show whether it already calls the usual functions
+    directly.
 
     ## References
     - Documentation/admin-guide/hw-vuln/spectre.rst
@@ -52,7 +49,7 @@ def mitigations(_: Snapshot, cpu_power: CpuPower) -> Verdicts:
 
 
 def _first(text: str) -> str:
-    """Return the mitigation of the flaw itself, without the rest of the row on related flaws."""
+    """Return the first mitigation in *text*; the mitigations of related flaws follow it."""
     return text.removeprefix("Mitigation:").partition(";")[0].partition(",")[0].strip()
 
 

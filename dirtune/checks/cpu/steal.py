@@ -14,7 +14,7 @@ from dirtune.checks.irq import named_cpus
 from dirtune.collect.stat import Stat
 from dirtune.snapshot import Snapshot
 
-# Per cent of a CPU's time; estimates, not calibrated.
+# Percentages of a CPU's time; estimates, not calibrated.
 _HIGH_PERCENT, _CRITICAL_PERCENT = 5.0, 15.0
 
 
@@ -22,20 +22,17 @@ _HIGH_PERCENT, _CRITICAL_PERCENT = 5.0, 15.0
 def steal(snapshot: Snapshot, stat: Stat) -> Verdicts:
     """The hypervisor takes time from CPUs that serve NICs.
 
-    ## What it does
-    The check reports CPUs that take NICs' interrupts (all CPUs, where these are unknown) and lost
-    5 % of their time or more to the hypervisor between two samples. The finding is `high`, and
-    `critical` from 15 % on. Machines that are not guests are not reported.
+    ## What it does The check examines the CPUs of a guest that take NICs' interrupts, or all CPUs
+    if these are unknown. It reports CPUs that lost 5 % of their time or more to the hypervisor
+    between two samples. The finding is `critical` at 15 % or more, else `high`.
 
-    ## Why it matters
-    A virtual CPU that does not run cannot empty its ring: bursts are lost while the average load
-    looks moderate.
+    ## Why it matters While a virtual CPU does not run, it cannot empty the NIC's ring. Bursts are
+    lost although the average load looks moderate.
 
     ## Remediation
     On the hypervisor, give the guest CPUs of its own or pin its virtual CPUs.
 
-    ## Known problems
-    Not every hypervisor reports stolen time, so 0 does not prove that no time was stolen.
+    ## Known problems Not every hypervisor reports stolen time, so a value of 0 proves nothing.
 
     ## References
     - proc(5), /proc/stat

@@ -11,20 +11,20 @@ from dirtune.lvs.model import IP_VS_SVC_F_ONEPACKET, SCHED_FLAGS
 from dirtune.snapshot import Snapshot
 
 SCHEDULER_FLAGS = sum(SCHED_FLAGS)
-"""Service flags that only the scheduler uses (ipvsadm -b)."""
+"""The flags of a service that belong to its scheduler (ipvsadm -b)."""
 DEFENCES = ("drop_packet", "drop_entry", "secure_tcp")
-"""Sysctls of the defences: 0 is off, 1 armed, 2 armed and triggered, 3 always on."""
+"""Sysctls of the defences. The values mean: 0 off, 1 armed, 2 armed and triggered, 3 always on."""
 LONG_CHAIN = 8
-"""Entries per bucket of the connection table at which a chain counts as long."""
+"""Average number of entries per bucket at which the connection table's chains are long."""
 ROUTERS = ("bird", "bird6", "bgpd", "exabgp", "gobgpd", "pybal")
-"""Programs that announce addresses: while one runs, several directors may share a VIP."""
+"""Routing programs: if one of these runs, several directors may share a virtual address."""
 _OPTIONS = {"TCP": "-t", "UDP": "-u"}
 ONE_CLIENT = "255.255.255.255"
-"""The netmask with which persistence treats each client address separately."""
+"""The netmask with which persistence distinguishes single client addresses."""
 
 
 def vips(snapshot: Snapshot) -> frozenset[str]:
-    """Return the addresses of the services; a service by firewall mark has no address."""
+    """Return the virtual addresses of all services; a service with a firewall mark has none."""
     return frozenset(s.address for s in snapshot.services or () if s.address is not None)
 
 
@@ -44,13 +44,13 @@ def destinations(snapshot: Snapshot) -> tuple[tuple[Service, Destination], ...]:
 
 
 def detail(snapshot: Snapshot | None, service: Service) -> IpvsService | None:
-    """Return netlink's record of *service*; None if netlink was not read or lacks the service."""
+    """Return what netlink reports about *service*; None if netlink was not read or lacks it."""
     known = snapshot.ipvs.services if snapshot and snapshot.ipvs else ()
     return next((other for other in known if other.name == service.name), None)
 
 
 def counted(snapshot: Snapshot, service: Service, counter: str) -> int | None:
-    """Return how much a netlink *counter* of *service* rose; None if unknown."""
+    """Return how much a netlink *counter* of *service* rose between samples; None if unknown."""
     now, then = detail(snapshot, service), detail(snapshot.earlier, service)
     if now is None or then is None:
         return None
@@ -58,7 +58,7 @@ def counted(snapshot: Snapshot, service: Service, counter: str) -> int | None:
 
 
 def per_second(snapshot: Snapshot, counter: str) -> float | None:
-    """Return how much a counter over all services rose per second; None without two samples."""
+    """Return the rise per second of a counter over all services; None without two samples."""
     now, then = snapshot.ip_vs_stats, snapshot.earlier.ip_vs_stats if snapshot.earlier else None
     if now is None or then is None or not snapshot.seconds:
         return None
@@ -67,7 +67,7 @@ def per_second(snapshot: Snapshot, counter: str) -> float | None:
 
 
 def new_per_second(snapshot: Snapshot, service: Service) -> float | None:
-    """Return new connections/s of *service*; if it is the only service, all connections count."""
+    """Return new connections/s of *service*, or of the whole host if it has only this service."""
     rise = counted(snapshot, service, "connections")
     if rise is not None and snapshot.seconds:
         return rise / snapshot.seconds
@@ -85,9 +85,9 @@ def running(snapshot: Snapshot, names: Iterable[str]) -> tuple[str, ...] | None:
 def thread_percents(
     snapshot: Snapshot, prefixes: tuple[str, ...]
 ) -> tuple[tuple[Process, float | None], ...]:
-    """Return the kernel threads named by *prefixes*, with their CPU percentages.
+    """Return the kernel threads whose names begin with a prefix, with their CPU percentages.
 
-    A percentage is None if it is unknown.
+    A percentage is None if the thread's CPU time is unknown.
     """
     before = (snapshot.earlier.processes if snapshot.earlier else None) or ()
     then = {(process.pid, process.name): process.ticks for process in before}
@@ -123,10 +123,10 @@ def page_bytes(snapshot: Snapshot) -> int | None:
 
 
 def edited(snapshot: Snapshot, service: Service, changes: str) -> tuple[tuple[str, ...], ...]:
-    """Return the command that applies *changes* to one service; empty if it might drop a setting.
+    """Return the ipvsadm command that applies *changes* to one service; empty if that is unsafe.
 
-    `ipvsadm -E` replaces all settings of a service, so the unchanged settings must be known from
-    netlink.
+    `ipvsadm -E` replaces all settings of a service. Without netlink the other settings are
+    unknown, so the command would drop them.
     """
     known = detail(snapshot, service)
     if known is None or (known.family == 6 and known.persistent_s is not None):

@@ -24,22 +24,19 @@ _UNCHANGED = frozenset({"Route", "Tunnel"})
 
 @cross_check("ipvs/backup-loop", severity=Severity.HIGH, trust="A")
 def backup_loop(cluster: Cluster) -> Verdicts:
-    """Two directors forward to each other and may hand a packet back and forth.
+    """Two directors forward to each other, so a packet may travel back and forth between them.
 
-    ## What it does
-    The check reports a pair of directors where each is a Route or Tunnel destination of the other
-    and `backup_only` is 0 on either. Directors whose real servers are other hosts are not
-    reported, nor is NAT, which changes the packet's destination. A node that was not read leaves
-    the check undecided.
+    ## What it does The check reports two directors if each is a destination of the other, with the
+    method Route or Tunnel, and if `backup_only` is 0 on one of them. It does not report NAT, which
+    changes the packet's destination. If a node could not be read, the check is undecided.
 
-    ## Why it matters
-    The backup has the same table as the master. When the master forwards a packet to the backup as
-    to a real server, the backup schedules it again and sends it on or back, until its TTL runs
-    out.
+    ## Why it matters The backup has the same IPVS table as the master. If the master forwards a
+    packet to the backup as a real server, the backup schedules the packet again, and may send it
+    back to the master. The packet loops until its TTL is 0.
 
-    ## Remediation
-    Set `net.ipv4.vs.backup_only=1` on both directors, which holds while the state of the sync
-    daemon is backup. Or mark packets by the MAC address they come from.
+    ## Remediation Set `net.ipv4.vs.backup_only=1` on both directors: a director whose sync daemon
+    is in state backup then forwards nothing. Or use firewall marks for services, and do not mark
+    packets from the other director's MAC address.
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst, `backup_only`
@@ -64,7 +61,7 @@ def backup_loop(cluster: Cluster) -> Verdicts:
 
 
 def _unknown(cluster: Cluster, directors: Mapping[str, Snapshot]) -> Iterator[Undecided]:
-    """Yield a verdict for each node that may be a director in a loop but was not read."""
+    """Yield a verdict for each node that was not read but may be a director in a loop."""
     for name in cluster.unread:
         yield skipped(f"{name} was not read, and may forward to another director")
     for name, node in cluster.nodes.items():

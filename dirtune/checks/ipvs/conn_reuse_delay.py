@@ -32,27 +32,24 @@ _VS = "net/ipv4/vs/"
     mends=True,
 )
 def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Verdicts:
-    """A client that reuses a port waits one second for its connection.
+    """A client that reuses a source port waits one second for its connection.
 
-    ## What it does
-    The check reports `conn_reuse_mode` of 1 or more together with `net.ipv4.vs.conntrack=1` in a
-    kernel before 5.9 that takes 300 new connections/s or more. The finding is `high`, and `medium`
-    on a distribution's kernel, which may have the correction. With `conntrack=0`, and with fewer
-    connections, the check passes. The check depends on the kernel version, because nothing else
-    shows whether the kernel has this fault.
+    ## What it does The check reports a kernel before 5.9 with `net.ipv4.vs.conn_reuse_mode` of 1
+    or more and `net.ipv4.vs.conntrack=1`, if the director takes 300 new connections/s or more. The
+    finding is `high`. On a distribution's kernel, which may have the correction, it is `medium`.
+    The check uses the kernel version, because nothing else shows whether the kernel has this
+    fault.
 
-    ## Why it matters
-    A SYN for an entry in TIME_WAIT whose conntrack entry still exists is dropped, and the client
-    tries again after 1 s. Since 5.9 only a confirmed conntrack entry counts as old.
+    ## Why it matters If a client reuses a port whose old connection is in TIME_WAIT and still has
+    a conntrack entry, the kernel drops the SYN, and the client tries again after 1 s. Kernel 5.9
+    corrects this.
 
-    ## Remediation
-    Use a newer kernel. Or set `net.ipv4.vs.conntrack=0` where no stateful rule needs it, or
-    `conn_reuse_mode=0` together with `expire_nodest_conn=1`.
+    ## Remediation Use a newer kernel. Or set `net.ipv4.vs.conntrack=0` if no stateful rule needs
+    conntrack. Or set `conn_reuse_mode=0` together with `expire_nodest_conn=1`.
 
-    ## Known problems
-    The rate counts all clients together, so the check cannot distinguish one busy client, which
-    waits often, from many clients, which wait rarely. SYNs that clients send again are counted
-    only on the clients (`TcpExt: TCPSynRetrans`).
+    ## Known problems The check knows only the rate of all clients together: one busy client waits
+    often, and many slow clients wait rarely. Only the clients count repeated SYNs (`TcpExt:
+    TCPSynRetrans`).
 
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_in_hook()`

@@ -6,7 +6,7 @@ from dirtune.snapshot import Snapshot
 
 _VERY_LONG = 32  # entries per bucket; an estimate, not calibrated
 _FIN_S = 120  # how long a closed connection stays by default
-_LEAST_BITS, _MOST_BITS = 8, 20  # values that every kernel takes
+_LEAST_BITS, _MOST_BITS = 8, 20  # values that every kernel accepts
 _BUCKET_BYTES = 8  # on 64 bits
 
 
@@ -20,26 +20,23 @@ _BUCKET_BYTES = 8  # on 64 bits
 def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
     """The connection table has too few buckets for its entries.
 
-    ## What it does
-    The check reports 8 entries per bucket or more as `medium` and 32 or more as `high`. It counts
-    the entries of all destinations and the persistence templates. With two samples it also counts
-    the entries to expect: the established ones, and those that the rate of new connections keeps
-    closing for the `fin` timeout (120 s by default). A kernel whose table resizes itself
-    (`conn_lfactor`) is not judged.
+    ## What it does The check reports 8 entries per bucket or more as `medium` and 32 or more as
+    `high`. It counts the connections of all destinations and the persistence templates. With two
+    samples, it also estimates the entries at the present rate: the established connections, plus
+    the new connections per second times the `fin` timeout (120 s by default), and uses the greater
+    number. A kernel whose table resizes itself (`conn_lfactor`) is not reported.
 
-    ## Why it matters
-    The default is 4,096 buckets: a million entries make chains of 244 entries, which are walked
-    for every packet.
+    ## Why it matters The default is 4,096 buckets. With a million entries, each bucket has a chain
+    of 244 entries, which the kernel searches for every packet.
 
-    ## Remediation
-    Put `options ip_vs conn_tab_bits=20` into /etc/modprobe.d; the table then takes 8 MiB. The
-    option takes effect the next time ip_vs is loaded. Reloading the module loses all services and
-    connections, so do it on the backup and fail over. Where ip_vs is built in, or loaded from the
-    initramfs, use a boot option (`ip_vs.conn_tab_bits=20`) or a new initramfs.
+    ## Remediation Put `options ip_vs conn_tab_bits=20` into a file in /etc/modprobe.d; the table
+    then takes 8 MiB. The option takes effect the next time ip_vs is loaded. Reloading the module
+    loses all services and connections, so reload it on the backup and fail over. If ip_vs is built
+    into the kernel, use the boot option `ip_vs.conn_tab_bits=20`. If it is loaded from the
+    initramfs, generate a new initramfs.
 
-    ## Known problems
-    The table belongs to the whole machine, but the entries are those of this network namespace.
-    Persistence templates are counted only if netlink was read.
+    ## Known problems The table belongs to the whole machine, but the check counts only the entries
+    of this network namespace. It counts persistence templates only if netlink was read.
 
     ## References
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_conn_init()`
@@ -73,9 +70,9 @@ def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
 
 
 def _expected(snapshot: Snapshot) -> int | None:
-    """Return the entries expected at this rate; None if the rate is unknown.
+    """Return the number of entries expected at the present rate; None if the rate is unknown.
 
-    The result counts established connections, and closed ones that wait for their timeout.
+    The number includes established connections, and closed connections until their timeout.
     """
     rate = per_second(snapshot, "connections")
     if rate is None:

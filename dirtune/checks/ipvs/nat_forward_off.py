@@ -8,7 +8,9 @@ from dirtune.collect.routes import route_to
 from dirtune.collect.sysctls import Sysctls, dotted
 from dirtune.snapshot import Snapshot
 
-_ENOUGH = 1_000  # packets in that must have had a reply; an estimate, not calibrated
+_ENOUGH = (
+    1_000  # incoming packets, some of which must have had a reply; an estimate, not calibrated
+)
 _ANSWERED = frozenset({"TCP", "SCTP"})
 _V6 = "net/ipv6/conf/all/forwarding"
 
@@ -24,24 +26,21 @@ _V6 = "net/ipv6/conf/all/forwarding"
 def nat_forward_off(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """Replies of NAT services cannot pass, because this host does not forward.
 
-    ## What it does
-    The check reports an interface through which real servers of Masq are reached and that does not
-    forward (`net.ipv4.conf.IF.forwarding`, `net.ipv4.ip_forward` where that is unknown;
-    `net.ipv6.conf.all.forwarding` for IPv6). It also reports a TCP or SCTP service that uses only
-    Masq, received 1,000 packets between two samples and sent none back. Direct routing and tunnels
-    need no forwarding, and are safer without it; so are destinations on this host.
+    ## What it does The check reports an interface that leads to real servers behind NAT (Masq) but
+    does not forward. For IPv4 it reads `net.ipv4.conf.IF.forwarding` or, if that is unknown,
+    `net.ipv4.ip_forward`; for IPv6 `net.ipv6.conf.all.forwarding`. It also reports a TCP or SCTP
+    service that uses only Masq and received 1,000 packets or more between two samples, but sent
+    none back. Direct routing, tunnels and destinations on this host need no forwarding, and are
+    safer without it.
 
-    ## Why it matters
-    IPVS sends a request on as the director's own packet, but the reply must be forwarded. Without
-    forwarding no connection is ever established.
+    ## Why it matters IPVS itself sends the requests to the real server, but the kernel must
+    forward the replies. Without forwarding, no connection is established.
 
-    ## Remediation
-    Set `net.ipv4.ip_forward=1`. Check `send_redirects` and LRO afterwards, because both matter on
-    a host that forwards.
+    ## Remediation Set `net.ipv4.ip_forward=1`. Then check `send_redirects` and LRO, because both
+    cause problems on a host that forwards.
 
-    ## Known problems
-    Only the routes of the main IPv4 table are read. UDP is not judged by packets, because some UDP
-    services, syslog for one, have no replies.
+    ## Known problems The check reads only the main IPv4 routing table. It does not judge UDP
+    services by their packets, because some UDP services, such as syslog, have no replies.
 
     ## References
     - net/ipv4/route.c, `ip_route_input_slow()`
@@ -76,7 +75,7 @@ def _servers(snapshot: Snapshot) -> frozenset[str]:
 def _blocked(
     snapshot: Snapshot, sysctls: Sysctls, servers: frozenset[str]
 ) -> dict[str, bool | None]:
-    """Return, by sysctl, whether it allows packets from *servers* to be forwarded."""
+    """Return, by sysctl, whether the host may forward packets from *servers*; None if unknown."""
     names = {_V6 if ":" in server else _v4(snapshot, server) for server in servers}
     values = {name: sysctls.number(name) for name in names}
     return {name: None if value is None else value > 0 for name, value in values.items()}

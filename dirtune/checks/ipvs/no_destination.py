@@ -12,12 +12,12 @@ _REDUNDANT = 3  # destinations
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """The destinations of a service, and how many of them can get new connections."""
+    """The numbers of a service's destinations, and of those that can get new connections."""
 
     known: int
     usable: int
     overloaded: tuple[str, ...]
-    """Destinations with a weight above 0 that are over their upper threshold."""
+    """Number of destinations with a weight above 0 that are over their upper threshold."""
 
     @property
     def enough(self) -> bool:
@@ -33,24 +33,22 @@ class _Left:
 def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A virtual service has no destination for new connections.
 
-    ## What it does
-    The check reports a service that has no destinations, or whose destinations all have weight 0
-    or are over their upper threshold, if this host holds its address or its packets rise between
-    two samples: `critical`. One usable destination left of three or more is `high`. A backup
-    director that does not hold the address, and a service that was created between the two
-    samples, are not reported. A sorry server counts as a destination.
+    ## What it does A destination is usable if its weight is above 0 and it is not over its upper
+    threshold. The finding is `critical` if a service has no usable destination, and `high` if only
+    one of three or more destinations is usable. The check examines services whose address this
+    host has, or whose packet counters rise between two samples; other services are probably served
+    by another director. It does not report a service that was created between the samples. A sorry
+    server counts as a destination.
 
-    ## Why it matters
-    IPVS answers such a connection with ICMP port unreachable, or drops it.
+    ## Why it matters IPVS answers a new connection with ICMP port unreachable, or drops its
+    packets.
 
-    ## Remediation
-    Repair the health checks or the real servers, raise an upper threshold that is too low
-    (`ipvsadm -e ... -x`), and give keepalived a `sorry_server` and a `quorum`.
+    ## Remediation Repair the health checks or the real servers. Raise an upper threshold that is
+    too low (`ipvsadm -e ... -x`). Configure a `sorry_server` and a `quorum` in keepalived.
 
-    ## Known problems
-    /proc/net/ip_vs does not show thresholds: without netlink, a destination that is over its upper
-    threshold counts as usable. A destination that went over its upper threshold gets no
-    connections until it falls below the lower one; the counters do not show that.
+    ## Known problems /proc/net/ip_vs does not show thresholds, so without netlink a destination
+    over its upper threshold counts as usable. A destination that exceeded its upper threshold gets
+    no connections until it is below its lower threshold; the counters do not show this state.
 
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_leave()`
@@ -82,9 +80,9 @@ def _left(snapshot: Snapshot, service: Service) -> _Left:
 
 
 def _serves(snapshot: Snapshot, service: Service) -> bool | None:
-    """Whether this host gets the packets of *service*; None if unknown.
+    """Whether this host receives the packets of *service*; None if unknown.
 
-    A firewall mark is served here if the host holds the address of any other service.
+    A service with a firewall mark has no address, so the host must have another service's address.
     """
     if counted(snapshot, service, "packets_in"):
         return True

@@ -15,23 +15,20 @@ _LEAST_S, _LONG_S = 3600, 86400
     roles=(Role.DIRECTOR,),
 )
 def quiesced(snapshot: Snapshot) -> Verdicts:
-    """A server of weight 0 keeps its connections.
+    """A server with weight 0 does not lose its connections.
 
-    ## What it does
-    The check reports a destination of weight 0 whose established connections did not decrease
-    between two samples an hour or more apart: `low`, and `medium` after a day. A shorter time
-    proves nothing, and a destination without connections is drained.
+    ## What it does The check reports a destination with weight 0 if its established connections
+    did not decrease between two samples. The samples must be at least an hour apart. The finding
+    is `low`, and `medium` if they are a day or more apart.
 
-    ## Why it matters
-    The server can never be taken down cleanly, and still gets the traffic of persistent clients
-    and of clients that reuse ports.
+    ## Why it matters Somebody set the weight to 0 to take the server out of service, but it still
+    gets the traffic of persistent clients and of clients that reuse ports.
 
-    ## Remediation
-    `expire_quiescent_template=1` ends persistence to the server. Or delete the destination, with
-    `expire_nodest_conn=1`.
+    ## Remediation Set `expire_quiescent_template=1`, which ends persistence to the server. Or set
+    `expire_nodest_conn=1` and delete the destination.
 
-    ## Known problems
-    The check does not know whether somebody drains a server on purpose and waits.
+    ## Known problems The check does not know whether somebody is waiting for long connections to
+    end.
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst

@@ -23,28 +23,26 @@ _NODEST, _QUIESCENT = f"{_VS}expire_nodest_conn", f"{_VS}expire_quiescent_templa
 def stale_conn_policy(
     snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sysctls
 ) -> Verdicts:
-    """Connections and clients stay with servers that are gone.
+    """Connections and clients stay with servers that are gone or have weight 0.
 
-    ## What it does
-    The check reports `expire_nodest_conn=0` where kube-proxy or kube-router deletes destinations
-    (`medium`), where a destination with connections was deleted between two samples, or where
-    `conn_reuse_mode` is 0 too and a destination of weight 0 does not lose connections (`high`). It
-    reports `expire_quiescent_template=0` where a service is persistent (`medium`, and `high` with
-    a destination of weight 0). A director whose services all use one-packet scheduling is not
-    reported, because it has no connections.
+    ## What it does The check reports `expire_nodest_conn=0`. The finding is `high` if a
+    destination with connections was deleted between two samples, or if `conn_reuse_mode` is 0 too
+    and a destination with weight 0 does not lose connections. It is `medium` if kube-proxy or
+    kube-router runs, because these programs delete destinations. The check also reports
+    `expire_quiescent_template=0` if a service is persistent: `high` if a destination has weight 0,
+    else `medium`. A director whose services all use one-packet scheduling has no connections and
+    is not reported.
 
-    ## Why it matters
-    Packets of a connection whose destination is gone are silently dropped until the connection
-    times out, after 15 minutes by default. Persistent clients, and clients that reuse ports, stay
-    with a server of weight 0.
+    ## Why it matters If the destination of a connection is gone, IPVS silently drops its packets
+    until the connection times out, after 15 minutes by default. Persistent clients, and clients
+    that reuse ports, stay with a server that has weight 0.
 
-    ## Remediation
-    Set `expire_nodest_conn=1` and `expire_quiescent_template=1`. Sessions then end immediately
-    instead of waiting for the server to return; some operators keep 0 for this reason.
+    ## Remediation Set `expire_nodest_conn=1` and `expire_quiescent_template=1`. Sessions then end
+    immediately. Some operators prefer 0, so that sessions survive until the server returns.
 
-    ## Known problems
-    Only the configuration of keepalived, which is not read, says whether it deletes a failed
-    destination or sets its weight to 0 (`inhibit_on_failure`).
+    ## Known problems keepalived deletes a failed destination, or sets its weight to 0 with
+    `inhibit_on_failure`. The check does not read keepalived's configuration, so it does not know
+    which.
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst
@@ -108,7 +106,7 @@ def _gone(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _stuck(snapshot: Snapshot, sysctls: Sysctls) -> Iterator[str]:
-    """Yield the destinations of weight 0 that keep all connections because clients reuse ports."""
+    """Yield the destinations with weight 0 that keep connections because clients reuse ports."""
     if snapshot.earlier is None or sysctls.number(f"{_VS}conn_reuse_mode") != 0:
         return
     before = {(s.name, d.address, d.port): d for s, d in destinations(snapshot.earlier)}

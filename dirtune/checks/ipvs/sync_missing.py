@@ -6,7 +6,7 @@ from dirtune.collect.ipvs_netlink import Ipvs, SyncDaemon
 from dirtune.snapshot import Snapshot
 
 _SLOPPY, _VERSION = "net/ipv4/vs/sloppy_tcp", "net/ipv4/vs/sync_version"
-# keepalived is one process that watches, one that checks services and one that runs VRRP.
+# keepalived has three processes: the parent, the health checker and VRRP.
 _WITH_VRRP = 3
 
 
@@ -18,26 +18,24 @@ _WITH_VRRP = 3
     roles=(Role.DIRECTOR,),
 )
 def sync_missing(snapshot: Snapshot, ipvs: Ipvs) -> Verdicts:
-    """A pair of directors does not synchronise its connections.
+    """Two directors do not synchronise their connections.
 
-    ## What it does
-    The check reports a director on which keepalived runs VRRP and no sync daemon runs: `info`
-    where every service is scheduled by `mh` and `sloppy_tcp` is on, a design that needs no
-    synchronisation, else `medium`. For a running daemon, it reports an interface that is down or
-    missing, a master on a director that holds none of its services' addresses, and `sync_version`
-    0, the old protocol, which lacks timeouts and IPv6. A director without keepalived is not
-    reported.
+    ## What it does The check reports a director on which keepalived runs VRRP but no sync daemon
+    runs. The finding is `info` if every service uses mh and `sloppy_tcp` is on, because such
+    directors need no synchronisation, else `medium`. If a sync daemon runs, the check reports
+    three faults: its interface is down or missing; it is a master on a director that has none of
+    its services' addresses; `sync_version` is 0, the old protocol without timeouts and IPv6. A
+    director without keepalived is not reported.
 
-    ## Why it matters
-    A director that takes over knows none of the connections, so it resets or drops their packets.
+    ## Why it matters A director that takes over does not know the existing connections, so it
+    resets them or drops their packets.
 
-    ## Remediation
-    Put `lvs_sync_daemon INTERFACE VRRP_INSTANCE id N` into the `global_defs` of keepalived, with
-    the same N on both directors, and reload keepalived.
+    ## Remediation Put `lvs_sync_daemon INTERFACE VRRP_INSTANCE id N` into `global_defs` of
+    keepalived.conf, with the same N on both directors, and reload keepalived.
 
-    ## Known problems
-    Three processes named keepalived are taken as a sign of VRRP; the configuration is not read,
-    because it holds secrets. Sync ids of two directors are not compared.
+    ## Known problems The check does not read keepalived's configuration, which contains secrets;
+    it recognises VRRP by three processes named keepalived. It does not compare the sync ids of the
+    two directors.
 
     ## References
     - keepalived.conf(5), `lvs_sync_daemon`

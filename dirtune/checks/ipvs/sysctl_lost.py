@@ -17,7 +17,7 @@ _WRITERS = {
     "kube-router": ("conntrack", "conn_reuse_mode", "expire_nodest_conn"),
 }
 _ALSO_WRITTEN = "expire_quiescent_template"
-# The kernel rounds buckets up to whole pages of 512 of them.
+# The kernel rounds the number of buckets up to whole pages of 512 buckets.
 _BUCKETS, _PER_PAGE = "net/netfilter/nf_conntrack_buckets", 512
 
 
@@ -39,26 +39,22 @@ class _Lost:
 def sysctl_lost(snapshot: Snapshot, sysctls: Sysctls, settings_files: SettingsFiles) -> Verdicts:
     """IPVS settings in a configuration file are not in force.
 
-    ## What it does
-    The check compares the values that the files of sysctl.d(5) set below `net.ipv4.vs` and
-    `net.netfilter` with the live values. A difference in `conntrack`, `expire_*`,
-    `conn_reuse_mode`, `drop_*`, `sync_*` or `schedule_icmp` is `high`, any other is `medium`.
-    Settings that kube-proxy and kube-router write themselves while they run, a defence that went
-    from 1 (armed) to 2 (triggered), and buckets that the kernel rounded up to whole pages are not
-    reported.
+    ## What it does The check compares the settings below `net.ipv4.vs` and `net.netfilter` in the
+    files of sysctl.d(5) with the live values. A difference in `conntrack`, `expire_*`,
+    `conn_reuse_mode`, `drop_*`, `sync_*` or `schedule_icmp` is `high`, any other difference is
+    `medium`. Not reported are settings that kube-proxy or kube-router writes while it runs, a
+    defence that changed from 1 (armed) to 2 (triggered), and a number of buckets that the kernel
+    rounded up to whole pages.
 
-    ## Why it matters
-    The settings exist only while the module is loaded. At boot systemd-sysctl runs before the
-    module is loaded, and silently skips settings that do not exist yet. When the module is
-    reloaded, the defaults apply again.
+    ## Why it matters The settings exist only while the module is loaded. At boot, systemd-sysctl
+    often runs before the module is loaded, and silently skips settings that do not exist yet. When
+    the module is reloaded, the defaults apply again.
 
-    ## Remediation
-    Load the module before the settings are read, `echo ip_vs > /etc/modules-load.d/ipvs.conf`, and
-    apply the settings now.
+    ## Remediation Load the module at boot, before sysctl files are read: `echo ip_vs >
+    /etc/modules-load.d/ipvs.conf`. Apply the settings now.
 
-    ## Known problems
-    A setting that this kernel lacks is ignored, and so is a setting whose live value is not in the
-    record.
+    ## Known problems The check ignores a setting that this kernel lacks, and a setting whose live
+    value was not recorded.
 
     ## References
     - sysctl.d(5), modules-load.d(5)

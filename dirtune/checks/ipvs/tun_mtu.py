@@ -35,24 +35,22 @@ class _Narrow:
 def tun_mtu(snapshot: Snapshot) -> Verdicts:
     """Packets to real servers behind a tunnel are larger than the path allows.
 
-    ## What it does
-    The check reports an interface towards real servers of Tunnel whose MTU is below 1,500 bytes
-    plus the tunnel's header (20 bytes, 24 with GRE, 32 with GUE), while this host sends 10 or more
-    ICMP unreachable messages, or makes fragments, between two samples.
+    ## What it does The check reports an interface that leads to real servers behind a tunnel, if
+    its MTU is less than 1,500 bytes plus the tunnel's header (20 bytes for IPIP, 24 for GRE, 32
+    for GUE). Between two samples, this host must also have sent 10 ICMP unreachable messages or
+    more, or fragmented packets.
 
-    ## Why it matters
-    A client sends packets of 1,500 bytes that must not be fragmented. IPVS answers with the ICMP
-    error for "fragmentation needed", which many paths filter: uploads hang while small requests
-    work.
+    ## Why it matters Clients send packets of 1,500 bytes that must not be fragmented. IPVS answers
+    with the ICMP error "fragmentation needed", which many firewalls drop: uploads hang while small
+    requests work.
 
-    ## Remediation
-    Have the real servers announce a smaller MSS, or use jumbo frames between director and servers.
-    `net.ipv4.vs.pmtu_disc=0` makes fragments instead, which is slow.
+    ## Remediation Have the real servers announce a smaller MSS, or use jumbo frames between
+    director and servers. With `net.ipv4.vs.pmtu_disc=0`, IPVS fragments the packets instead, which
+    is slow.
 
-    ## Known problems
-    The MSS that real servers announce is unknown here, and ICMP messages with other causes count
-    too. Options of GUE and GRE and an outer IPv6 header make the header longer and are not
-    counted; IPv6 routes are not read.
+    ## Known problems The director does not know the MSS that real servers announce, and counts
+    ICMP messages with other causes too. The check ignores that options of GUE and GRE and an outer
+    IPv6 header make the header longer. It does not read IPv6 routes.
 
     ## References
     - net/netfilter/ipvs/ip_vs_xmit.c, `ensure_mtu_is_adequate()`
@@ -82,7 +80,7 @@ def _narrow(snapshot: Snapshot) -> Iterator[_Narrow]:
 
 
 def _tunnels(snapshot: Snapshot) -> Iterator[tuple[str, int]]:
-    """Yield address and tunnel type of each tunnelled destination; IPIP if the type is unknown."""
+    """Yield the address and tunnel type of each tunnelled destination; an unknown type is IPIP."""
     for service in snapshot.services or ():
         known = detail(snapshot, service)
         kinds = {(d.address, d.port): d.tunnel_type for d in known.destinations} if known else {}

@@ -8,7 +8,7 @@ from dirtune.snapshot import Snapshot
 _PORTS = frozenset({53, 123, 514, 1812})
 _SHARE = 0.5  # of the table's entries
 _MANY = 100_000  # entries
-_FEW = 1_000  # entries of which a share says little; an estimate, not calibrated
+_FEW = 1_000  # entries; with fewer, a share means little; an estimate, not calibrated
 
 
 @check(
@@ -18,20 +18,19 @@ _FEW = 1_000  # entries of which a share says little; an estimate, not calibrate
     roles=(Role.DIRECTOR,),
 )
 def udp_ops(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
-    """A UDP service of single requests and replies keeps an entry for each request.
+    """A UDP service with single requests and replies keeps a table entry for each request.
 
-    ## What it does
-    The check reports a UDP service on port 53, 123, 514 or 1812 without one-packet scheduling that
-    holds half of the table's entries and at least 1,000, or 100,000 entries. Other ports may be
-    QUIC, RTP, DTLS or a VPN, which must stay with their server; so must a persistent service.
+    ## What it does The check examines UDP services on port 53, 123, 514 or 1812 without one-packet
+    scheduling. It reports a service with 100,000 entries or more, or with 1,000 entries or more
+    that are at least half of the table. Other ports may carry QUIC, RTP, DTLS or a VPN, whose
+    packets must stay with their server. Persistent services are not reported for the same reason.
 
-    ## Why it matters
-    Each request leaves an entry for 300 s: 10,000 requests a second are 3 million entries.
+    ## Why it matters Each request leaves an entry for 300 s, so 10,000 requests/s make 3 million
+    entries.
 
-    ## Remediation
-    Use one-packet scheduling, `ipvsadm -E -u VIP:PORT -s rr -o`, or `ops` in keepalived: every
-    packet is then scheduled independently. With Masq, first make sure that replies still leave
-    with the virtual address.
+    ## Remediation Use one-packet scheduling: `ipvsadm -E -u VIP:PORT -s rr -o`, or `ops` in
+    keepalived. IPVS then schedules every packet independently. With NAT (Masq), first make sure
+    that replies still have the virtual address as their source.
 
     ## References
     - ipvsadm(8), `--ops`

@@ -5,7 +5,7 @@ from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
 
 _WEIGHTED = {"rr": "wrr", "lc": "wlc", "dh": None}
-"""Schedulers that only distinguish weight 0 from other weights, with weighted replacements."""
+"""Schedulers that treat all weights above 0 alike, and the replacements that use weights."""
 
 
 @check(
@@ -17,17 +17,16 @@ _WEIGHTED = {"rr": "wrr", "lc": "wlc", "dh": None}
 def weight_ignored(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A service's scheduler ignores the weights of its destinations.
 
-    ## What it does
-    The check reports a service of scheduler rr, lc or dh with two or more different weights above
-    0. Weight 0 takes a destination out under every scheduler and does not count, nor do equal
-    weights. All other schedulers use weights.
+    ## What it does The check reports a service with the scheduler rr, lc or dh whose destinations
+    have different weights. Weight 0 does not count, because every scheduler skips a destination
+    with weight 0. All other schedulers use weights.
 
     ## Why it matters
     Somebody set the weights to shift load, and the load did not move.
 
-    ## Remediation
-    Use wrr for rr and wlc for lc: `ipvsadm -E -t VIP:PORT -s wrr`, or `lb_algo` in keepalived.
-    Existing connections stay where they are. dh has no weighted counterpart, so use equal weights.
+    ## Remediation Use wrr instead of rr, and wlc instead of lc: `ipvsadm -E -t VIP:PORT -s wrr`,
+    or `lb_algo` in keepalived. Existing connections stay on their servers. dh has no weighted
+    counterpart, so give all destinations equal weights.
 
     ## References
     - net/netfilter/ipvs/ip_vs_rr.c, ip_vs_lc.c, ip_vs_dh.c

@@ -29,21 +29,21 @@ _RT = re.compile(r"\bPREEMPT[_ ]RT\b")
 PIC_OPTIONS = frozenset(
     {"noapic", "nolapic", "disableapic", "acpi=off", "acpi=noirq", "pci=noacpi"}
 )
-"""Boot options that send a machine's interrupts through the 8259 PIC."""
+"""Boot options with which a machine uses the old 8259 interrupt controller (PIC)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NicLine:
-    """An interrupt line, never MSI, that a NIC shares with another device."""
+    """A legacy interrupt line (not MSI) that a NIC shares with another device."""
 
     line: Line
     cards: tuple[Sharer, ...]
     partners: tuple[Sharer, ...]
-    """Handlers of other devices on the line; a second NIC is one of them."""
+    """Handlers of other devices on the line, which include a second NIC."""
     rate: float | None
     """Interrupts per second; None if unknown."""
     waste: Waste | None
-    """Cost of the partners' handlers; None if no probe measured it."""
+    """CPU cost of the partners' handlers; None if no probe measured it."""
 
     @property
     def subject(self) -> str:
@@ -52,7 +52,7 @@ class NicLine:
 
     @property
     def evidence(self) -> dict[str, object]:
-        """Evidence that every finding about the line carries."""
+        """The evidence that every finding about the line has."""
         return {
             "irq": self.line.irq,
             "chip": self.line.chip,
@@ -85,7 +85,7 @@ class Vector:
 
 
 def nic_vectors(snapshot: Snapshot) -> tuple[Vector, ...]:
-    """Return the lines that carry NICs' packets, without vectors for link events and mailboxes."""
+    """Return the lines that signal NICs' packets, but no vectors for link events or mailboxes."""
     table = snapshot.interrupts or Interrupts((), ())
     return tuple(
         _vector(snapshot, table, line, sharer)
@@ -118,20 +118,20 @@ def _vector(snapshot: Snapshot, table: Interrupts, line: Line, sharer: Sharer) -
 
 
 def receiving(vectors: Iterable[Vector]) -> tuple[Vector, ...]:
-    """Return the vectors except those for sent packets only (`eth0-tx-0`, `virtio0-output.0`)."""
+    """Return *vectors* without those that only signal sent packets, such as `eth0-tx-0`."""
     return tuple(v for v in vectors if not all(map(_SEND_ONLY.search, v.line.actions)))
 
 
 def active(vectors: Iterable[Vector]) -> tuple[Vector, ...]:
-    """Return the vectors that took `ACTIVE_PER_SECOND` or more between the samples."""
+    """Return the vectors with `ACTIVE_PER_SECOND` interrupts/s or more between the samples."""
     return tuple(v for v in vectors if (v.rate or 0.0) >= ACTIVE_PER_SECOND)
 
 
 def nic_cpus(snapshot: Snapshot) -> tuple[int, ...] | None:
-    """Return the CPUs that take NICs' interrupts, judged by the rates of the active vectors.
+    """Return the CPUs that take interrupts of active NIC vectors.
 
-    If no vector is active, or there is only one sample, the effective affinity decides. None if
-    neither is known.
+    If no vector is active, or if there is only one sample, the effective affinity decides. The
+    result is None if neither rates nor affinity are known.
     """
     vectors = nic_vectors(snapshot)
     shares = (v.rates or {} for v in active(vectors))
@@ -141,7 +141,7 @@ def nic_cpus(snapshot: Snapshot) -> tuple[int, ...] | None:
 
 
 def per_cpu(vectors: Iterable[Vector]) -> Mapping[int, float]:
-    """Return interrupts/s of *vectors* for each CPU that takes any of these interrupts."""
+    """Return the interrupts/s of *vectors* on each CPU that takes some of these interrupts."""
     sums: dict[int, float] = {}
     for vector in vectors:
         for cpu, n in (vector.rates or {}).items():
@@ -150,7 +150,7 @@ def per_cpu(vectors: Iterable[Vector]) -> Mapping[int, float]:
 
 
 def moved(snapshot: Snapshot, vectors: Iterable[Vector]) -> tuple[Vector, ...]:
-    """Return the vectors whose CPUs or mask changed between the two samples."""
+    """Return the vectors whose CPUs or affinity mask changed between the two samples."""
     before = (snapshot.earlier.proc_irq if snapshot.earlier else None) or {}
     now = snapshot.proc_irq or {}
     return tuple(v for v in vectors if _placed(now, v) != _placed(before, v) is not None)
@@ -162,7 +162,7 @@ def card(snapshot: Snapshot, interface: str) -> PciDevice | None:
 
 
 def near(snapshot: Snapshot, interface: str) -> tuple[int, ...]:
-    """Return the usable CPUs near an interface's NIC; all usable CPUs if none is near."""
+    """Return the usable CPUs near an interface's NIC; if there are none, all usable CPUs."""
     if snapshot.cpus is None:
         return ()
     device = card(snapshot, interface)
@@ -172,7 +172,7 @@ def near(snapshot: Snapshot, interface: str) -> tuple[int, ...]:
 
 
 def cores_first(snapshot: Snapshot, cpus: Iterable[int]) -> tuple[int, ...]:
-    """Return *cpus* in the order of use: one CPU of each core, then the siblings."""
+    """Return *cpus* in the order in which to use them: one CPU of each core, then the siblings."""
     siblings = snapshot.cpus.siblings if snapshot.cpus else {}
     rank: dict[int, int] = {}
     seen: dict[tuple[int, ...], int] = {}
@@ -186,8 +186,8 @@ def cores_first(snapshot: Snapshot, cpus: Iterable[int]) -> tuple[int, ...]:
 def spread(snapshot: Snapshot, vectors: Iterable[Vector], id: str = "spread-vectors") -> Fix:
     """Return the fix that gives each vector its own core near its NIC.
 
-    Vectors that the kernel manages cannot be moved; only the number of queues, or `irqaffinity=`
-    at boot, changes their CPUs.
+    Vectors that the kernel manages cannot be moved. Their CPUs depend on the number of queues, and
+    on the boot option `irqaffinity=`.
     """
     movable = [v for v in vectors if not v.managed]
     used: dict[tuple[int, ...], int] = {}
@@ -215,7 +215,7 @@ def balancer(snapshot: Snapshot) -> bool | None:
 
 
 def start_irqbalance(snapshot: Snapshot) -> Fix:
-    """Return the fix that lets irqbalance distribute interrupts, now and after a reboot."""
+    """Return the fix that starts irqbalance now and at boot."""
     rows = ("systemctl enable --now irqbalance",)
     title = "Let irqbalance distribute interrupts"
     return commands(snapshot, "start-irqbalance", title, rows, what="irq")
@@ -241,12 +241,12 @@ def _placed(states: Mapping[str, IrqState], vector: Vector) -> tuple[object, obj
 
 
 def who(snapshot: Snapshot, line: Line) -> tuple[Sharer, ...]:
-    """Return the devices whose handlers are on *line*."""
+    """Return the handlers on *line*, with their devices."""
     return sharers(line, snapshot.pci, snapshot.interfaces)
 
 
 def shared_nic_lines(snapshot: Snapshot) -> tuple[NicLine, ...]:
-    """Return the non-MSI lines that carry a NIC's packets and have another device's handler."""
+    """Return the legacy lines that a NIC shares with another device."""
     table = snapshot.interrupts or Interrupts((), ())
     wastes = wastes_by_irq(snapshot)
     wires = (line for line in table.numbered if line.shared and not on_msi(line))
@@ -255,14 +255,14 @@ def shared_nic_lines(snapshot: Snapshot) -> tuple[NicLine, ...]:
 
 
 def unknown_lines(snapshot: Snapshot) -> tuple[Line, ...]:
-    """Return the shared non-MSI lines that may or may not have a NIC on them."""
+    """Return the shared legacy lines for which nobody knows whether a NIC uses them."""
     table = snapshot.interrupts or Interrupts((), ())
     wires = (line for line in table.numbered if line.shared and not on_msi(line))
     return tuple(line for line in wires if nic_line(line, who(snapshot, line)) is None)
 
 
 def cut_off(snapshot: Snapshot) -> Verdicts:
-    """Yield an inconclusive verdict if the table is cut off, because lines may be missing."""
+    """Yield an inconclusive verdict if /proc/interrupts is cut off, so lines may be missing."""
     table = snapshot.interrupts or Interrupts((), ())
     if table.lines and table.lines[-1].cut:
         yield inconclusive(
@@ -272,7 +272,7 @@ def cut_off(snapshot: Snapshot) -> Verdicts:
 
 
 def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
-    """Return the waste that the probe measured on each NIC's line; empty without a probe."""
+    """Return the cost of needless handler calls on each NIC's line; empty without a probe."""
     if snapshot.handlers is None or snapshot.interrupts is None:
         return {}
     cards = nic_actions(snapshot.interrupts, snapshot.pci, snapshot.interfaces)
@@ -280,10 +280,10 @@ def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
 
 
 def foreseen(snapshot: Snapshot, waste: Waste) -> Forecast | None:
-    """Return the expected gain from separating the line; None if the load is unknown.
+    """Return the CPU time that separating the line should save; None if the load is unknown.
 
-    CPU time and connections were counted between the two samples, right before the probe ran, so
-    the forecast assumes that the load did not change.
+    CPU time and connections were counted between the two samples, just before the probe ran. The
+    forecast assumes that the load has not changed since.
     """
     earlier, handlers = snapshot.earlier, snapshot.handlers
     if earlier is None or handlers is None or snapshot.interrupts is None or not snapshot.seconds:
@@ -316,13 +316,13 @@ def rate(snapshot: Snapshot, line: Line) -> float | None:
 
 
 def pic_lines(snapshot: Snapshot) -> tuple[Line, ...]:
-    """Return the device lines that go through the 8259 PIC."""
+    """Return the lines of devices that use the old 8259 interrupt controller (PIC)."""
     table = snapshot.interrupts or Interrupts((), ())
     return tuple(line for line in table.numbered if pic(line))
 
 
 def pic_options(cmdline: Iterable[str]) -> tuple[str, ...]:
-    """Return the boot options that turn the IO-APIC off."""
+    """Return the options on the kernel command line that turn the IO-APIC off."""
     return tuple(option for option in cmdline if option in PIC_OPTIONS)
 
 
@@ -333,7 +333,7 @@ def no_msi(cmdline: Iterable[str]) -> bool:
 
 
 def drop_nomsi(cmdline: Iterable[str]) -> Fix:
-    """Return the fix that removes nomsi from pci= and keeps the other words of the option."""
+    """Return the fix that removes `nomsi` from the boot option `pci=`, but no other words."""
     words = [word for word in cmdline if word.startswith("pci=") and no_msi((word,))]
     rests = (",".join(w for w in word[4:].split(",") if w != "nomsi") for word in words)
     options = (BootOption(w, f"pci={r}" if r else "") for w, r in zip(words, rests, strict=True))
@@ -343,12 +343,12 @@ def drop_nomsi(cmdline: Iterable[str]) -> Fix:
 
 
 def is_s390(table: Interrupts) -> bool:
-    """Whether the table comes from an IBM Z, where adapters have no lines to share."""
+    """Whether *table* comes from an IBM Z, where adapters do not share interrupt lines."""
     return {"EXT", "I/O"} <= {line.irq for line in table.lines}
 
 
 def named_cpus(cpus: Iterable[int]) -> str:
-    """Return CPU numbers as words for a sentence, such as `CPU 0` or `CPUs 0 and 2`."""
+    """Return CPU numbers as a text for a sentence, such as `CPU 0` or `CPUs 0 and 2`."""
     numbers = tuple(map(str, cpus))
     return f"CPU{'s' if len(numbers) > 1 else ''} {listed(numbers)}"
 
@@ -377,6 +377,6 @@ def _nic_line(
 
 def _same_device(one: Sharer, other: Sharer) -> bool:
     if one.device is None or other.device is None:
-        # Without sysfs, only the name shows that eth0 and eth0-rx-0 are one NIC.
+        # Without sysfs, only the name shows that eth0 and eth0-rx-0 belong to the same NIC.
         return one.action.split("-")[0] == other.action.split("-")[0] and bool(one.nic)
     return one.device.address == other.device.address

@@ -15,7 +15,7 @@ from dirtune.snapshot import Snapshot
 
 _FEW_CPUS = 4
 _FEW_TARGETS = 2
-_VECTORS = 3  # below this, two CPUs are as many as there is to use
+_VECTORS = 3  # with fewer vectors, two CPUs are enough
 
 
 @check(
@@ -25,24 +25,21 @@ _VECTORS = 3  # below this, two CPUs are as many as there is to use
     needs=("processes", "interrupts"),
 )
 def irqbalance_absent(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
-    """Nothing distributes interrupts over the CPUs.
+    """No program distributes interrupts over the CPUs.
 
-    ## What it does
-    The check reports a host with four or more usable CPUs and three or more receive vectors, on
-    which neither irqbalance nor tuna runs, all these vectors still have the default mask (every
-    CPU), and one or two CPUs take all of them. The finding is `high` where `irq/single-cpu` has a
-    finding too, else `medium`. Vectors that the kernel manages or spreads by itself, and vectors
-    that somebody pinned, are not counted.
+    ## What it does The check examines hosts with four or more usable CPUs and three or more
+    receive vectors. It reports a host if neither irqbalance nor tuna runs, if all receive vectors
+    still have the default mask (every CPU), and if one or two CPUs take all of them. The finding
+    is `high` if `irq/single-cpu` has a finding too, else `medium`. Vectors that the kernel manages
+    or spreads by itself, and vectors that somebody pinned, do not count.
 
-    ## Why it matters
-    With the default mask, the kernel's vector allocator chooses the CPU. It reacts neither to load
-    nor to queues that are added later.
+    ## Why it matters With the default mask, the kernel's vector allocator chooses the CPU. It
+    considers neither the load nor queues that are added later.
 
     ## Remediation
     Run `systemctl enable --now irqbalance`, or pin each queue once at boot.
 
-    ## Known problems
-    A script that pins vectors once at boot and exits is recognised only by the masks it left.
+    ## Known problems If a script pins vectors at boot and exits, only the masks show this.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"
@@ -63,7 +60,7 @@ def irqbalance_absent(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
 
 
 def _default(snapshot: Snapshot, vector: Vector) -> bool | None:
-    """Whether a vector may go to every online CPU; None if its mask is unknown."""
+    """Whether a vector's mask includes every online CPU; None if the mask is unknown."""
     state = (snapshot.proc_irq or {}).get(vector.line.irq)
     if state is None or state.affinity is None or snapshot.cpus is None:
         return None

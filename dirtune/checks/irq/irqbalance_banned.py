@@ -24,23 +24,21 @@ _WORD_BITS = 64
 def irqbalance_banned(snapshot: Snapshot, settings_files: SettingsFiles, cpus: Cpus) -> Verdicts:
     """The CPUs that irqbalance may use are too few for a NIC's queues.
 
-    ## What it does
-    While irqbalance runs, the check determines the CPUs that IRQBALANCE_BANNED_CPULIST or
-    IRQBALANCE_BANNED_CPUS leave to irqbalance (if neither is set, irqbalance avoids isolated and
-    nohz_full CPUs). It reports a NIC that has fewer of these CPUs near it than half of its active
-    receive vectors, and a mask of 64 bits on a machine with more CPUs. A host with the tuned
-    profile cpu-partitioning is not reported, because it isolates CPUs on purpose.
+    ## What it does If irqbalance runs, the check determines the CPUs that irqbalance may use: all
+    CPUs except those in IRQBALANCE_BANNED_CPULIST or IRQBALANCE_BANNED_CPUS. If neither variable
+    is set, irqbalance avoids isolated and nohz_full CPUs. The check reports a NIC if the number of
+    these CPUs near the NIC is less than half of its active receive vectors. It also reports a mask
+    of 64 bits on a machine with more CPUs. A host with the tuned profile cpu-partitioning is not
+    reported, because this profile isolates CPUs on purpose.
 
-    ## Why it matters
-    irqbalance can use only the CPUs that are not banned. A wrong mask can put all queues on one
-    core.
+    ## Why it matters With a wrong mask, irqbalance may put all queues on one core.
 
     ## Remediation
     Correct the list in /etc/default/irqbalance (or /etc/sysconfig/irqbalance) and restart
     irqbalance. Give the CPUs as a list, not as a mask.
 
-    ## Known problems
-    Variables in the Environment= lines of the systemd unit are not read.
+    ## Known problems The check does not read variables in the Environment= lines of the systemd
+    unit.
 
     ## References
     - irqbalance(1)
@@ -68,7 +66,7 @@ def irqbalance_banned(snapshot: Snapshot, settings_files: SettingsFiles, cpus: C
 
 
 def _banned(values: Mapping[str, str], cpus: Cpus) -> tuple[frozenset[int], str]:
-    """Return the CPUs that irqbalance may not use, and the name of the setting that bans them."""
+    """Return the CPUs that irqbalance must not use, and the name of the setting that bans them."""
     if values.get(_LIST):
         return frozenset(parse_cpulist(values[_LIST])), _LIST
     if values.get(_MASK):

@@ -5,7 +5,7 @@ from dirtune.collect.processes import Process
 from dirtune.settings import IrqbalanceVariable
 from dirtune.snapshot import Snapshot
 
-# Words in irqbalance's arguments that keep it from a NIC's interrupts, or bind it to a policy.
+# Arguments with which irqbalance ignores a NIC's interrupts, or follows a policy.
 _SPARED = ("--banirq", "-i", "--policyscript", "-l", "--hintpolicy=exact", "--oneshot", "-o")
 _VARIABLES = ("IRQBALANCE_ARGS", "OPTIONS")
 _PINNERS = ("set_irq_affin", "mlnx_affinity", "mlnx_tune", "tuna", "tuned")
@@ -18,27 +18,25 @@ _PINNERS = ("set_irq_affin", "mlnx_affinity", "mlnx_tune", "tuna", "tuned")
     needs=("interrupts",),
 )
 def irqbalance_conflict(snapshot: Snapshot, processes: tuple[Process, ...]) -> Verdicts:
-    """Two programs place the same interrupts: irqbalance moves what the other pins.
+    """The program irqbalance moves interrupts that another program pins.
 
-    ## What it does
-    While irqbalance runs and half of the NICs' vectors or more may go to one CPU only, the check
-    reports vectors whose mask or CPU changed between the two samples. The finding is `medium`
-    where a second program that pins interrupts runs (tuned, tuna, a vendor's script), else `low`.
-    Arguments that make irqbalance leave the vectors alone (`--banirq`, `--policyscript`,
-    `--hintpolicy=exact`, one shot) make the check pass.
+    ## What it does If irqbalance runs and half of the NICs' vectors or more are pinned to one CPU,
+    the check reports vectors whose mask or CPU changed between the two samples. The finding is
+    `medium` if another program that pins interrupts runs (tuned, tuna, a vendor's script), else
+    `low`. Nothing is reported if the arguments of irqbalance keep it from moving the vectors
+    (`--banirq`, `--policyscript`, `--hintpolicy=exact`, `--oneshot`).
 
-    ## Why it matters
-    irqbalance undoes the pins every ten seconds. The flows then move between CPUs and find cold
-    caches.
+    ## Why it matters irqbalance may undo the pinning every ten seconds. The flows then move
+    between CPUs, whose caches do not have their data.
 
-    ## Remediation
-    Let only one of the two place interrupts: keep irqbalance away from the NIC's interrupts
-    (`--banirq`, which holds only while their numbers stay the same), or do not pin them.
+    ## Remediation Let only one program place interrupts. Either make irqbalance ignore the NIC's
+    interrupts with `--banirq=NUMBER`, which works as long as their numbers stay the same, or do
+    not pin them.
 
-    ## Known problems
-    irqbalance itself gives each vector of a NIC one CPU, so without a second program the move may
-    have been its own choice. It acts every ten seconds, so a shorter sample often shows no move.
-    Its log is not read.
+    ## Known problems irqbalance itself pins each NIC vector to one CPU, so without another program
+    the vectors may only have followed irqbalance's own decisions. irqbalance acts every ten
+    seconds, so a shorter time between the samples often shows no move. The check does not read
+    irqbalance's log.
 
     ## References
     - irqbalance(1)

@@ -19,7 +19,7 @@ _NEVER = frozenset(
 )
 # Their NICs inside a chip set show no PCI Express link, but support MSI.
 _ALWAYS = frozenset({"e1000e"})
-# Driver options that keep a NIC from MSI, and the value that lets it.
+# Driver options that turn MSI off, and the values that allow MSI.
 _OPTIONS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
     "bnx2": (("disable_msi", "1", "0"),),
     "bnx2x": (("int_mode", "1", "0"),),
@@ -48,26 +48,23 @@ class _Cause:
 def nic_on_intx(snapshot: Snapshot, pci: tuple[PciDevice, ...]) -> Verdicts:
     """A NIC uses a legacy INTx line although it could use MSI or MSI-X.
 
-    ## What it does
-    The check reports a NIC on PCI Express whose bound driver has an INTx line and no MSI vector,
-    and names what keeps the NIC from MSI: `pci=nomsi`, a bridge above it with `msi_bus` 0, an
-    option of its driver (bnx2, bnx2x, e1000e, forcedeth, mlx4_core, myri10ge, qlcnic, sky2), or a
-    message in the kernel log. NICs bound to VFIO, NICs whose drivers exist only for conventional
-    PCI (e1000, 8139too and others) and interfaces that are not on PCI are not reported.
+    ## What it does The check reports a NIC on PCI Express if its driver uses an INTx line and no
+    MSI vector. The finding names the cause: `pci=nomsi`, a bridge above the NIC with `msi_bus` 0,
+    an option of the driver (bnx2, bnx2x, e1000e, forcedeth, mlx4_core, myri10ge, qlcnic, sky2), or
+    an error in the kernel log. Not reported are NICs bound to VFIO, drivers for conventional PCI
+    only (e1000, 8139too and others), and interfaces that are not on PCI.
 
-    ## Why it matters
-    An INTx line can be shared with other devices, carries the interrupts of only one queue, goes
-    to one CPU, and must be masked and acknowledged at the interrupt controller for each interrupt.
+    ## Why it matters An INTx line may be shared with other devices, serves only one queue and goes
+    to one CPU. For each interrupt, the kernel must mask and acknowledge the line at the interrupt
+    controller.
 
-    ## Remediation
-    Drop the driver's option and reload the driver, or write 1 into the bridge's `msi_bus` and bind
-    the driver again. Either takes the link down for a moment. On some NICs MSI is broken and the
-    option is intentional, so keep the old value at hand.
+    ## Remediation Reload the driver without the option, or write 1 into the bridge's `msi_bus` and
+    bind the driver again. Both take the link down for a moment. On some NICs MSI is broken and the
+    option is intentional, so note the old value.
 
-    ## Known problems
-    The MSI capability of a NIC on conventional PCI is not read, so the check cannot decide whether
-    such a NIC could use MSI. Options in /etc/modprobe.d that the driver does not show in
-    /sys/module are not seen (e1000e and forcedeth show none). A kernel built without
+    ## Known problems The check does not read the MSI capability of a NIC on conventional PCI, so
+    it cannot decide whether such a NIC could use MSI. It sees only driver options in /sys/module,
+    where e1000e and forcedeth show none, not options in /etc/modprobe.d. A kernel built without
     CONFIG_PCI_MSI looks like a machine with MSI turned off.
 
     ## References

@@ -30,7 +30,7 @@ from dirtune.snapshot import Snapshot
 _SHARE = 0.95  # of the NICs' interrupts
 _FEW_CPUS = 4
 _BUSY_PERCENT = 25.0  # of the CPU, in irq and softirq; an estimate, not calibrated
-_RPS_SHARE = 0.20  # of the packets, from which a CPU counts as one that RPS spreads to
+_RPS_SHARE = 0.20  # of the packets; a CPU with this share or more counts as a target of RPS
 
 
 @check(
@@ -41,28 +41,26 @@ _RPS_SHARE = 0.20  # of the packets, from which a CPU counts as one that RPS spr
     traffic=True,
 )
 def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
-    """All NICs interrupt one CPU.
+    """All NICs interrupt the same CPU.
 
-    ## What it does
-    The check reports a host with four or more CPUs where two or more active receive vectors (10
-    interrupts/s or more) deliver 95 % of their interrupts to one CPU that spends 25 % of its time
-    or more on interrupts and softirqs. The finding is `high` where a NIC has several of these
-    vectors, and `medium` where every NIC has one. Hosts with one CPU left for such work, hosts
-    where RPS gives 20 % of the packets or more to each of two CPUs, and NICs with traffic on only
-    one queue are not reported.
+    ## What it does The check examines hosts with four or more CPUs and two or more active receive
+    vectors (10 interrupts/s or more). It reports a host if one CPU takes 95 % of the interrupts of
+    these vectors and spends 25 % of its time or more on interrupts and softirqs. The finding is
+    `high` if a NIC has several of these vectors, else `medium`. Not reported are hosts with only
+    one CPU for such work, hosts where RPS gives 20 % of the packets or more to each of two CPUs,
+    and NICs with traffic on only one queue.
 
-    ## Why it matters
-    A softirq runs on the CPU that took the interrupt, so the whole host forwards only what one
-    core can. The usual reasons are: irqbalance is missing, or it exited because all CPUs share one
-    cache; a mask bans the other CPUs; `irqaffinity=` was given at boot; the driver's default.
+    ## Why it matters A softirq runs on the CPU that took the interrupt, so the whole host forwards
+    only as much as one core can. Usual causes: irqbalance is missing, or exited because all CPUs
+    share one cache; a mask bans the other CPUs; the boot option `irqaffinity=`; the driver's
+    default.
 
-    ## Remediation
-    Give each queue a physical core near the NIC: `echo K > /proc/irq/N/smp_affinity_list`. A
-    running irqbalance moves the interrupt again, so keep irqbalance running instead, and do not
-    ban any CPU.
+    ## Remediation Give each queue a physical core near the NIC: `echo CPU >
+    /proc/irq/N/smp_affinity_list`. A running irqbalance would undo this. If irqbalance runs, let
+    it distribute the interrupts, and do not ban any CPU.
 
-    ## Known problems
-    A NIC that is polled continuously takes hardly any interrupts, so the check does not see it.
+    ## Known problems A NIC that the kernel polls continuously causes hardly any interrupts, so the
+    check does not see it.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"
@@ -86,7 +84,7 @@ def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
 
 
 def _sole(vectors: tuple[Vector, ...]) -> int | None:
-    """Return the CPU that takes nearly all interrupts of several vectors; None if no CPU does."""
+    """Return the CPU that takes nearly all interrupts of *vectors*; None if there is none."""
     total = sum(v.rate or 0.0 for v in vectors)
     loads: Mapping[int, float] = per_cpu(vectors)
     if len(vectors) < 2 or max(v.rate or 0.0 for v in vectors) >= _SHARE * total:

@@ -20,24 +20,21 @@ def spurious_unhandled(
 ) -> Verdicts:
     """Interrupts arrive that no handler claims.
 
-    ## What it does
-    The check compares two samples. It reports a line other than MSI whose `unhandled` in
-    /proc/irq/N/spurious is 100 or more and rises, and the rows ERR and MIS of /proc/interrupts
-    where they rise by 1/s or more. Serial ports are not reported.
+    ## What it does The check compares two samples. It reports a line other than MSI if `unhandled`
+    in /proc/irq/N/spurious is 100 or more and rises. It also reports the counters ERR and MIS of
+    /proc/interrupts if they rise by 1/s or more. Serial ports are not reported.
 
-    ## Why it matters
-    At 99,900 unclaimed interrupts out of 100,000 the kernel disables the line
-    (`irq/nobody-cared`); until then, each of them runs all handlers of the line for nothing. ERR
-    and MIS count interrupts that were delivered wrongly.
+    ## Why it matters Each unclaimed interrupt runs all handlers of the line for nothing. If 99,900
+    of 100,000 interrupts are unclaimed, the kernel disables the line (`irq/nobody-cared`). ERR and
+    MIS count interrupts that were delivered wrongly.
 
-    ## Remediation
-    Find the device on the line that interrupts without a driver, and load its driver or disable
-    the device: `grep . /sys/bus/pci/devices/*/irq` shows which devices are on the line.
+    ## Remediation Find the device on the line that interrupts but has no driver, and load its
+    driver or disable the device. `grep . /sys/bus/pci/devices/*/irq` shows which devices are on
+    the line.
 
-    ## Known problems
-    `unhandled` stays 0 on a shared line where any handler claims the interrupt, so 0 does not mean
-    that sharing costs nothing. The counter starts again after 100,000 interrupts; a sample across
-    that moment shows no rise.
+    ## Known problems On a shared line, `unhandled` stays 0 if one of the handlers claims the
+    interrupt, so 0 does not mean that sharing costs nothing. The kernel resets the counter after
+    100,000 interrupts. If this happens between the samples, the check sees no rise.
 
     ## References
     - kernel/irq/spurious.c, `note_interrupt()`

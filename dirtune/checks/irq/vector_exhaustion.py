@@ -14,31 +14,27 @@ _MSIX = re.compile(r"\bMSI-?X\b", re.IGNORECASE)
 _CANNOT = re.compile(r"fail|unable|cannot|could not", re.IGNORECASE)
 _LESS = re.compile(r"reduc|fail|fewer|not enough", re.IGNORECASE)
 _STRAY = re.compile(r"No irq handler for vector")
-_STRAYS = 2  # a CPU that goes offline leaves one
+_STRAYS = 2  # one such message is normal when a CPU goes offline
 _OPTIONS = ("intremap=off", "nox2apic", "iommu=off", "intel_iommu=off", "amd_iommu=off")
 
 
 @check("irq/vector-exhaustion", severity=Severity.INFO, trust="C")
 def vector_exhaustion(snapshot: Snapshot, kernel_log: tuple[LogLine, ...]) -> Verdicts:
-    """Interrupt vectors ran out, and a NIC got fewer queues.
+    """Interrupt vectors ran out, so a NIC may have got fewer queues.
 
-    ## What it does
-    The check looks in the kernel log for a network driver that did not get the MSI-X vectors it
-    asked for, and for two or more messages `No irq handler for vector`. A single message of this
-    kind appears when a CPU goes offline, and is not reported. The finding is `info`, because the
-    choice of messages is a rule of thumb.
+    ## What it does The check searches the kernel log for messages that a network driver did not
+    get enough MSI-X vectors, and for two or more messages `No irq handler for vector`. A single
+    message of the second kind is normal when a CPU goes offline. The finding is `info`, because
+    the choice of messages is a rule of thumb.
 
-    ## Why it matters
-    A CPU has about 200 vectors for devices. A driver that does not get one for each queue falls
-    back to fewer queues and does not report it again.
+    ## Why it matters A CPU has about 200 vectors for devices. A driver that does not get a vector
+    for each queue uses fewer queues, and reports this only once.
 
-    ## Remediation
-    Enable interrupt remapping and x2APIC in the firmware, drop `intremap=off` or `nox2apic` from
-    the kernel command line, or give the NICs fewer channels.
+    ## Remediation Enable interrupt remapping and x2APIC in the firmware. Remove `intremap=off` and
+    `nox2apic` from the kernel command line. Or give the NICs fewer channels.
 
-    ## Known problems
-    Each driver words its message in its own way. The ring buffer of the kernel log may have lost
-    the message.
+    ## Known problems Each driver has its own wording, so the check may miss a message. The ring
+    buffer of the kernel log may have lost messages.
 
     ## References
     - Documentation/admin-guide/kernel-parameters.txt, `intremap=`, `nox2apic`

@@ -7,7 +7,7 @@ from dirtune.checks.nic import before
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
-# Drivers of virtual NICs, whose speed and slot mean nothing.
+# Drivers of virtual NICs, whose link speed and slot have no meaning.
 MADE_UP = frozenset(
     {"virtio_net", "vmxnet3", "e1000", "e1000e", "8139cp", "8139too", "pcnet32", "hv_netvsc"}
     | {"igb", "xen-netfront", "vif", "ena", "gve"}
@@ -20,7 +20,7 @@ def cards(snapshot: Snapshot) -> tuple[Interface, ...]:
 
 
 def rise(snapshot: Snapshot, interface: Interface, counter: str) -> int | None:
-    """Return how much a sysfs counter rose between the samples; None if unknown."""
+    """Return how much an interface's sysfs counter rose between the samples; None if unknown."""
     then = before(snapshot, interface.name)
     if then is None:
         return None
@@ -28,7 +28,7 @@ def rise(snapshot: Snapshot, interface: Interface, counter: str) -> int | None:
 
 
 def logged(snapshot: Snapshot, interface: str) -> tuple[tuple[float | None, str], ...]:
-    """Return the kernel messages that mention an interface, with their age in seconds."""
+    """Return age (in seconds, None if unknown) and text of kernel messages about an interface."""
     name = re.compile(rf"(?<![\w.-]){re.escape(interface)}(?![\w.-])")
     now = snapshot.taken_s
     return tuple(

@@ -14,7 +14,7 @@ _FLAPS_PER_DAY = 2.0
 _DAY_S = 86_400
 _SETTLING_S = 60
 _SYSFS = ("rx_crc_errors", "rx_length_errors")
-# The driver's own counters of faults of the cable: rx_symbol_err_phy, rx_crc_errors_phy.
+# The driver's own counters of cable faults, such as rx_symbol_err_phy and rx_crc_errors_phy.
 _DRIVER = re.compile(
     r"(?=.*(?:err|wrong))(?=.*(?:crc|fcs|symbol|align|_phy))(?!.*(?:tx|corrected))"
 )
@@ -26,25 +26,21 @@ _WATCHDOG = "NETDEV WATCHDOG"
 def errors_flaps(snapshot: Snapshot) -> Verdicts:
     """A link loses frames or goes down from time to time.
 
-    ## What it does
-    The check reports as `high` a physical interface that is up and meets one of these conditions:
-    its CRC, length or symbol errors rise between two samples by one per 1,000,000 packets received
-    or more; its carrier was lost and returned between them; its carrier did so twice a day or more
-    since a boot that is at least a day ago; or the transmit of its driver timed out within the
-    last day (`NETDEV WATCHDOG`). Errors in the first minute after the link came up are not
-    reported.
+    ## What it does The check reports as `high` a physical interface that is up and meets one of
+    four conditions. Its CRC, length or symbol errors rise between two samples by 1 per 1,000,000
+    received packets or more. Its carrier was lost and returned between the samples. Its carrier
+    was lost twice a day or more since boot, if the boot is at least a day ago. A transmission
+    timed out within the last day (`NETDEV WATCHDOG` in the kernel log). Errors in the first minute
+    after the link came up do not count.
 
-    ## Why it matters
-    Each frame with an error is a lost packet, each flap may move a VRRP address to another
-    director, and a transmit timeout resets the NIC.
+    ## Why it matters Each bad frame is a lost packet. Each loss of the carrier may cause a VRRP
+    failover. A transmit timeout resets the NIC.
 
-    ## Remediation
-    Check the cable, the transceiver and the switch port; for timeouts, check the versions of the
-    driver and the firmware.
+    ## Remediation Check the cable, the transceiver and the switch port. If transmissions time out,
+    check the versions of driver and firmware.
 
-    ## Known problems
-    `carrier_changes` also counts an interface that an administrator sets down and up. Without the
-    kernel log neither timeouts nor the time when a link came up are known.
+    ## Known problems `carrier_changes` also rises if an administrator sets the interface down and
+    up. Without the kernel log, the check does not know about timeouts, nor when a link came up.
 
     ## References
     - Documentation/ABI/testing/sysfs-class-net, `carrier_changes`
@@ -59,7 +55,7 @@ def errors_flaps(snapshot: Snapshot) -> Verdicts:
 
 
 def _seen(snapshot: Snapshot, interface: Interface) -> Iterator[tuple[str, object]]:
-    """Yield each fault of a link as a name and a value for the evidence."""
+    """Yield the name and the evidence of each fault of a link."""
     packets, errors = rise(snapshot, interface, "rx_packets"), _errors(snapshot, interface)
     if errors and packets is not None and not _fresh(snapshot, interface.name):
         worst, count = max(errors.items(), key=lambda item: item[1])
@@ -82,7 +78,7 @@ def _seen(snapshot: Snapshot, interface: Interface) -> Iterator[tuple[str, objec
 
 
 def _errors(snapshot: Snapshot, interface: Interface) -> dict[str, int]:
-    """Return how much each error counter rose; the same error may be in several counters."""
+    """Return how much each error counter rose; several counters may count the same error."""
     counters = {name: rise(snapshot, interface, name) or 0 for name in _SYSFS}
     own = (snapshot.ethtool or {}).get(interface.name)
     before = ((snapshot.earlier and snapshot.earlier.ethtool) or {}).get(interface.name)
@@ -112,7 +108,7 @@ def _flaps(snapshot: Snapshot, interface: Interface) -> int | None:
 def _flaps_per_day(snapshot: Snapshot, interface: Interface) -> float | None:
     if interface.carrier_changes is None or (snapshot.taken_s or 0) < _DAY_S:
         return None
-    # The first two changes come with the link: down at the driver's start, then up.
+    # The first two changes are normal: down when the driver starts, then up.
     flaps = max(0, interface.carrier_changes - 2) // 2
     return flaps * _DAY_S / (snapshot.taken_s or 0)
 

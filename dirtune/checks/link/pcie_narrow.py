@@ -16,7 +16,7 @@ from dirtune.snapshot import Snapshot
 
 # Gbit/s that one lane carries after its coding, by GT/s.
 _LANE_GBPS = {2.5: 2.0, 5.0: 4.0, 8.0: 7.9, 16.0: 15.8, 32.0: 31.5, 64.0: 63.0}
-_ROOM = 1.2  # times the ports' speed: DMA of descriptors and headers needs the rest
+_ROOM = 1.2  # times the ports' speed, because DMA of descriptors and headers needs some bandwidth
 _AWAKE_PPS = 1000
 # Virtual NICs, for hosts where it is unknown whether they are guests.
 _VIRTUAL = frozenset({"virtio-pci", "vmxnet3", "ena", "gve"})
@@ -24,27 +24,25 @@ _VIRTUAL = frozenset({"virtio-pci", "vmxnet3", "ena", "gve"})
 
 @check("link/pcie-narrow", severity=Severity.MEDIUM, trust="B", needs=("pci", "interfaces"))
 def pcie_narrow(snapshot: Snapshot) -> Verdicts:
-    """A NIC is in a slot that is slower or narrower than the NIC.
+    """A NIC's PCI Express slot is slower or narrower than the NIC supports.
 
-    ## What it does
-    The check reports a NIC whose PCI Express link has fewer lanes or less speed than the NIC
-    supports, and carries less than 1.2 times the sum of its ports' speeds: `medium`, and `high`
-    where the link carries less than the sum. One lane of 2.5, 5, 8 and 16 GT/s carries 2, 4, 7.9
-    and 15.8 Gbit/s. A link that is slower but not narrower makes the check inconclusive unless its
-    ports had 1,000 packets/s or more, because it may save power. Guests and functions without a
-    link of their own are not reported.
+    ## What it does The check reports a NIC if its PCI Express link has fewer lanes or a lower
+    speed than the NIC supports, and carries less than 1.2 times the sum of its ports' speeds. The
+    finding is `high` if the link carries less than the sum, else `medium`. One lane of 2.5, 5, 8
+    and 16 GT/s carries 2, 4, 7.9 and 15.8 Gbit/s. An idle NIC may lower the link's speed to save
+    power: if the link has all lanes but less speed, and the ports have fewer than 1,000 packets/s,
+    the check is inconclusive. Guests, and PCI functions without their own link, are not reported.
 
-    ## Why it matters
-    The NIC cannot hand over the packets it receives and drops them (`rx_missed_errors`) while the
-    CPUs are idle.
+    ## Why it matters The NIC cannot deliver all packets that it receives. It drops some
+    (`rx_missed_errors`) while the CPUs are idle.
 
     ## Remediation
     Use another slot or another riser, or change the slot's settings in the firmware (bifurcation,
     speed).
 
-    ## Known problems
-    A NIC that is passed through to a guest looks like an emulated one. A bridge above the NIC that
-    is narrower than the NIC is not checked. Ports that are down have no speed and do not count.
+    ## Known problems In a guest, a NIC that is passed through looks like an emulated one. The
+    check does not examine bridges above the NIC, which may be narrower than the NIC. Ports that
+    are down have no speed and do not count.
 
     ## References
     - PCI Express Base Specification, "Link Training"
@@ -58,7 +56,7 @@ def pcie_narrow(snapshot: Snapshot) -> Verdicts:
 
 
 def _by_card(snapshot: Snapshot) -> dict[str, list[PciDevice]]:
-    """Return the PCI functions that are NICs, grouped by device address."""
+    """Return the PCI functions that are NICs, by the address of their device."""
     nics: dict[str, list[PciDevice]] = {}
     for device in snapshot.pci or ():
         if device.nets and device.driver not in _VIRTUAL:

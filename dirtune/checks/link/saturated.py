@@ -4,7 +4,7 @@ from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
 _HIGH_PERCENT, _MEDIUM_PERCENT = 90, 75
-_ON_WIRE = 24  # bytes for each packet that no counter holds: preamble, gap, checksum
+_ON_WIRE = 24  # bytes of each packet that no counter includes: preamble, gap, checksum
 _SHORTEST = 60  # bytes of a frame without its checksum; shorter ones are padded
 
 
@@ -16,26 +16,23 @@ _SHORTEST = 60  # bytes of a frame without its checksum; shorter ones are padded
     traffic=True,
 )
 def saturated(snapshot: Snapshot) -> Verdicts:
-    """A link carries nearly all that it can.
+    """A link is nearly fully used.
 
-    ## What it does
-    The check compares the bytes that each physical interface received and sent between two samples
-    with its speed. It adds 24 bytes for each packet (preamble, gap and checksum) and counts no
-    packet as shorter than 60 bytes. 90 % or more is `high`, 75 % `medium`. A 10 Gbit/s link is
-    thus full at 14.88 million packets/s of the shortest kind. Links without a speed, and virtual
-    NICs, are not reported.
+    ## What it does The check compares the traffic of each physical interface between two samples
+    with the speed of its link, in each direction. 90 % or more is `high`, 75 % or more is
+    `medium`. The check adds 24 bytes for each packet (preamble, gap and checksum), and counts a
+    shorter packet as 60 bytes. A 10 Gbit/s link is therefore full at 14.88 million short
+    packets/s. Links without a speed, and virtual NICs, are not reported.
 
-    ## Why it matters
-    At line rate no setting of the host helps, and lost packets are not the fault of the CPUs.
+    ## Why it matters If the link is full, no setting of the host helps, and the CPUs are not the
+    cause of lost packets.
 
-    ## Remediation
-    Add a second link (bonding) or a second director, or use direct routing instead of NAT, which
-    takes the replies off the director.
+    ## Remediation Add a second link (bonding) or a second director. Or use direct routing instead
+    of NAT, so that replies bypass the director.
 
-    ## Known problems
-    Packets that the NIC merged count once, so the true load is a little higher. Functions of one
-    port (SR-IOV) are counted separately. Bursts shorter than the time between the samples do not
-    show.
+    ## Known problems Packets that the NIC merged count once, so the true load is a little higher.
+    The functions of one port (SR-IOV) count separately. The check does not see bursts that are
+    shorter than the time between the samples.
 
     ## References
     - IEEE 802.3, clause 4.4 (gap), 3.1.1 (preamble)

@@ -11,26 +11,25 @@ _DOWN = re.compile(r"Link is Down", re.IGNORECASE)
 
 @check("link/speed-duplex", severity=Severity.HIGH, trust="A", needs=("interfaces",))
 def speed_duplex(snapshot: Snapshot) -> Verdicts:
-    """A link runs slower than it could.
+    """A link runs in half duplex, or slower than it could.
 
-    ## What it does
-    The check examines the physical interfaces that are up. Half duplex is `critical`. A link is
-    `high` if it is slower than another of the same bond or of the same driver, or if the kernel
-    log reports since the last time the link was down that it came up slower (downshift,
-    SmartSpeed). Links without a speed (virtio) and bonds themselves are not reported.
+    ## What it does The check examines the physical interfaces that are up. Half duplex is
+    `critical`. A link is `high` if it is slower than another link in the same bond or with the
+    same driver. It is also `high` if the kernel log says that the link last came up at a lower
+    speed than both ends support (downshift, SmartSpeed). Links without a speed (virtio) and bonds
+    themselves are not reported.
 
-    ## Why it matters
-    Where one end is half duplex and the other is not, collisions and CRC errors leave a few
-    Mbit/s. A 10 Gbit/s port that fell back to 1 Gbit/s caps everything behind it.
+    ## Why it matters If one end is half duplex and the other end is full duplex, collisions and
+    CRC errors leave only a few Mbit/s. A 10 Gbit/s port that runs at 1 Gbit/s limits all traffic
+    through this port.
 
     ## Remediation
     Check the cable, the transceiver, the switch port and the autonegotiation of both ends
     (`ethtool IF`).
 
-    ## Known problems
-    The speeds that both ends support are not read: a NIC that is the only one of its driver, and
-    fell back without a message in the log, is not seen. Ports of one driver that are meant to have
-    different speeds are reported: waive them.
+    ## Known problems The check does not read the speeds that both ends support. It does not notice
+    a slow NIC that is the only one with its driver, if the log has no message. If ports with the
+    same driver have different speeds on purpose, waive the finding.
 
     ## References
     - ethtool(8)
@@ -59,7 +58,7 @@ def _at(interface: Interface) -> str:
 
 
 def _faster(interface: Interface, among: tuple[Interface, ...]) -> Interface | None:
-    """Return the fastest interface of the same bond or driver; None if none is faster."""
+    """Return the fastest interface with the same bond or driver; None if none is faster."""
     peers = [
         i
         for i in among

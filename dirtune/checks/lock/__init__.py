@@ -8,12 +8,12 @@ from dirtune.checks import Undecided, inconclusive
 from dirtune.checks.irq import listed
 
 NOTABLE_PERCENT = 2.0
-"""Waiting time, in percent of softirq time, from which a lock is reported; not calibrated."""
+"""A lock is reported if waits take this percentage of softirq time; not calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """All waits for one lock, from every place in the kernel."""
+    """All waits for one lock, in all functions of the kernel."""
 
     waits: int
     total_ns: int
@@ -34,7 +34,7 @@ class Waiting:
 
     @property
     def evidence(self) -> dict[str, object]:
-        """The waits as evidence of a finding."""
+        """The waits as evidence for a finding."""
         return {
             "waits": self.waits,
             "wait_ns": self.total_ns,
@@ -53,7 +53,7 @@ def notable(
 ) -> Waiting | Undecided | None:
     """Return the waits for the locks *names*, or only those in *caller*.
 
-    Return None if they took less than *percent* of softirq time.
+    Return None if the waits took less than *percent* of softirq time.
     """
     waits = [x for x in locks.locks if x.lock in names and caller in {None, x.caller}]
     total_ns = sum(wait.total_ns for wait in waits)
@@ -76,7 +76,7 @@ def _callers(waits: Iterable[LockWaits]) -> tuple[str, ...]:
 
 
 def _percent(locks: LockWindow, softirqs: SoftirqWindow, wait_ns: int) -> float | None:
-    """Return *wait_ns* in percent of softirq time; the windows of the two probes may differ."""
+    """Return *wait_ns* in percent of softirq time, as a rate: the probes' windows may differ."""
     softirq_ns = sum(each.total_ns for each in softirqs.softirqs)
     if not softirq_ns or not locks.seconds or not softirqs.seconds:
         return None

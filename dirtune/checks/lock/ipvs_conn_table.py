@@ -29,25 +29,22 @@ _MANY_PER_SECOND = 20_000  # new connections; an estimate, not calibrated
 def ipvs_conn_table(
     snapshot: Snapshot, locks: LockWindow, softirq_window: SoftirqWindow
 ) -> Verdicts:
-    """CPUs wait for each other to enter connections into the IPVS table.
+    """CPUs wait for each other when they add connections to the IPVS table.
 
-    ## What it does
-    With `--probe`, the check reports waits for `__ip_vs_conntbl_lock_array` that take 5 % of
-    softirq time or more, at 20,000 new connections/s or more. Below that rate it is inconclusive.
-    Looking a connection up takes no lock, so many packets of few connections are not reported.
+    ## What it does With `--probe`, the check reports waits for `__ip_vs_conntbl_lock_array` that
+    take 5 % of softirq time or more, at 20,000 new connections/s or more. Below that rate it is
+    inconclusive. A lookup takes no lock, so many packets of few connections are not reported.
 
-    ## Why it matters
-    32 locks guard entering and removing for the whole table, and each connection takes two of
-    them. `conn_tab_bits` adds buckets, not locks.
+    ## Why it matters Only 32 locks protect the whole table when entries are added and removed, and
+    each connection takes two of them. `conn_tab_bits` adds buckets, but no locks.
 
-    ## Remediation
-    Make fewer entries: clients that keep their connections open, one-packet scheduling for UDP
-    services of single requests and replies (`ipvs/udp-ops`), less synchronisation
-    (`lock/ipvs-sync`). Otherwise use a newer kernel, whose buckets have locks of their own, or a
-    second director next to this one (ECMP).
+    ## Remediation Make fewer entries: have clients keep their connections open, use one-packet
+    scheduling for UDP services with single requests and replies (`ipvs/udp-ops`), and synchronise
+    less (`lock/ipvs-sync`). Otherwise use a newer kernel, in which each bucket has its own lock,
+    or a second active director (ECMP).
 
-    ## Known problems
-    Newer kernels have a one-bit lock in each bucket; waits for these locks cannot be measured.
+    ## Known problems On newer kernels each bucket has a one-bit lock, and waits for such locks
+    cannot be measured.
 
     ## References
     - net/netfilter/ipvs/ip_vs_conn.c, `CT_LOCKARRAY_BITS`

@@ -23,25 +23,23 @@ _CALLER = re.compile(r"ip_vs_(?P<scheduler>rr|wrr|lblcr?)_schedule")
 def ipvs_scheduler(
     snapshot: Snapshot, locks: LockWindow, softirq_window: SoftirqWindow
 ) -> Verdicts:
-    """CPUs wait for each other to choose a real server of one service.
+    """CPUs wait for each other when they choose a real server for a service.
 
     ## What it does
     With `--probe`, the check reports waits for a service's `sched_lock` in `ip_vs_rr_schedule`,
     `ip_vs_wrr_schedule`, `ip_vs_lblc_schedule` or `ip_vs_lblcr_schedule` that take 2 % of softirq
     time or more. wlc, lc, sed, nq, sh, mh and dh choose without a lock and are never reported.
 
-    ## Why it matters
-    rr and wrr take one lock of the service for every new connection, so all CPUs queue for the
-    next turn.
+    ## Why it matters rr and wrr take the service's lock for every new connection, so all CPUs wait
+    for this one lock.
 
-    ## Remediation
-    Use another scheduler: `ipvsadm -E -t VIP:PORT -s mh` (or sh, by a hash of the client), or wlc
-    where a service has few servers; in keepalived `lb_algo`. Or use several services in place of
-    one: split the port, or mark packets and balance by mark. New connections are then spread
-    differently, and existing ones stay where they are.
+    ## Remediation Use another scheduler: mh or sh, which hash the client's address (`ipvsadm -E -t
+    VIP:PORT -s mh`), or wlc if the service has few servers. In keepalived, set `lb_algo`. Or split
+    the service into several services, on more ports or by firewall mark. Existing connections stay
+    on their servers.
 
-    ## Known problems
-    The lock does not show its service: where several services have the scheduler, all are named.
+    ## Known problems The probe does not show which service a lock belongs to: the finding names
+    all services with the scheduler.
 
     ## References
     - net/netfilter/ipvs/ip_vs_rr.c, ip_vs_wrr.c, ip_vs_lblc.c, ip_vs_lblcr.c

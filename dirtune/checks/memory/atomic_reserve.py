@@ -15,7 +15,9 @@ _FAST_MBPS = 10_000
 _LEAST_KB, _MOST_KB = 131_072, 524_288
 _PERCENT, _CAP_PERCENT = 3, 5  # of memory
 _WEEK_S = 7 * 86_400
-_LARGE_ORDER = 3  # from here drivers and the stack fall back to smaller pieces
+_LARGE_ORDER = (
+    3  # for allocations of this order or more, drivers and the stack fall back to smaller ones
+)
 _PAGES = re.compile(r"page allocation failure[:.] *order: ?(?P<order>\d{1,9})")
 _NEW, _NO_MEMORY = re.compile(r"ip_vs_conn_new"), re.compile(r"no memory")
 # alloc_rx_buff_failed, rx_alloc_failed, rx_page_alloc_fail, rx_buff_alloc_err
@@ -24,28 +26,24 @@ _COUNTER = re.compile(r"(?=.*rx)(?=.*alloc)(?=.*(?:fail|err))", re.IGNORECASE)
 
 @check("memory/atomic-reserve", severity=Severity.MEDIUM, trust="B", mends=True)
 def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
-    """Too little memory is kept free for bursts of packets.
+    """The kernel keeps too little memory free for bursts of packets.
 
-    ## What it does
-    The check reports as `high` that the kernel log reports failed allocations of up to four pages
-    (`page allocation failure: order:` 0 to 2) or of IPVS without memory for a connection, or that
-    a driver's counter of failed receive allocations rises between two samples. Otherwise
-    `vm.min_free_kbytes` below 65,536 (64 MiB) on a host with a link of 10 Gbit/s or more is
-    `medium`. A single message that is older than a week is not reported, nor are larger
-    allocations, which have a fallback.
+    ## What it does The finding is `high` in three cases: the kernel log has failed allocations of
+    up to four pages (`page allocation failure: order:` 0 to 2); the kernel log says that IPVS had
+    no memory for a connection; a driver's counter of failed receive allocations rises between two
+    samples. Otherwise the finding is `medium` if `vm.min_free_kbytes` is below 65,536 (64 MiB) on
+    a host with a link of 10 Gbit/s or more. A single message that is older than a week does not
+    count, nor do failures of larger allocations, which have a fallback.
 
-    ## Why it matters
-    Softirqs cannot wait for memory: without a reserve the packet, or the IPVS entry for its
-    connection, is dropped.
+    ## Why it matters Softirqs cannot wait until the kernel frees memory. Without a reserve, the
+    kernel drops the packet or cannot make the IPVS entry for its connection.
 
-    ## Remediation
-    Set `vm.min_free_kbytes` to 3 % of memory, at least 128 and at most 512 MiB, and never more
-    than 5 % of memory. Programs cannot use the reserve, and too much of it makes the kernel kill
-    them.
+    ## Remediation Set `vm.min_free_kbytes` to 3 % of memory, but at least 128 MiB and at most 512
+    MiB, and never more than 5 % of memory. Programs cannot use the reserve, and if it is too
+    large, the kernel kills programs for lack of memory.
 
-    ## Known problems
-    The kernel log is a ring buffer and may have lost its beginning. Allocations that fail without
-    a warning show only in the drivers' counters, and not every driver counts them.
+    ## Known problems The kernel log is a ring buffer and may have lost messages. Allocations that
+    fail without a message are visible only in the driver's counters, which not every driver has.
 
     ## References
     - Documentation/admin-guide/sysctl/vm.rst, `min_free_kbytes`
@@ -77,7 +75,7 @@ def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
 
 
 def _messages(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the messages about failed allocations; a single one older than a week is ignored."""
+    """Return the messages about failed allocations; ignore a single one older than a week."""
     failures = []
     for row in snapshot.kernel_log or ():
         pages = _PAGES.search(row.text)

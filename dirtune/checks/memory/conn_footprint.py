@@ -22,27 +22,25 @@ _THRESHOLD_PERCENT = 5  # of memory; an estimate, not calibrated
 def conn_footprint(snapshot: Snapshot, meminfo: Mapping[str, int]) -> Verdicts:
     """The connection table will not fit into memory.
 
-    ## What it does
-    The check reports as `high` that the IPVS table takes, or is expected to take, 50 % of memory
-    or more: 320 bytes for each entry, 256 more with `net.ipv4.vs.conntrack`, and 8 for each
-    bucket. It counts the present entries or, if that is more, the new connections per second
-    between two samples times the shortest life of an entry: 60 s of SYN_RECV, or `tcpfin` where
-    that is longer, and `udp` for UDP if netlink reports them. Services of one-packet scheduling
-    make no entries. A kernel with `conn_max`, which limits the entries, is not reported.
+    ## What it does The check reports as `high` that the IPVS table takes, or is expected to take,
+    50 % of memory or more. An entry takes 320 bytes, or 576 with `net.ipv4.vs.conntrack`, and a
+    bucket takes 8 bytes. The check uses the present number of entries or, if greater, an estimate:
+    the new connections per second between two samples, times the shortest life of an entry. For
+    TCP this is 60 s (SYN_RECV), or the `tcpfin` timeout if longer; for UDP it is the `udp`
+    timeout. Services with one-packet scheduling make no entries. A kernel with `conn_max`, which
+    limits the entries, is not reported.
 
-    ## Why it matters
-    Without `conn_max` nothing limits the entries: 1,000,000 SYN/s make 60,000,000 entries, 19 GB,
-    within a minute, and the host runs out of memory.
+    ## Why it matters Without `conn_max` nothing limits the number of entries. 1,000,000 SYN/s make
+    60,000,000 entries (19 GB) within a minute, and the host runs out of memory.
 
-    ## Remediation
-    Filter SYN floods in front of the director, or on it with XDP. Arm `drop_entry=1` with an
-    `amemthresh` of a few per cent of memory; its default is a few MiB. Shorten timeouts
-    (`ipvs/timeouts`).
+    ## Remediation Filter SYN floods in front of the director, or with XDP on the director. Set
+    `drop_entry=1` and an `amemthresh` of a few per cent of memory; the default is a few MiB.
+    Shorten timeouts (`ipvs/timeouts`).
 
-    ## Known problems
-    Sizes are those of Linux 6.1 on 64 bits. The highest number of entries in the past is unknown.
-    If netlink was not read, the persistence templates and the services that get the new
-    connections are unknown: every connection counts as if it made an entry.
+    ## Known problems The sizes are those of Linux 6.1 on 64-bit machines. The check does not know
+    the highest number of entries in the past. If netlink was not read, it does not know
+    persistence templates, nor which services get the new connections, and assumes that every
+    connection makes an entry.
 
     ## References
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_conn_new()`
@@ -54,7 +52,7 @@ def conn_footprint(snapshot: Snapshot, meminfo: Mapping[str, int]) -> Verdicts:
     held = entries(snapshot) + (templates(snapshot) or 0)
     coming = _coming(snapshot)
     projected = max(held, coming or 0)
-    # Without settings it is unknown whether entries are tracked, so the smaller size is taken.
+    # If nobody knows whether entries are tracked, use the smaller size.
     least, most = (
         _footprint(snapshot, projected, size)
         for size in (_ENTRY_BYTES, _ENTRY_BYTES + _TRACKED_BYTES)
@@ -74,7 +72,7 @@ def _footprint(snapshot: Snapshot, count: int, entry_bytes: int) -> int:
 
 
 def _coming(snapshot: Snapshot) -> int | None:
-    """Return the entries that new connections will add; None if their rate is unknown."""
+    """Return the number of entries that new connections will make; None if unknown."""
     kept = tuple(s for s in snapshot.services or () if not s.ops)
     timeouts = snapshot.ipvs.timeouts_s if snapshot.ipvs else {}
     tcp_s = max(_SYN_RECV_S, timeouts.get("tcp_fin", 0))

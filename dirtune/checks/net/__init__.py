@@ -14,7 +14,7 @@ _MOVERS = (
 
 
 def pps(snapshot: Snapshot, interfaces: Iterable[Interface]) -> float | None:
-    """Return packets/s over all *interfaces*; None if no interface was counted in both samples."""
+    """Return the packets/s of all *interfaces*; None if none has counters in both samples."""
     before = {i.name: i for i in (snapshot.earlier and snapshot.earlier.interfaces) or ()}
     counts = []
     for interface in interfaces:
@@ -28,7 +28,7 @@ def pps(snapshot: Snapshot, interfaces: Iterable[Interface]) -> float | None:
 def address_mover(snapshot: Snapshot) -> str | None:
     """Return the running program that moves virtual addresses between directors.
 
-    The name is empty if none is running; None if the processes are unknown.
+    Return an empty name if none is running, and None if the processes are unknown.
     """
     if snapshot.processes is None:
         return None

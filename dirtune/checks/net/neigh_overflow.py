@@ -7,7 +7,7 @@ from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _FULL_PERCENT = 80
-_FIRST_STEP = 4096  # entries, gc_thresh1; twice and four times that are gc_thresh2 and 3
+_FIRST_STEP = 4096  # entries, gc_thresh1; gc_thresh2 is twice and gc_thresh3 four times that
 _NAMES = {"ipv4": "ARP", "ipv6": "IPv6 neighbour"}
 
 
@@ -22,24 +22,20 @@ def neigh_overflow(
 ) -> Verdicts:
     """The neighbour table is at its limit.
 
-    ## What it does
-    The check reports as `high` that `table_fulls` of /proc/net/stat/arp_cache or ndisc_cache rose
-    between two samples, and as `medium` a table with 80 % or more of `gc_thresh3` entries.
-    Permanent entries of IPv4 do not count.
+    ## What it does The check compares two samples of /proc/net/stat/arp_cache and ndisc_cache. The
+    finding is `high` if `table_fulls` rose, and `medium` if a table holds 80 % of `gc_thresh3`
+    entries or more. Permanent IPv4 entries do not count.
 
-    ## Why it matters
-    At the limit the kernel can take no new neighbour: packets to a real server or a gateway that
-    is not in the table yet are dropped. A director on a large flat network, or on a network of
-    many containers, has more neighbours than the default of 1,024.
+    ## Why it matters At the limit the kernel cannot add a neighbour, so it drops packets to a real
+    server or gateway that is not in the table yet. The default limit is 1,024 entries. A director
+    on a large flat network, or on a network with many containers, has more neighbours.
 
-    ## Remediation
-    Set `gc_thresh1`, `gc_thresh2` and `gc_thresh3` to 4,096, 8,192 and 16,384, or to more where
-    the last is less than twice the entries of the table.
+    ## Remediation Set `gc_thresh1`, `gc_thresh2` and `gc_thresh3` to 4,096, 8,192 and 16,384. If
+    16,384 is less than twice the number of entries, use greater values.
 
-    ## Known problems
-    The entries are those of all network namespaces, but the permanent ones are only those of this
-    namespace. No file shows which entries of IPv6 are permanent, so all of them count. The limits
-    belong to the first namespace; another namespace shows none of them.
+    ## Known problems The kernel counts the entries of all network namespaces, but the check can
+    subtract only the permanent entries of its own namespace. No file shows which IPv6 entries are
+    permanent, so all IPv6 entries count. The limits can be read only in the first namespace.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `neigh/default/gc_thresh3`
@@ -77,7 +73,7 @@ def _full(family: str, table: Mapping[str, int], limit: int | None) -> bool:
 
 
 def _entries(table: Mapping[str, int]) -> int | None:
-    """Return the entries that count towards the limit; None if the permanent ones are unknown."""
+    """Return the number of entries that count towards the limit; None if it is unknown."""
     if "entries" not in table or "permanent" not in table:
         return None
     return max(0, table["entries"] - table["permanent"])

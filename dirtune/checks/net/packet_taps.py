@@ -25,28 +25,25 @@ def packet_taps(
 ) -> Verdicts:
     """A program takes a copy of every packet of an interface.
 
-    ## What it does
-    The check reports packet sockets of all protocols (`Proto 0003` in /proc/net/packet) that
-    listen on a physical interface, the bond or bridge above it, an interface that holds a virtual
-    address, or on all interfaces. The finding is `high` at 100,000 packets/s or more there, else
-    `medium`. An interface that is promiscuous without such a socket, and in no bridge or bond, is
-    `low`. Sockets of one protocol (LLDP, ARP, a DHCP client) and AF_XDP are not reported.
+    ## What it does The check reports packet sockets for all protocols (`Proto 0003` in
+    /proc/net/packet) on a physical interface, on a bond or bridge above one, on an interface with
+    a virtual address, or on all interfaces. The finding is `high` if these interfaces carry
+    100,000 packets/s or more, else `medium`. A promiscuous interface without such a socket is
+    `low`, unless it belongs to a bridge or bond. Sockets for one protocol (LLDP, ARP, a DHCP
+    client) and AF_XDP are not reported.
 
-    ## Why it matters
-    For each packet and each socket the kernel runs a filter. Where the filter lets the packet
-    through, the kernel clones and queues it, on the CPU that forwards. A promiscuous NIC also
-    hands over packets that are meant for other hosts.
+    ## Why it matters For each packet, the kernel runs the filter of each socket. If the filter
+    accepts the packet, the kernel clones and queues it, on the CPU that forwards. A promiscuous
+    NIC also delivers packets for other hosts.
 
-    ## Remediation
-    Stop the capture, or give it a filter that lets few packets through. `ss -0 -p` shows the owner
-    of the socket. `ip link set dev IF promisc off` undoes promiscuous mode that an administrator
-    set.
+    ## Remediation Stop the capture, or give it a filter that accepts few packets. `ss -0 -p` shows
+    the owner of the socket. If an administrator made the interface promiscuous, run `ip link set
+    dev IF promisc off`.
 
-    ## Known problems
-    The filter and the owner of a socket are in no file that is read. dhclient, dhcpcd, lldpd and
-    udhcpc have filtered sockets of all protocols: where one of them runs and nothing is
-    promiscuous, the check is inconclusive. Taps that a kernel module makes are not seen. A macvlan
-    in passthru mode makes its parent promiscuous too.
+    ## Known problems The check cannot read a socket's filter and owner. dhclient, dhcpcd, lldpd
+    and udhcpc have filtered sockets for all protocols: if one of these programs runs and no
+    interface is promiscuous, the check is inconclusive. The check does not see taps that a kernel
+    module makes. A macvlan in passthru mode makes its parent promiscuous too.
 
     ## References
     - packet(7)
@@ -68,7 +65,7 @@ def packet_taps(
 
 
 def _carrying(snapshot: Snapshot) -> tuple[Interface, ...]:
-    """Return the interfaces that are known to carry services' packets."""
+    """Return the interfaces that are known to carry packets of services."""
     known = snapshot.interfaces or ()
     above = {i.master for i in known if i.physical and i.master}
     ours = vips(snapshot)

@@ -23,28 +23,26 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104  (where clients are, as far as a route goes)
 def rp_filter_director(
     snapshot: Snapshot, sysctls: Sysctls, routes: tuple[Route, ...]
 ) -> Verdicts:
-    """The reverse path filter drops packets of clients whose return route differs.
+    """The reverse path filter drops packets of clients whose return route uses another interface.
 
-    ## What it does
-    The check looks at a director whose routes lead out of two or more interfaces and that filters
-    strictly on one of them (the greater of `all` and its own `rp_filter` is 1). It reports as
-    `high` that `IPReversePathFilter` of /proc/net/netstat rose between two samples. Otherwise it
-    reports as `medium` each such interface where client packets arrive, except the interface of
-    the best default route. Client packets arrive where a virtual address is on the link, and where
-    there is another default route. 0 and 2 are fine.
+    ## What it does The check examines a director that has routes through two or more interfaces
+    and filters strictly on one of them (the greater of `all` and the interface's `rp_filter` is 1;
+    0 and 2 are fine). The finding is `high` if `IPReversePathFilter` in /proc/net/netstat rose
+    between two samples. Otherwise each strict interface on which client packets arrive is
+    `medium`, except the interface of the best default route. The check assumes that client packets
+    arrive on interfaces whose network contains a virtual address, and on interfaces with another
+    default route.
 
-    ## Why it matters
-    The packet is dropped after a route was found for it, and that counter is the only trace.
+    ## Why it matters The kernel drops the packet after the route lookup, and only
+    `IPReversePathFilter` shows the loss.
 
-    ## Remediation
-    Set both `all` and the interface's value to 2 (loose), or both to 0. The greater of the two
-    applies, so lowering only the interface's value does nothing while `all` is 1.
+    ## Remediation Set both `all` and the interface's value to 2 (loose), or both to 0. The greater
+    value applies, so while `all` is 1, a lower value of the interface has no effect.
 
-    ## Known problems
-    Where no virtual address is on a link (routed to the director, as with BGP), the interface that
-    clients use is unknown, and the check is inconclusive. It is inconclusive too where `ip rule`
-    leads to other tables. Clients on a network with its own route are not considered. IPv6 has no
-    such setting.
+    ## Known problems If the virtual addresses are routed to the director, as with BGP, nobody
+    knows on which interface client packets arrive, and the check is inconclusive. It is also
+    inconclusive if `ip rule` uses other routing tables. Clients on a network with its own route
+    are not considered. IPv6 has no such setting.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `rp_filter`
@@ -76,7 +74,7 @@ def _rise(snapshot: Snapshot) -> int | None:
 
 def _by_config(snapshot: Snapshot, sysctls: Sysctls, strict: tuple[str, ...]) -> Verdicts:
     best = route_to(snapshot.routes or (), _ANYWHERE)
-    if best is None:  # every client is on a link or behind a route of its own
+    if best is None:  # every client is on a link or has its own route
         return
     suspects = [name for name in strict if name != best.interface]
     if suspects and policy_routed(snapshot) is not False:
@@ -94,7 +92,7 @@ def _by_config(snapshot: Snapshot, sysctls: Sysctls, strict: tuple[str, ...]) ->
 
 
 def _arrivals(snapshot: Snapshot) -> frozenset[str]:
-    """Return the interfaces where client packets arrive, by the routes; empty if unknown."""
+    """Return the interfaces on which client packets arrive, judged by routes; empty if unknown."""
     routes = snapshot.routes or ()
     defaults = {r.interface for r in routes if not r.network.prefixlen}
     to_vips = [route_to(routes, vip) for vip in vips(snapshot)]

@@ -11,7 +11,7 @@ from dirtune.snapshot import Snapshot
 
 _MANY = 500  # rules for each packet; an estimate, not calibrated
 _BRIDGED = "net/bridge/bridge-nf-call-iptables"
-_IFF_MASTER, _IFF_SLAVE = 0x400, 0x800  # of bonds; a bridge's have neither
+_IFF_MASTER, _IFF_SLAVE = 0x400, 0x800  # ports of bonds; a bridge's ports have neither
 _CONTAINERS = ("kubelet", "kube-proxy", "dockerd")
 _DEPTH = 16  # jumps in jumps, as nftables limits them
 # The hooks that a packet to a virtual service passes; a packet that is only routed takes FORWARD.
@@ -28,7 +28,7 @@ _NAMED = re.compile(r"(?P<kind>table|chain) (?P<name>.*) \{")
 
 @dataclass(slots=True)
 class _Chain:
-    """A chain of a table, with its rules."""
+    """A chain of rules in a table."""
 
     rules: list[str] = field(default_factory=list)
     hook: str | None = None
@@ -45,27 +45,24 @@ _Chains = Mapping[tuple[str, str], _Chain]  # by table and name
     roles=(Role.DIRECTOR,),
 )
 def ruleset_cost(snapshot: Snapshot, rulesets: Rulesets) -> Verdicts:
-    """Each packet to a virtual service walks through long lists of rules.
+    """Each packet to a virtual service passes through long lists of rules.
 
-    ## What it does
-    The check counts the rules of iptables and nft that a packet to a virtual address may walk
-    through, from the first to the last of each hook's chains and of the chains they jump to. It
-    reports 500 rules or more of one hook. The walk ends at a rule that accepts all packets to the
-    address, and leaves out chains that rules for other addresses jump to. A set or map is one
-    rule, however long. The check also reports `bridge-nf-call-iptables=1` where a NIC is a
-    bridge's port. All findings are `info`.
+    ## What it does The check counts the iptables and nft rules that a packet to a virtual address
+    may pass, in each hook and in the chains to which the hook's rules jump. It reports a hook with
+    500 rules or more. Counting ends at a rule that accepts all packets to the address. Chains that
+    are reached only by rules for other addresses do not count. A set or map counts as one rule,
+    whatever its size. The check also reports `bridge-nf-call-iptables=1` if a NIC is a port of a
+    bridge. All findings are `info`.
 
-    ## Why it matters
-    Rules are evaluated for each packet and in each hook, before and after IPVS.
+    ## Why it matters The kernel evaluates the rules for each packet, in each hook, before and
+    after IPVS.
 
-    ## Remediation
-    Put addresses into an ipset, or an nft set or verdict map. Accept packets to virtual addresses
-    first. Set `bridge-nf-call-iptables=0` where no container network needs it.
+    ## Remediation Put addresses into an ipset, or an nft set or verdict map. Accept packets to
+    virtual addresses first. Set `bridge-nf-call-iptables=0` if no container network needs it.
 
-    ## Known problems
-    The count is that of the longest walk, with each jump taken; a rule that ends the walk for only
-    some packets does not count. ebtables is not read. A NIC in a team device counts as a bridge's
-    port.
+    ## Known problems The count assumes that the packet follows each jump, and that no rule ends
+    the chain for only some packets. ebtables is not read. A NIC in a team device counts as a port
+    of a bridge.
 
     ## References
     - nft(8), ipset(8)
@@ -118,7 +115,7 @@ def _iptables(rows: tuple[str, ...]) -> _Chains:
 
 
 def _walks(chains: _Chains, addresses: frozenset[str]) -> Mapping[str, int]:
-    """Return how many rules a packet to one of *addresses* may walk through, by hook."""
+    """Return the number of rules that a packet to one of *addresses* may pass, by hook."""
     found: dict[str, int] = {}
     for (table, name), chain in chains.items():
         if chain.hook in _HOOKS:
@@ -173,7 +170,7 @@ def _long(tool: str, walks: Mapping[str, int]) -> Finding:
     return Finding(
         subject=f"{tool} {hook}",
         severity=Severity.INFO,
-        message=f"A packet to a virtual service may walk through {walks[hook]:,} rules of "
+        message=f"A packet to a virtual service may pass through {walks[hook]:,} rules of "
         f"{tool} in the hook {hook}",
         evidence={"tool": tool, "rules_by_hook": dict(walks)},
         fixes=(

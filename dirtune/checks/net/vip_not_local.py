@@ -30,27 +30,24 @@ _BACKUP = "this host holds none of its services' addresses, because it is a back
 def vip_not_local(snapshot: Snapshot) -> Verdicts:
     """A virtual address has a service but is not an address of this host.
 
-    ## What it does
-    The check reports as `critical` each virtual address that has a service and is neither an
-    address of this host nor in a network that a `local` route covers. Services of a firewall mark
-    have no address and are not reported, nor is a service whose packets rise between two samples.
-    A host that holds none of its services' addresses is a backup, and not reported, if a program
-    that moves addresses runs (keepalived, ucarp, corosync, pacemaker, seesaw, kube-router) or a
-    sync daemon is in state `backup`.
+    ## What it does The check reports as `critical` each service's virtual address that is neither
+    an address of this host nor covered by a `local` route. It does not report services with a
+    firewall mark, which have no address, and services whose packet counters rise between two
+    samples. It does not report a backup director either. A host is a backup if it has none of its
+    services' addresses, and a sync daemon is in state `backup` or a program that moves addresses
+    runs (keepalived, ucarp, corosync, pacemaker, seesaw, kube-router).
 
-    ## Why it matters
-    IPVS takes packets on their way into the host (LOCAL_IN). A packet to an address that is not
-    the host's own is forwarded past IPVS, or dropped, so it never reaches the service.
+    ## Why it matters IPVS receives packets in the hook LOCAL_IN, after the kernel has found that
+    they are for this host. The kernel forwards or drops a packet to any other address, so it never
+    reaches IPVS.
 
-    ## Remediation
-    Run `ip addr add VIP/32 dev lo`, and have the program that manages the service do so at boot:
-    `virtual_ipaddress` in keepalived.
+    ## Remediation Run `ip addr add VIP/32 dev lo`. For the next boot, configure the address in the
+    program that manages the service, such as `virtual_ipaddress` in keepalived.
 
-    ## Known problems
-    The check is inconclusive where only some of the addresses are missing while a program moves
-    them, because another director may have the rest. It is inconclusive too where `ip rule` leads
-    to other tables, which may hold `local` routes, and with IPv6, whose `local` routes of whole
-    networks are not read.
+    ## Known problems If a program moves addresses and only some addresses are missing, the check
+    is inconclusive, because another director may have them. It is also inconclusive if `ip rule`
+    uses other tables, which may contain `local` routes, and for IPv6, because the check does not
+    read `local` IPv6 routes of whole networks.
 
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_ops4`, NF_INET_LOCAL_IN
@@ -72,7 +69,7 @@ def vip_not_local(snapshot: Snapshot) -> Verdicts:
 
 
 def _missing(snapshot: Snapshot) -> dict[str, tuple[Service, ...]]:
-    """Return the addresses that this host lacks, with their services, if none gets packets."""
+    """Return the addresses that this host lacks and that get no packets, with their services."""
     found: dict[str, tuple[Service, ...]] = {}
     for service in snapshot.services or ():
         if service.address is not None and not _held(snapshot, service.address):
@@ -98,7 +95,7 @@ def _sync_backup(snapshot: Snapshot) -> bool:
 
 
 def _doubt(snapshot: Snapshot, address: str, mover: str | None) -> str | None:
-    """Return why the missing *address* may not be a fault; None if there is no reason."""
+    """Return why the missing *address* may be intended; None if there is no reason."""
     if mover is None:
         return (
             "the running processes are unknown, so a program may move the address between "

@@ -33,7 +33,7 @@ _QUEUE_PACKETS = re.compile(
     r"rx_queue_(\d+)_packets|rx(\d+)_packets|rx-(\d+)\.packets|\[(\d+)\]: rx_ucast_packets"
     r"|queue_(\d+)_rx_cnt|rx_packets\[(\d+)\]"
 )
-_ENOUGH = 1024  # descriptors; more cost cache misses and are for loss that does not end there
+_ENOUGH = 1024  # descriptors; a longer ring causes cache misses
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,13 @@ class Loss:
     packets: int
     """Number of packets lost."""
     stalls: int
-    """Number of packets that found no free descriptor; the NIC's FIFO may have kept them."""
+    """Number of packets for which no descriptor was free; the NIC's FIFO may have kept them."""
     counters: Mapping[str, int]
     """The increase of each counter that rose."""
 
 
 def card(snapshot: Snapshot, name: str) -> Card:
-    """Return the ethtool values of an interface; empty values if ethtool was not read."""
+    """Return what ethtool reports for an interface; empty values if ethtool was not read."""
     return (snapshot.ethtool or {}).get(name, Card())
 
 
@@ -65,7 +65,7 @@ def before(snapshot: Snapshot, name: str) -> Interface | None:
 
 
 def rises(snapshot: Snapshot, name: str) -> Mapping[str, int] | None:
-    """Return how much each counter of the driver rose; None if the counters are unknown."""
+    """Return how much each counter of an interface's driver rose; None if unknown."""
     now = card(snapshot, name).statistics
     then = card(snapshot.earlier, name).statistics if snapshot.earlier else None
     if now is None or then is None:
@@ -78,13 +78,13 @@ def rises(snapshot: Snapshot, name: str) -> Mapping[str, int] | None:
 
 
 def received(snapshot: Snapshot, port: Interface) -> int | None:
-    """Return the packets an interface received between the samples; None if unknown."""
+    """Return the number of packets that *port* received between the samples; None if unknown."""
     then = before(snapshot, port.name)
     return rates.increase(then.rx_packets, port.rx_packets) if then else None
 
 
 def loss(snapshot: Snapshot, port: Interface) -> Loss | None:
-    """Return the packets that *port* lost because its ring was full; None if no counter shows it.
+    """Return the packets that *port* lost because its ring was full; None if not counted.
 
     Drivers copy one counter into another, so the largest count is used instead of the sum.
     """
@@ -123,7 +123,7 @@ def mean_bytes(snapshot: Snapshot, port: Interface) -> float | None:
 
 
 def serving(snapshot: Snapshot, name: str) -> tuple[int, ...]:
-    """Return the CPUs that take an interface's interrupts, judged by rate or else by affinity."""
+    """Return the CPUs that take an interface's interrupts, by rate or, if unknown, by affinity."""
     vectors = [v for v in nic_vectors(snapshot) if v.interface == name]
     loads = {cpu for v in vectors for cpu, n in (v.rates or {}).items() if n >= ACTIVE_PER_SECOND}
     return tuple(sorted(loads or {cpu for v in vectors for cpu in v.cpus or ()}))
@@ -135,7 +135,7 @@ def for_latency(snapshot: Snapshot) -> bool:
 
 
 def steer(port: Interface, queue: str, cpus: Iterable[int]) -> KernelFile:
-    """Return the setting that has RPS spread a queue over *cpus*; no CPUs turn RPS off."""
+    """Return the setting that makes RPS spread a queue over *cpus*; no CPUs turn RPS off."""
     path = f"/sys/class/net/{port.name}/queues/{queue}/rps_cpus"
     return KernelFile(path, format_cpumask(cpus))
 

@@ -23,26 +23,23 @@ _LIMIT = 32  # queues, where vendors advise so: on AMD, and for NICs of mlx5
     traffic=True,
 )
 def channels_low(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
-    """A NIC has fewer queues enabled than it could use, and a CPU of its queues is busy.
+    """A NIC has fewer queues enabled than it could use, and a CPU that serves them is busy.
 
-    ## What it does
-    The check reports a NIC that has fewer channels (`ethtool -l`) than its maximum and than the
-    physical cores near it, where a CPU that takes its interrupts spends 70 % of its time or more
-    in interrupts and softirqs. A few queues that are not busy are fine: they are the most
-    efficient setting. On AMD and for mlx5 NICs the check asks for no more than 32 queues, as the
-    vendors advise.
+    ## What it does The check reports a NIC if it has fewer channels (`ethtool -l`) than its
+    maximum and than the number of physical cores near it, and if a CPU that takes its interrupts
+    spends 70 % of its time or more in interrupts and softirqs. If the CPUs are not busy, a few
+    queues are the most efficient setting. On AMD and for mlx5 NICs the check asks for at most 32
+    queues, as the vendors advise.
 
-    ## Why it matters
-    Queues that the NIC has but that are not enabled cannot take load off the busy ones.
+    ## Why it matters Disabled queues cannot relieve the busy queues.
 
-    ## Remediation
-    Run `ethtool -L IF combined N`, with as many queues as there are cores near the NIC. Traffic
-    stops for a moment, and the RSS table and the affinities are reset: set those again, and start
-    with the backup director. Keep the setting with a udev rule.
+    ## Remediation Run `ethtool -L IF combined N`, where N is the number of cores near the NIC.
+    Traffic stops for a moment, so start with the backup director. The command resets the RSS table
+    and the affinities, so set them again. Keep the setting with a udev rule.
 
-    ## Known problems
-    With threaded NAPI the work is not done in softirqs, so the check does not see it. The limit of
-    32 is meant for ConnectX-4 Lx among the mlx5 NICs; the check cannot tell it from the others.
+    ## Known problems With threaded NAPI, the work is not done in softirqs, so the check does not
+    see it. Among mlx5 NICs, the limit of 32 applies to ConnectX-4 Lx, which the check cannot
+    distinguish from other mlx5 NICs.
 
     ## References
     - Documentation/networking/scaling.rst, "Suggested Configuration" of RSS
@@ -67,7 +64,7 @@ def channels_low(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
 
 
 def _channels(channels: Mapping[str, int]) -> tuple[str, int, int]:
-    """Return the kind of channel that receives, how many are enabled, and the maximum."""
+    """Return the kind of the receiving channels, the number enabled, and the maximum."""
     if channels.get("combined_count"):
         return "combined", channels["combined_count"], channels.get("max_combined", 0)
     return "rx", channels.get("rx_count", 0), channels.get("max_rx", 0)

@@ -15,14 +15,14 @@ _OFF_US = 1
 _HIGH_PER_SECOND = 50_000  # interrupts of one queue; an estimate, not calibrated
 _FORWARDING_US = 125  # about 8,000 interrupts/s and queue
 _DEFER, _FLUSH_NS = 2, 20_000
-# Intel's drivers for which rx-usecs 1, 3 and 4 are not microseconds but adaptive modes.
+# Intel's drivers for which rx-usecs 1, 3 and 4 are adaptive modes, not microseconds.
 _MODES = (1, 3, 4)
 _WITH_MODES = frozenset({"e1000", "e1000e", "igb", "igbvf", "igc", "ixgbe", "ixgbevf"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """A NIC's packets and interrupts between the samples."""
+    """The packet and interrupt rates of a NIC between the samples."""
 
     pps: float
     per_interrupt: float | None
@@ -41,27 +41,26 @@ class _Load:
 def coalescing_off(snapshot: Snapshot) -> Verdicts:
     """A NIC raises an interrupt for nearly every packet.
 
-    ## What it does
-    The check reports a NIC that receives 50,000 packets/s or more without adaptive coalescing and
-    meets one of two conditions: its `rx-usecs` is 0 or 1 and it does not wait for several frames
-    either, or it receives fewer than 2 packets per interrupt. The finding is `high` where one
-    vector takes 50,000 interrupts/s or more, `low` where the NIC receives 2 packets or more per
-    interrupt in spite of the setting, because the CPU is polling, and `medium` otherwise. virtio
-    (the host decides), drivers that do not show their `rx-usecs`, Intel's values 1, 3 and 4 that
-    are adaptive modes, and hosts with a tuned profile for latency are not reported.
+    ## What it does The check examines NICs that receive 50,000 packets/s or more without adaptive
+    coalescing. It reports a NIC that receives fewer than 2 packets per interrupt, or whose
+    `rx-usecs` is 0 or 1 while `rx-frames` does not wait for several frames. The finding is `high`
+    if one vector takes 50,000 interrupts/s or more. It is `low` if the NIC receives 2 packets per
+    interrupt or more in spite of the setting, because the CPU is polling. Otherwise it is
+    `medium`. The check does not report virtio, where the hypervisor decides, drivers that do not
+    show `rx-usecs`, the `rx-usecs` values 1, 3 and 4 of Intel drivers, which mean adaptive modes,
+    and hosts with a tuned profile for low latency.
 
-    ## Why it matters
-    Each packet pays for an interrupt and a softirq, and GRO has nothing to merge.
+    ## Why it matters Each packet costs an interrupt and a softirq, and GRO has nothing to merge.
 
-    ## Remediation
-    Let the driver adapt (`ethtool -C IF adaptive-rx on`), or set a fixed value for forwarding: 125
-    us is about 8,000 interrupts/s per queue. If the NIC cannot coalesce, `napi_defer_hard_irqs`
-    and `gro_flush_timeout` make the kernel do so. A packet waits at most for the time that is set.
-    Keep the setting with a udev rule.
+    ## Remediation Let the driver adapt (`ethtool -C IF adaptive-rx on`), or set a fixed value: 125
+    us allows about 8,000 interrupts/s per queue, which suits forwarding. If the NIC cannot
+    coalesce, set `napi_defer_hard_irqs` and `gro_flush_timeout`, so that the kernel defers
+    interrupts. A packet waits no longer than the configured time. Keep the setting with a udev
+    rule.
 
-    ## Known problems
-    Where a vector serves both directions, interrupts for sent packets count as well. The kernel's
-    older ethtool interface reports 0 for a value that the driver does not support.
+    ## Known problems If a vector serves both directions, interrupts for sent packets count as
+    well. The older ethtool interface of the kernel reports 0 for values that the driver does not
+    support.
 
     ## References
     - Documentation/networking/device_drivers/ethernet/intel/i40e.rst, on forwarding

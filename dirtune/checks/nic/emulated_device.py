@@ -18,28 +18,25 @@ _OFTEN_REAL = frozenset({"igb"})  # passed through to guests more often than emu
     traffic=True,
 )
 def emulated_device(snapshot: Snapshot, cpuinfo: CpuInfo) -> Verdicts:
-    """A guest uses an emulated NIC.
+    """A virtual machine uses an emulated NIC.
 
-    ## What it does
-    The check reports a NIC with traffic whose driver is one that hypervisors emulate (e100, e1000,
-    e1000e, 8139cp, 8139too, pcnet32, ne2k-pci, tulip) on a host whose CPU has the flag
-    `hypervisor`. The finding is `high` from 10,000 packets/s received and sent on, else `low`.
-    virtio, vmxnet3 and hv_netvsc are made for guests and are not reported.
+    ## What it does On a guest (a host whose CPU has the flag `hypervisor`), the check reports a
+    NIC with traffic if hypervisors emulate NICs for its driver (e100, e1000, e1000e, 8139cp,
+    8139too, pcnet32, ne2k-pci, tulip). The finding is `high` if the NIC receives and sends 10,000
+    packets/s or more in total, else `low`. virtio, vmxnet3 and hv_netvsc are made for guests and
+    are not reported.
 
-    ## Why it matters
-    Each access to a register of the NIC leaves the guest for the hypervisor. Emulated NICs have
-    one queue, and an interrupt line that they share with other devices, whose handlers then leave
-    the guest too.
+    ## Why it matters Each access to a NIC register is a switch from the guest to the hypervisor.
+    Emulated NICs have one queue. They also share their interrupt line with other emulated devices,
+    whose handlers cause more such switches.
 
-    ## Remediation
-    Give the guest a virtio NIC with several queues, a vmxnet3 or a function of a real NIC
-    (SR-IOV); the guest must restart. Then enable the queues in the guest
-    (`ethtool -L IF combined N`), because one queue is often the default.
+    ## Remediation Give the guest a virtio NIC with several queues, a vmxnet3 NIC or a virtual
+    function of a real NIC (SR-IOV), and restart the guest. Then enable the queues in the guest
+    (`ethtool -L IF combined N`), because the default is often one queue.
 
-    ## Known problems
-    A real NIC of these families that is passed through to the guest looks the same: its firmware
-    and its link partner are not read. Emulated igb NICs are not reported, because real ones are
-    passed through more often.
+    ## Known problems A real NIC with one of these drivers that is passed through to the guest
+    looks the same. Emulated igb NICs are not reported, because igb NICs in guests are usually real
+    ones that are passed through.
 
     ## References
     - Documentation/networking/device_drivers/ethernet/intel/i40e.rst, on virtual machines

@@ -10,7 +10,7 @@ from dirtune.settings import FEATURES, CardValues
 from dirtune.snapshot import Snapshot
 
 _MERGED = re.compile(r"(?:^|[^a-z])(?:lro|hw_rsc|tpa)[ _](?:aggreg|packets|pkts)", re.IGNORECASE)
-_HELD_ONLY = re.compile(r"lo|dummy\d+")  # they hold addresses, and carry nothing
+_HELD_ONLY = re.compile(r"lo|dummy\d+")  # these interfaces have addresses, but carry no packets
 _HEADER_BYTES = 22  # Ethernet with one VLAN tag and the checksum
 
 
@@ -25,27 +25,25 @@ _HEADER_BYTES = 22  # Ethernet with one VLAN tag and the checksum
 def lro_forwarding(snapshot: Snapshot) -> Verdicts:
     """LRO is on for a NIC whose packets are forwarded to real servers.
 
-    ## What it does
-    The check reports a physical interface that carries packets of clients or real servers and has
-    `large-receive-offload` on. The finding is `critical` where the driver's counters, or received
-    packets that are on average greater than the MTU, show that the NIC merges packets now; else
-    `high`. A director that only serves locally, and NICs that carry no traffic of services, are
-    not reported.
+    ## What it does The check reports a physical interface that carries packets of clients or real
+    servers and has `large-receive-offload` on. The finding is `critical` if the driver's counters,
+    or an average packet size above the MTU, show that the NIC merges packets now; else `high`. A
+    director that only serves locally, and NICs that carry no packets of services, are not
+    reported.
 
-    ## Why it matters
-    LRO merges packets and forgets their sizes. A merged packet is larger than the MTU of the
-    outgoing interface, so it is dropped, or its sender gets the ICMP error for "fragmentation
-    needed". The kernel turns LRO off only where IPv4 forwarding is switched on or a bridge is
-    built. A director of DR or TUN may well run with `ip_forward=0`, and nothing protects it. GRO
-    does not have this fault.
+    ## Why it matters LRO merges packets without recording their sizes. A merged packet is larger
+    than the MTU of the outgoing interface, so the kernel drops it, or sends the ICMP error
+    "fragmentation needed". The kernel turns LRO off only if IPv4 forwarding is switched on or the
+    interface joins a bridge. A director with DR or TUN may run with `ip_forward=0`, so the kernel
+    leaves LRO on. GRO does not have this fault.
 
     ## Remediation
     Run `ethtool -K IF lro off`, which costs some CPU time. Keep it with `LargeReceiveOffload=no`
     in a systemd.link(5) file; bnx2x has the module option `disable_tpa=1`.
 
-    ## Known problems
-    The interfaces that carry clients' packets are derived from addresses and the main routing
-    table. Where these are unknown, or a tunnel or VLAN is in the way, every port counts.
+    ## Known problems The check derives the interfaces that carry clients' packets from addresses
+    and the main routing table. If these are unknown, or if a tunnel or VLAN hides the physical
+    interface, every port counts.
 
     ## References
     - net/ipv4/devinet.c, `inet_forward_change()`
@@ -65,7 +63,7 @@ def lro_forwarding(snapshot: Snapshot) -> Verdicts:
 
 
 def _carrying(snapshot: Snapshot) -> frozenset[str] | None:
-    """Return the interfaces that carry services' traffic; None if any port may carry it."""
+    """Return the interfaces that carry packets of services; None if any port may carry them."""
     if snapshot.routes is None or snapshot.interface_addresses is None:
         return None
     servers = [d.address for _, d in destinations(snapshot)]
@@ -104,7 +102,7 @@ def _finding(snapshot: Snapshot, port: Interface) -> Finding:
 
 
 def _merged(snapshot: Snapshot, port: Interface) -> dict[str, object]:
-    """Return the evidence that packets were merged between the samples; empty without any."""
+    """Return the evidence that packets were merged between the samples; empty if there is none."""
     risen = rises(snapshot, port.name) or {}
     found: dict[str, object] = {n: rise for n, rise in risen.items() if rise and _MERGED.search(n)}
     size = mean_bytes(snapshot, port)

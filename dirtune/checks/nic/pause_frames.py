@@ -26,24 +26,20 @@ _LOSSLESS = re.compile(r"(?:port\.)?[rt]x_prio(?:rity)?_?\d_(?:pause|xo(?:n|ff))
 def pause_frames(snapshot: Snapshot) -> Verdicts:
     """A NIC sends or receives pause frames, so flow control stalls traffic.
 
-    ## What it does
-    The check reports a NIC that has a counter of pause frames which rose by 10/s or more between
-    the samples. Links with priority flow control, which makes a fabric lossless for RoCE or
-    storage, are not reported, because pauses are intended there.
+    ## What it does The check reports a NIC if one of its counters of pause frames rose by 10/s or
+    more between the samples. Links with priority flow control (a lossless fabric for RoCE or
+    storage) are not reported, because they pause on purpose.
 
-    ## Why it matters
-    A received pause frame stops all traffic of the NIC, for every virtual address. A sent pause
-    frame shows that this host does not take packets as fast as they come: the loss moves into the
-    switch, where it hits other hosts too.
+    ## Why it matters A received pause frame stops everything that the NIC sends, for every virtual
+    address. A sent pause frame shows that this host does not accept packets as fast as they
+    arrive: the switch then drops them, and other hosts may lose packets too.
 
-    ## Remediation
-    First find the busy CPU or short ring (`nic/ring-below-max`, `softirq/rx-imbalance`), or the
-    slow host at the other end. `ethtool -A IF rx off tx off` turns flow control off; it
-    renegotiates the link, which goes down for a moment.
+    ## Remediation First find the cause: a busy CPU or a short ring (`softirq/rx-imbalance`,
+    `nic/ring-below-max`), or a slow host at the other end. `ethtool -A IF rx off tx off` turns
+    flow control off, and takes the link down for a moment.
 
-    ## Known problems
-    The setting itself is not read. Drivers use many names for these counters, and not all of them
-    are known. The threshold is a rule of thumb.
+    ## Known problems The check does not read whether flow control is on. Drivers use many names
+    for these counters, and the check does not know all of them. The threshold is a rule of thumb.
 
     ## References
     - ethtool(8), `-a` and `-A`

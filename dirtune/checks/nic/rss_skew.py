@@ -25,26 +25,25 @@ _MANY_FLOWS = 1_000  # an estimate, not calibrated
 def rss_skew(snapshot: Snapshot, seconds: float) -> Verdicts:
     """A NIC spreads many flows unevenly over its receive queues.
 
-    ## What it does
-    The check compares the driver's counters of each receive queue between two samples. It reports
-    a NIC with 8 queues or more, 1,000 packets/s or more and 1,000 flows or more, one of whose
-    queues took three times the median or more. The number of flows is the largest of IPVS's
-    connections, tracked connections and established TCP connections. Real servers that receive
-    through a tunnel are left to `nic/tunnel-entropy`.
+    ## What it does The check compares the driver's counters of each receive queue between two
+    samples. It reports a NIC if one queue received at least three times the median of the queues.
+    The NIC must have 8 queues or more and receive 1,000 packets/s or more, and the host must have
+    1,000 flows or more. The number of flows is the largest of three counts: IPVS connections,
+    tracked connections and established TCP connections. For real servers that receive through a
+    tunnel, see `nic/tunnel-entropy`.
 
-    ## Why it matters
-    One full queue drops packets while others idle, and averages look healthy.
+    ## Why it matters One full queue drops packets while other queues are idle, and averages look
+    healthy.
 
-    ## Remediation
-    Spread the table of queues evenly (`ethtool -X IF equal N`), and hash ports as well as
-    addresses (`ethtool -N IF rx-flow-hash tcp4 sdfn`). For UDP, hashing ports separates the
-    fragments of a packet from its first part, which goes to another queue: do so only where no UDP
-    packets are fragmented.
+    ## Remediation Spread the indirection table evenly over the queues (`ethtool -X IF equal N`),
+    and hash ports as well as addresses (`ethtool -N IF rx-flow-hash tcp4 sdfn`). Hash ports for
+    UDP only if no UDP packets are fragmented, because only the first fragment has ports, and the
+    other fragments would go to another queue.
 
-    ## Known problems
-    The indirection table and the hash are not read, only their effect: a table that leaves queues
-    out is seen where the idle ones are more than half of all. A few elephant flows among many
-    small ones look the same. Drivers that do not count by queue leave the check inconclusive.
+    ## Known problems The check does not read the indirection table and the hash, only their
+    effect: it notices a table that omits queues only if more than half of the queues are idle. A
+    few elephant flows among many small flows look the same. If the driver does not count by queue,
+    the check is inconclusive.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS: Receive Side Scaling"
@@ -79,7 +78,7 @@ def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
 
 
 def _flows(snapshot: Snapshot) -> int | None:
-    """Return a lower limit of the number of flows; None if unknown."""
+    """Return the least number of flows that this host can have; None if unknown."""
     tracked = "net/netfilter/nf_conntrack_count"
     counts = (
         entries(snapshot) if snapshot.services else None,

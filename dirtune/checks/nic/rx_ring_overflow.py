@@ -16,32 +16,28 @@ _QUOTA = "_allowance_exceeded"
     mends=True,
 )
 def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
-    """A NIC drops packets because its receive ring is not drained in time.
+    """A NIC drops packets because its receive ring is full.
 
-    ## What it does
-    The check compares `rx_missed_errors`, `rx_fifo_errors` and `rx_over_errors` of each physical
-    interface, and the counters with the same meaning of its driver (`rx_out_of_buffer` of mlx5,
-    `rx_brb_discard` of bnx2x, ...), between two samples. The finding is `critical` where 0.1 % or
-    more of the packets that arrived were lost, and `high` where any were. It is also `high` where
-    `rx_no_buffer_count` rose; the NIC's FIFO may have kept those packets. Counters that mirror
-    each other count once. `rx_dropped` is not used, because it also counts protocols and VLANs
-    that this host does not use. A cloud's quota (`*_allowance_exceeded` of ena) is `info`, because
-    no ring is at fault.
+    ## What it does The check compares counters of each physical interface between two samples:
+    `rx_missed_errors`, `rx_fifo_errors`, `rx_over_errors`, and the driver's counters with the same
+    meaning (`rx_out_of_buffer` of mlx5, `rx_brb_discard` of bnx2x, ...). The finding is `critical`
+    if 0.1 % of the arriving packets or more were lost, and `high` if fewer were lost. It is also
+    `high` if `rx_no_buffer_count` rose, although the NIC's FIFO may have kept these packets. If
+    several counters show the same loss, it counts once. The check does not use `rx_dropped`, which
+    also counts packets of protocols and VLANs that this host does not use. A cloud provider's
+    quota (`*_allowance_exceeded` of ena) is `info`, because the ring is not the cause.
 
-    ## Why it matters
-    The ring is the earliest place where a packet can be lost. A SYN that is lost here costs the
-    client 1 s.
+    ## Why it matters The ring is the first place on the host where a packet can be lost. After a
+    lost SYN, the client waits 1 s.
 
-    ## Remediation
-    Lengthen the ring (`ethtool -G`). Many drivers reset the port, so start with the backup
-    director. Then spread the queues over more CPUs. Pause frames are the last resort, because they
-    move the loss to the switch. The setting of `ethtool -G` is lost at a reboot: keep it with
-    `RxBufferSize=` in a systemd.link(5) file or a udev rule.
+    ## Remediation Lengthen the ring (`ethtool -G`). Many drivers reset the port, so start with the
+    backup director. If that does not suffice, spread the queues over more CPUs. Use pause frames
+    only as the last resort, because they move the loss to the switch. A reboot resets the ring:
+    keep its length with `RxBufferSize=` in a systemd.link(5) file or a udev rule.
 
-    ## Known problems
-    The names and the meaning of drivers' counters change between driver versions.
-    `rx_discards_phy` of mlx5 belongs to the port, so it also counts packets that other functions
-    of the NIC lost.
+    ## Known problems Names and meanings of counters change between driver versions.
+    `rx_discards_phy` of mlx5 counts for the whole port, so it includes losses of other functions
+    of the NIC.
 
     ## References
     - Documentation/networking/statistics.rst

@@ -22,26 +22,24 @@ _HIGH_PERCENT = 50.0  # of the serving CPU, in softirq
 def single_queue(snapshot: Snapshot, seconds: float) -> Verdicts:
     """One receive queue feeds a host with several CPUs, and RPS is off.
 
-    ## What it does
-    The check reports a physical interface with one receive queue, no CPU in its `rps_cpus` and two
-    or more online CPUs near the NIC. The finding is `high` where the CPU that takes its interrupts
-    spends 50 % of its time or more in softirqs, or from 200,000 packets/s on; `info` below 20,000
-    packets/s, where it costs nothing yet; else `medium`. Bridges, bonds, VLANs and tunnels are not
-    reported, because their ports are.
+    ## What it does The check reports a physical interface with one receive queue, no CPU in its
+    `rps_cpus` and two or more online CPUs near the NIC. The finding is `high` if the CPU that
+    takes its interrupts spends 50 % of its time or more in softirqs, or if the interface receives
+    200,000 packets/s or more. Below 20,000 packets/s, one queue costs nothing yet, and the finding
+    is `info`. Otherwise it is `medium`. The check examines the ports of bridges, bonds, VLANs and
+    tunnels, not these devices themselves.
 
-    ## Why it matters
-    All of IPVS for these packets runs on one core.
+    ## Why it matters One core does all of IPVS's work for these packets.
 
-    ## Remediation
-    Enable the NIC's own queues first (`ethtool -L`, which stops traffic for a moment and resets
-    the RSS table and the affinities). Where the NIC has none, let RPS spread packets over the CPUs
-    near it, without the one that takes the interrupts. RPS costs an interrupt between CPUs and one
-    more queue; it does not reorder packets, because it hashes the flow. Both settings are lost at
-    a reboot: keep them with a udev rule, or `net.core.rps_default_mask` where the kernel has it.
+    ## Remediation Enable more queues of the NIC first (`ethtool -L`, which stops traffic for a
+    moment and resets the RSS table and the affinities). If the NIC has only one queue, let RPS
+    spread packets over the CPUs near the NIC, except the CPU that takes the interrupts. RPS costs
+    an interrupt between CPUs and one more queue. It does not reorder the packets of a flow. A
+    reboot resets both settings: keep them with a udev rule, or with `net.core.rps_default_mask` if
+    the kernel has it.
 
-    ## Known problems
-    RPS that is set on a VLAN, bond or bridge above the port is not seen. A NIC with several queues
-    of which only one is used is not found here.
+    ## Known problems The check does not see RPS on a VLAN, bond or bridge above the port. It does
+    not report a NIC that has several queues but uses only one.
 
     ## References
     - Documentation/networking/scaling.rst, "RPS: Receive Packet Steering"
@@ -75,7 +73,7 @@ def _judged(snapshot: Snapshot, port: Interface, pps: float) -> Verdicts:
 
 
 def _serving(snapshot: Snapshot, port: Interface) -> tuple[int, ...]:
-    """Return the CPUs that take the interrupts of *port*, judged by rate or else by affinity."""
+    """Return the CPUs that take the interrupts of *port*, by rate or, if unknown, by affinity."""
     vectors = [v for v in nic_vectors(snapshot) if v.interface == port.name]
     loads = {cpu: n for v in vectors for cpu, n in (v.rates or {}).items() if n}
     if loads:

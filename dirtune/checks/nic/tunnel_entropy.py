@@ -13,7 +13,7 @@ from dirtune.snapshot import Snapshot
 _SHARE = 0.80
 _LEAST_PPS = 1_000
 _MANY_DIRECTORS = 8
-_GUE = 1  # type of a tunnel with ports of its own
+_GUE = 1  # type of a tunnel with its own ports
 
 
 @check(
@@ -25,30 +25,28 @@ _GUE = 1  # type of a tunnel with ports of its own
     traffic=True,
 )
 def tunnel_entropy(snapshot: Snapshot) -> Verdicts:
-    """All tunnelled packets of a director go to one receive queue.
+    """All packets that a director sends through a tunnel go to one receive queue.
 
-    ## What it does
-    The check reports a host that receives through a tunnel (LVS-TUN), without RPS, where one
-    receive queue took 80 % of the packets of a NIC with 1,000 packets/s or more between the
-    samples. The finding is `high` on a real server, and `medium` where the host is a director
-    itself. Packets of eight directors or more spread by themselves and are not reported, nor are
-    tunnels in UDP (the module `fou` is loaded).
+    ## What it does The check examines a host that receives packets through a tunnel (LVS-TUN) and
+    does not use RPS. It reports a NIC with 1,000 packets/s or more if one receive queue took 80 %
+    of the packets between the samples. The finding is `high` on a real server, and `medium` on a
+    host that is also a director. With eight directors or more, the packets spread by themselves,
+    and the check reports nothing. Nor does it report tunnels in UDP (the module `fou` is loaded).
 
-    ## Why it matters
-    The outer header has the same two addresses, director and real server, for every flow. A NIC
-    that hashes addresses therefore sends all flows to one queue and one CPU.
+    ## Why it matters In the outer header of every flow, the addresses are the same: director and
+    real server. A NIC that hashes these addresses therefore sends all flows to one queue and one
+    CPU.
 
-    ## Remediation
-    Use a tunnel whose outer source port differs by flow: on the director
-    `ipvsadm -e ... -i --tun-type gue --tun-port 6080`, on the real server
-    `ip fou add port 6080 gue`. Kernel and ipvsadm must know the type on both sides, both sides
-    must change at the same time, and UDP and GUE take 12 more bytes of the MTU. Or let RPS spread
-    packets on the real server, because RPS hashes the inner header.
+    ## Remediation Use a tunnel in which each flow has its own outer source port: run `ipvsadm -e
+    ... -i --tun-type gue --tun-port 6080` on the director, and `ip fou add port 6080 gue` on the
+    real server. Both sides must support GUE and must change at the same time, and UDP and GUE take
+    12 more bytes of the MTU. Or let RPS spread packets on the real server, because RPS hashes the
+    inner header.
 
-    ## Known problems
-    A director does not know how its real servers' NICs spread packets: audit the real servers as
-    well. Only a NIC's queues show whether it hashes inner headers. Only a plan says how many
-    directors send; without a plan, one is assumed.
+    ## Known problems An audit of the director does not show how the NICs of real servers spread
+    packets: audit the real servers as well. Some NICs hash inner headers, which only the counters
+    of their queues show. Only a plan says how many directors there are; without a plan, the check
+    assumes one.
 
     ## References
     - net/netfilter/ipvs/ip_vs_xmit.c, types of tunnels

@@ -25,25 +25,22 @@ _NOT_IN_GUESTS = frozenset({"i40e", "iavf", "i40evf"})
 def xps_unset(snapshot: Snapshot) -> Verdicts:
     """Several busy CPUs send through one queue while other queues are unused.
 
-    ## What it does
-    The check reports a NIC whose XPS masks make two CPUs that spend 30 % of their time or more in
-    softirqs send through one transmit queue, while another queue has no such CPU. Drivers that
-    choose queues themselves (ena, mlx4, mlx5), i40e in a guest (its vendor says to leave XPS off)
-    and NICs with one queue are not reported.
+    ## What it does The check looks for CPUs that spend 30 % of their time or more in softirqs. It
+    reports a NIC if its XPS masks make two of these CPUs send through the same transmit queue,
+    while none of them uses another queue. Not reported are drivers that choose queues themselves
+    (ena, mlx4, mlx5), i40e in a guest, whose vendor advises against XPS, and NICs with one queue.
 
-    ## Why it matters
-    The CPUs wait for each other's lock on the queue, and free each other's packets.
+    ## Why it matters The CPUs wait for the same queue lock, and free each other's packets.
 
-    ## Remediation
-    Give each CPU its own queue (`xps_cpus`), the transmit queue that belongs to the receive queue
-    it serves. This takes effect immediately; keep it with a udev rule. First note the output of
-    `cat /sys/class/net/IF/queues/tx-*/xps_cpus`: writing those values back undoes the change.
+    ## Remediation Let each CPU send through the transmit queue that belongs to the receive queue
+    it serves (`xps_cpus`). This takes effect immediately; keep it with a udev rule. First save the
+    output of `grep . /sys/class/net/IF/queues/tx-*/xps_cpus`: to undo the change, write these
+    values back.
 
-    ## Known problems
-    Where no mask is set, a hash chooses the queue. Only the time spent waiting for queue locks,
-    which is not measured, would show whether that costs anything, so the check is inconclusive.
-    Maps from receive queues (`xps_rxqs`) are not read either, and the kernel uses them before
-    masks.
+    ## Known problems Without masks, a hash chooses the queue. dirtune does not measure the time
+    spent waiting for queue locks, so it cannot say whether the hash costs anything, and the check
+    is inconclusive. The check does not read maps from receive queues (`xps_rxqs`), which the
+    kernel prefers to masks.
 
     ## References
     - Documentation/networking/scaling.rst, "XPS: Transmit Packet Steering"

@@ -21,7 +21,10 @@ _FLAG_NOARP = 0x80
 
 
 def vips(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the virtual addresses, from the plan or else from loopback, dummies and tunnels."""
+    """Return the virtual addresses from the plan; without a plan, those on quiet interfaces.
+
+    Quiet interfaces are loopback, dummies and tunnels.
+    """
     planned = snapshot.place.vips if snapshot.place else ()
     return planned or held_quietly(snapshot)
 
@@ -34,8 +37,8 @@ def forward(snapshot: Snapshot) -> Forward | None:
 def tunnelled(snapshot: Snapshot) -> bool | None:
     """Return whether the director tunnels to this host; None if unknown.
 
-    Without a plan, the answer is yes if a tunnel interface holds a virtual address. If routes lead
-    into the tunnel, it belongs to a network such as Calico or a VPN, and does not count.
+    Without a plan, the answer is True if a tunnel interface has a virtual address. A tunnel with
+    routes does not count, because it belongs to a network such as Calico or a VPN.
     """
     if forward(snapshot) is not None:
         return forward(snapshot) == Forward.TUNNEL
@@ -52,7 +55,7 @@ def tunnelled(snapshot: Snapshot) -> bool | None:
 
 
 def tunnels(snapshot: Snapshot) -> tuple[Interface, ...]:
-    """Return the interfaces, up or down, that could receive a director's tunnelled packets."""
+    """Return the interfaces, up or down, that may receive a director's tunnelled packets."""
     return tuple(
         i
         for i in snapshot.interfaces or ()
@@ -61,7 +64,7 @@ def tunnels(snapshot: Snapshot) -> tuple[Interface, ...]:
 
 
 def is_up(interface: Interface) -> bool | None:
-    """Return whether an administrator set an interface up; None if unknown."""
+    """Return whether an interface is administratively up; None if unknown."""
     return None if interface.flags is None else bool(interface.flags & _FLAG_UP)
 
 
@@ -84,8 +87,8 @@ def network(address: InterfaceAddress) -> IPv4Network:
 def rules_with(snapshot: Snapshot, words: frozenset[str], modules: frozenset[str]) -> bool | None:
     """Return whether packet filter rules contain one of *words*; None if they could not be read.
 
-    The rules need one of *modules*: if they were not read and none of *modules* is loaded, the
-    answer is False.
+    Such rules need one of *modules*. If the rules could not be read and none of *modules* is
+    loaded, the answer is False.
     """
     seen = snapshot.rulesets
     rows = ((seen.nft or ()) + (seen.iptables or ())) if seen else ()
@@ -99,7 +102,7 @@ def rules_with(snapshot: Snapshot, words: frozenset[str], modules: frozenset[str
 
 
 def policy_routed(snapshot: Snapshot) -> bool | None:
-    """Return whether `ip rule` lists more than its three rules; None if it could not be run."""
+    """Return whether `ip rule` lists more than the three default rules; None if unknown."""
     rows = snapshot.rulesets.routing if snapshot.rulesets else None
     if rows is None:
         return None

@@ -22,8 +22,8 @@ from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.ip_vs import Forward
 from dirtune.snapshot import Snapshot
 
-# Values of arp_ignore at which an address of another interface is not answered for; 3 spares
-# only addresses of scope host, 4 to 7 are reserved and answer.
+# Values of arp_ignore with which a host does not answer for another interface's address; 3
+# does so only for addresses with scope host; 4 to 7 are reserved, and the host answers.
 _SILENT = frozenset({1, 2, 8})
 _SILENT_FOR_SCOPE_HOST = 3
 _SILENT_FOR_ALL = 8
@@ -40,31 +40,28 @@ _HIDE = {"net/ipv4/conf/all/arp_ignore": 1, "net/ipv4/conf/all/arp_announce": 2}
     mends=True,
 )
 def arp_leak(snapshot: Snapshot) -> Verdicts:
-    """A real server answers ARP for the virtual address of its director.
+    """A real server answers ARP requests for the virtual address of its director.
 
-    ## What it does
-    The check looks at every interface that takes part in ARP and shares the link with the virtual
-    address: the virtual address, or one of the director's addresses, is in one of the interface's
-    networks. It reports the interface where the greater of `all` and its own `arp_ignore` answers
-    for an address on loopback (anything but 1, 2 and 8; 3 where the address has scope host), or
-    where `arp_announce` is below 2. It also reports a virtual address on the interface itself, for
-    which `arp_ignore=1` does answer. Without a plan the addresses on loopback, dummies and tunnels
-    count as virtual addresses. Servers behind NAT, interfaces with `noarp`, and virtual addresses
-    that are routed to the director and not asked for on the link are not reported.
+    ## What it does The check examines each interface with ARP on which other hosts may ask for the
+    virtual address, because this address or one of the director's addresses is in one of the
+    interface's networks. It reports three faults. First, the host answers for an address on
+    loopback: the greater of `all` and the interface's `arp_ignore` is not 1, 2 or 8 (nor 3 for an
+    address with scope host). Second, the greater of the two `arp_announce` values is below 2.
+    Third, the virtual address is on the interface itself, for which the host answers even with
+    `arp_ignore=1`. Without a plan, the addresses on loopback, dummies and tunnels count as virtual
+    addresses. Not reported are servers behind NAT, interfaces with `noarp`, and virtual addresses
+    that are routed to the director, because nobody asks for these on the link.
 
-    ## Why it matters
-    The router caches this server's MAC address: traffic for the virtual address bypasses the
-    director, and one server gets all of it.
+    ## Why it matters The router caches this server's MAC address. All traffic for the virtual
+    address then bypasses the director and goes to this server.
 
-    ## Remediation
-    Set `net.ipv4.conf.all.arp_ignore=1` and `net.ipv4.conf.all.arp_announce=2` before the address
-    is added, then flush the router's ARP entry. Setting only `conf.lo` does nothing, because the
-    setting of the interface that receives the request counts. Hosts with several addresses that
-    other services rely on may want the setting on one interface only.
+    ## Remediation Set `net.ipv4.conf.all.arp_ignore=1` and `net.ipv4.conf.all.arp_announce=2`
+    before you add the address, then flush the router's ARP entry. Setting only `conf.lo` has no
+    effect, because the setting of the interface that receives the request counts. If other
+    services need ARP for addresses on other interfaces, set only the interface instead of `all`.
 
-    ## Known problems
-    The check does not work out which packets an ARP filter lets through: with such a rule it is
-    inconclusive. IPv6 is not judged.
+    ## Known problems The check does not evaluate ARP filters: if there is a filter rule, the check
+    is inconclusive. The check does not examine IPv6.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `arp_ignore`, `arp_announce`
@@ -206,7 +203,7 @@ def _silent(snapshot: Snapshot, vip: str, ignore: int) -> bool:
 
 
 def _shares_link(snapshot: Snapshot, vip: str, own: tuple[InterfaceAddress, ...]) -> bool | None:
-    """Whether hosts on the link ask for the address by ARP; None if unknown."""
+    """Whether other hosts on the link may send ARP requests for *vip*; None if unknown."""
     networks = [network(address) for address in own]
     if any(IPv4Address(vip) in near for near in networks):
         return True
@@ -216,7 +213,7 @@ def _shares_link(snapshot: Snapshot, vip: str, own: tuple[InterfaceAddress, ...]
 
 
 def _filtered(snapshot: Snapshot) -> str | None:
-    """Return why a filter may hold back ARP answers; None without such a filter."""
+    """Return why a filter may drop ARP replies; None if there is no such filter."""
     rules = snapshot.rulesets
     if rules is None or rules.nft is None or rules.arptables is None:
         return "the rules of arptables or nft are unknown, and may filter ARP"

@@ -14,23 +14,21 @@ from dirtune.snapshot import Snapshot
 def dr_off_link(
     snapshot: Snapshot, services: tuple[Service, ...], routes: tuple[Route, ...]
 ) -> Verdicts:
-    """A real server of direct routing is behind a router.
+    """A real server that uses direct routing is behind a router.
 
-    ## What it does
-    The check looks up the director's route to every destination of method `Route` and reports a
-    route that leads through a gateway. Tunnels and NAT may cross routers and are not reported, nor
-    are networks that vxlan or another tunnel joins into one link. More rules in `ip rule` than the
-    usual three make the check inconclusive.
+    ## What it does The check looks up the director's route to every destination with the method
+    `Route`, and reports a route through a gateway. It does not report tunnels and NAT, which may
+    cross routers, and networks that vxlan or another tunnel joins into one link. If `ip rule`
+    lists more than the usual three rules, the check is inconclusive.
 
-    ## Why it matters
-    Direct routing only changes the MAC address. A router sees a packet for the virtual address and
-    sends it back to the director, which forwards it again: a loop.
+    ## Why it matters Direct routing changes only the MAC address. A router that gets the packet
+    sends it back to the director, because the packet is for the virtual address. The director
+    forwards it again, so the packet loops.
 
     ## Remediation
     Use a tunnel for that server, or move the server to the director's link.
 
-    ## Known problems
-    IPv6 and routes of other tables are not read.
+    ## Known problems The check does not read IPv6 routes and other routing tables.
 
     ## References
     - LVS-HOWTO, LVS-DR

@@ -30,27 +30,24 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104  (the network of the default route, nothing 
     roles=(Role.REAL_SERVER,),
 )
 def nat_gateway(snapshot: Snapshot) -> Verdicts:
-    """A real server behind NAT does not answer through its director.
+    """A real server behind NAT does not send its replies through the director.
 
-    ## What it does
-    On a real server that the director reaches by NAT (`Masq`), the check looks up the route to
-    every client that is a node of the cluster, or the default route where no client is known, and
-    reports a route whose next hop is not one of the director's addresses. A director that rewrites
-    sources as well (full NAT) needs no such route: where it has such rules and
-    `net.ipv4.vs.conntrack` lets them see the packets, the check is inconclusive. It is
-    inconclusive too with more rules in `ip rule` than the usual three, and where the default route
-    leads elsewhere while other networks are routed through the director.
+    ## What it does The check examines real servers that the director reaches by NAT (`Masq`). It
+    looks up the route to every client in the cluster or, if no client is known, the default route.
+    It reports a route whose next hop is not one of the director's addresses. The check is
+    inconclusive in three cases: the director may also rewrite source addresses (full NAT: it has
+    such rules, and `net.ipv4.vs.conntrack` is not 0); `ip rule` lists more than the usual three
+    rules; or the default route leads elsewhere, but other networks are routed through the
+    director.
 
-    ## Why it matters
-    The replies leave with the real server's own address. The client knows no connection with that
-    address and resets it. The director sees packets in and none out.
+    ## Why it matters The replies reach the client with the real server's own address as their
+    source. The client has no connection with that address, so it answers with a reset. On the
+    director, IPVS counts incoming packets but no outgoing ones.
 
-    ## Remediation
-    Make the director's inside address the default gateway; with two directors, use the address
-    that VRRP moves. The change can cut the session in which you make it, so have a rollback ready.
+    ## Remediation Make the director's inside address the default gateway; with two directors, use
+    the address that VRRP moves. The change may cut off your own session, so prepare a rollback.
 
-    ## Known problems
-    Routes of other tables and IPv6 are not read.
+    ## Known problems The check does not read other routing tables and IPv6 routes.
 
     ## References
     - LVS-HOWTO, LVS-NAT
@@ -122,7 +119,7 @@ def _leads(route: Route | None) -> str:
 
 
 def _target(to: str, route: Route | None) -> str:
-    """Return the destination of the new route; a client on the link needs its own route."""
+    """Return the destination of the new route: the client itself if it is on the link."""
     if route is None or route.network.prefixlen == 0:
         return "default"
     return f"{to}/32" if route.gateway is None else str(route.network)

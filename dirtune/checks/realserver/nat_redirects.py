@@ -21,23 +21,20 @@ _SENT = "Icmp.OutRedirects"
 def nat_redirects(
     snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sysctls, routes: tuple[Route, ...]
 ) -> Verdicts:
-    """A NAT director tells its real servers on the same network to bypass it.
+    """A director with NAT sends ICMP redirects that make real servers bypass it.
 
-    ## What it does
-    For each network with destinations reached by NAT (`Masq`), the check reports that the director
-    sends ICMP redirects there (`send_redirects` of `all` or of the interface: either is enough)
-    while a client of the cluster is in the same network, or that `OutRedirects` rose between two
-    samples. A network that has virtual addresses but whose clients are unknown makes the check
-    inconclusive; other networks are not reported.
+    ## What it does The check examines each network with real servers behind NAT (`Masq`). It
+    reports a network that also has a client of the cluster, if `send_redirects` is on for `all` or
+    for the interface. It also reports a rise of `OutRedirects` between two samples. If a network
+    has virtual addresses and the clients are unknown, the check is inconclusive.
 
-    ## Why it matters
-    The director forwards replies through the interface on which they arrived, and so tells the
-    real server to talk to the client directly. The replies then keep the server's own address, and
-    the client resets the connection.
+    ## Why it matters The director forwards replies through the interface on which they arrive, so
+    it sends a redirect: the real server should send to the client directly. Replies that bypass
+    the director have the real server's own address, so the client resets the connection.
 
-    ## Remediation
-    Set `send_redirects` to 0 for `all` **and** for the interface. Turning `ip_forward` on resets
-    it. Real servers must not have their own route to the clients' network either.
+    ## Remediation Set `send_redirects` to 0 for `all` **and** for the interface. Set it again
+    after turning `ip_forward` on, which resets it. Real servers must not have their own route to
+    the clients' network either.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `send_redirects`

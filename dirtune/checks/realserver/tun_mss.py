@@ -22,25 +22,23 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104  (the network of the default route, nothing 
 def tun_mss(
     snapshot: Snapshot, routes: tuple[Route, ...], interfaces: tuple[Interface, ...]
 ) -> Verdicts:
-    """A real server behind a tunnel announces segments that do not fit through it.
+    """A real server behind a tunnel announces a TCP segment size that the tunnel cannot carry.
 
-    ## What it does
-    On a real server that is reached through a tunnel, the check reports that the TCP segment size
-    that the server announces on its default route (`advmss`, else the interface's MTU less 40) is
-    above 1440 bytes, on a link of 1500 bytes. Links with a larger MTU and servers with rules that
-    set the size are not reported; rules that could not be read make the check inconclusive.
+    ## What it does The check examines real servers that the director reaches through a tunnel. It
+    reports a server that announces an MSS above 1440 bytes on its default route (`advmss`, or the
+    interface's MTU minus 40), if the MTU of the link is 1500 bytes. It does not report servers
+    with rules that set the MSS. If the rules could not be read, the check is inconclusive.
 
-    ## Why it matters
-    The director cannot fragment a client's full-sized packets (DF is set), so uploads stall. Only
-    the size that the server announces in its SYN-ACK keeps the packets small.
+    ## Why it matters The director cannot fragment a client's full-sized packets (DF is set), so
+    uploads stall. Clients send smaller packets only if the server announces a smaller MSS in its
+    SYN-ACK.
 
-    ## Remediation
-    Set `advmss 1440` on the default route, or a TCPMSS rule for the virtual address. The size
-    applies to new connections, and has to be set on the real server, not on the director.
+    ## Remediation On the real server, not on the director, set `advmss 1440` on the default route,
+    or add a TCPMSS rule for the virtual address. The MSS applies to new connections.
 
-    ## Known problems
-    GRE and GUE take more than the 20 bytes of IP-in-IP; the type of the tunnel is unknown here. A
-    larger MTU on this host's link does not prove that the complete path to the director has it.
+    ## Known problems The check assumes IP-in-IP, which takes 20 bytes; GRE and GUE take more. A
+    larger MTU on this host's link does not prove that the complete path to the director has the
+    larger MTU.
 
     ## References
     - LVS-HOWTO, LVS-Tun, MTU

@@ -15,24 +15,22 @@ from dirtune.snapshot import Snapshot
     roles=(Role.REAL_SERVER,),
 )
 def vip_mask(snapshot: Snapshot, interface_addresses: tuple[InterfaceAddress, ...]) -> Verdicts:
-    """A virtual address is on loopback with a mask that covers its complete network.
+    """A virtual address on loopback has a mask that covers other addresses.
 
-    ## What it does
-    The check reports an address on `lo`, other than 127.0.0.0/8 and ::1, whose prefix is shorter
-    than 32 bits, or 128 for IPv6. An IPv4 network that is not completely in the local table
-    (`noprefixroute`) is not reported, nor are addresses on other interfaces, where a mask makes
-    nothing local.
+    ## What it does The check reports an address on `lo`, other than 127.0.0.0/8 and ::1, whose
+    prefix is shorter than /32 (IPv4) or /128 (IPv6). It does not report an IPv4 network that is
+    not completely in the local table (`noprefixroute`). On other interfaces, a mask makes no
+    further addresses local.
 
-    ## Why it matters
-    On loopback a /24 makes every address of the network this host's own: the host answers itself
-    in place of its neighbours, including the director and the gateway.
+    ## Why it matters On loopback, a /24 makes every address of the network local to this host. The
+    host then cannot reach its neighbours, including the director and the gateway, but answers in
+    their place.
 
-    ## Remediation
-    Add the address with /32 before the old one is deleted.
+    ## Remediation Add the address with /32 (/128 for IPv6), then delete the address with the
+    shorter prefix.
 
-    ## Known problems
-    Some servers claim a complete network this way on purpose; `ip route add local NETWORK dev lo`
-    states the intention more clearly, and is not reported.
+    ## Known problems Some servers make a complete network local on purpose. Use `ip route add
+    local NETWORK dev lo` for this purpose, which is not reported.
 
     ## References
     - LVS-HOWTO, netmask for the VIP
@@ -78,7 +76,7 @@ def _finding(snapshot: Snapshot, held: InterfaceAddress, whole: int) -> Finding:
 
 
 def _swallowed(snapshot: Snapshot, taken: IPv4Network) -> list[str]:
-    """Return the gateways and director addresses in the network *taken*."""
+    """Return the addresses of gateways and directors that are in the network *taken*."""
     gateways = {route.gateway for route in snapshot.routes or () if route.gateway}
     director = snapshot.place.director_addresses if snapshot.place else frozenset()
     known = {a for a in gateways | director if ":" not in a and IPv4Address(a) in taken}

@@ -20,20 +20,18 @@ _MODULES = frozenset(
     roles=(Role.REAL_SERVER,),
 )
 def vip_missing(snapshot: Snapshot) -> Verdicts:
-    """A real server does not hold the virtual address of its service.
+    """A real server lacks the virtual address of its service.
 
-    ## What it does
-    On a real server that its director reaches by direct routing or a tunnel, the check reports
-    each virtual address of its services that is neither among the host's addresses nor in a
-    network that is completely local to the host. Rules that redirect or proxy packets make the
-    check inconclusive, and so do rules that could not be read.
+    ## What it does The check examines real servers that the director reaches by direct routing or
+    through a tunnel. It reports each virtual address of the server's services that is neither an
+    address of the host nor in a network that is completely local to the host. If rules may
+    redirect or proxy packets, or if the rules could not be read, the check is inconclusive.
 
-    ## Why it matters
-    The packet is not for this host: it is dropped, or forwarded back into a loop.
+    ## Why it matters Without the address, packets for it are not for this host: the kernel drops
+    them, or forwards them back, which makes a loop.
 
-    ## Remediation
-    Add the address with /32 to loopback, after `arp_ignore` and `arp_announce` are set; for a
-    tunnel, add it to the tunnel's interface.
+    ## Remediation First set `arp_ignore` and `arp_announce`, then add the address with /32 to
+    loopback. For a tunnel, add it to the tunnel interface.
 
     ## References
     - LVS-HOWTO, LVS-DR

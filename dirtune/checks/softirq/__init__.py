@@ -8,9 +8,9 @@ from dirtune.snapshot import Snapshot
 
 
 def by_cpu(snapshot: Snapshot) -> Mapping[int, SoftnetRow] | None:
-    """Return the rows of softnet_stat by CPU; None if the rows cannot be assigned to CPUs.
+    """Return each CPU's row of softnet_stat; None if the rows cannot be assigned to CPUs.
 
-    Rows without a CPU number belong to the online CPUs, in their order.
+    If the rows have no CPU number, they belong to the online CPUs in ascending order.
     """
     rows = snapshot.softnet or ()
     named = {row.cpu: row for row in rows if row.cpu is not None}
@@ -34,7 +34,7 @@ def window(snapshot: Snapshot) -> Mapping[int, SoftnetRow] | None:
 
 
 def net_rx(snapshot: Snapshot) -> Mapping[int, int] | None:
-    """Return how often each CPU ran NET_RX between the samples; None in the cases of `window`."""
+    """Return how often each CPU ran NET_RX between the samples; None if unknown."""
     before = snapshot.earlier.softirqs if snapshot.earlier else None
     now = snapshot.softirqs
     if before is None or now is None or before.cpus != now.cpus:
@@ -47,7 +47,7 @@ def net_rx(snapshot: Snapshot) -> Mapping[int, int] | None:
 
 
 def rps_cpus(snapshot: Snapshot) -> Mapping[str, tuple[int, ...]] | None:
-    """Return the CPUs that RPS steers packets to, by interface; None if unknown."""
+    """Return the CPUs to which RPS steers packets, by interface; None if unknown."""
     queues = [(i.name, q) for i in snapshot.interfaces or () for q in i.rx_queues]
     if not any(q.cpus is not None for _, q in queues):
         return None
@@ -70,7 +70,7 @@ def overflowed(snapshot: Snapshot) -> Mapping[str, int]:
     for interface in snapshot.interfaces or ():
         then = before.get(interface.name)
         if interface.physical and then:
-            # Drivers copy one counter into the other: the largest, not the sum.
+            # Drivers copy one counter into the other, so take the largest, not the sum.
             lost[interface.name] = max(
                 rates.increase(then.statistics.get(name), interface.statistics.get(name)) or 0
                 for name in ("rx_missed_errors", "rx_fifo_errors", "rx_over_errors")

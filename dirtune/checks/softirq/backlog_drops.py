@@ -9,7 +9,7 @@ from dirtune.snapshot import Snapshot
 
 BACKLOG = "net/core/netdev_max_backlog"
 _CRITICAL_PER_SECOND = 10.0
-_FIRST_STEP = 10_000  # packets; the greater of the two values that scaling.rst was tested with
+_FIRST_STEP = 10_000  # packets
 _LARGEST = 300_000  # packets; the largest known from a director in service
 
 
@@ -17,24 +17,20 @@ _LARGEST = 300_000  # packets; the largest known from a director in service
 def backlog_drops(snapshot: Snapshot, softnet: tuple[SoftnetRow, ...]) -> Verdicts:
     """The kernel drops packets because a CPU's backlog is full.
 
-    ## What it does
-    The check compares the second column of /proc/net/softnet_stat between two samples. 10 drops/s
-    or more are `critical`, and fewer are `high`. Drops that all came before the first sample are
-    `info`.
+    ## What it does The check compares the second column of /proc/net/softnet_stat, which counts
+    drops, between two samples. 10 drops/s or more are `critical`, and fewer are `high`. If there
+    were drops since boot but none between the samples, the finding is `info`.
 
-    ## Why it matters
-    The packets are lost inside the kernel, and each lost SYN costs a client a second. Only packets
-    that RPS steers, and those of devices without their own NAPI (veth, tunnels, loopback), wait in
-    the backlog. Packets that a NIC's own queue delivers never do.
+    ## Why it matters The packets are lost inside the kernel, and after a lost SYN a client waits
+    one second. Only packets that RPS steers, and packets of devices without NAPI (veth, tunnels,
+    loopback), go through the backlog. Packets that a NIC's own queue delivers do not.
 
-    ## Remediation
-    Raise `net.core.netdev_max_backlog` to 10,000, and higher if drops continue. Give RPS more
-    CPUs, or use the NIC's own queues instead. A longer backlog costs memory, and latency under
-    overload. Drops of the flow limit (column 11) are included: the flow limit drops packets of one
-    big flow when the backlog is half full.
+    ## Remediation Raise `net.core.netdev_max_backlog` to 10,000, and higher if drops continue.
+    Give RPS more CPUs, or use the NIC's own queues instead. A longer backlog costs memory, and
+    increases latency under overload. Some of the drops may come from the flow limit (column 11),
+    which drops packets of one big flow when the backlog is half full.
 
-    ## Known problems
-    The devices of other network namespaces count in the same rows as those of the host.
+    ## Known problems The counters also include devices in other network namespaces.
 
     ## References
     - Documentation/networking/scaling.rst, "RPS Flow Limit"
@@ -86,7 +82,7 @@ def _finding(snapshot: Snapshot, seconds: float, dropping: Mapping[int, SoftnetR
 
 
 def longer(snapshot: Snapshot) -> tuple[Fix, ...]:
-    """Return the fix that lengthens the backlog; empty if its length is unknown or sufficient."""
+    """Return the fix that raises the backlog's limit; empty if the limit is unknown or high."""
     backlog = snapshot.sysctl(BACKLOG)
     if backlog is None or backlog >= _LARGEST:
         return ()

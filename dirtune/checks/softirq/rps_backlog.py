@@ -13,10 +13,10 @@ _BUSY_PPS = 100_000  # on one target CPU; an estimate, not calibrated
 
 @dataclass(frozen=True, slots=True)
 class _Steered:
-    """Packets that RPS steered between the samples."""
+    """The packets that RPS steered between the samples."""
 
     busiest: int
-    """The CPU that gets the most packets, among the CPUs that RPS steers to."""
+    """The CPU that processes the most packets, among the target CPUs of RPS."""
     pps: float
     dropped: int
     limited: int | None
@@ -25,26 +25,22 @@ class _Steered:
 
 @check("softirq/rps-backlog", severity=Severity.LOW, trust="A", needs=("interfaces", "softnet"))
 def rps_backlog(snapshot: Snapshot) -> Verdicts:
-    """RPS fills a backlog of the default length, or its flow limit drops packets.
+    """RPS fills a backlog that has the default limit, or the flow limit of RPS drops packets.
 
-    ## What it does
-    Where RPS is on, the check reports a `net.core.netdev_max_backlog` of 1,000 packets or fewer
-    while a CPU that RPS steers to takes 100,000 packets/s or more, and drops of the flow limit
-    (column 11 of /proc/net/softnet_stat). The finding is `medium` where the backlog dropped
-    packets between the samples, else `low`.
+    ## What it does If RPS is on, the check reports drops by the flow limit (column 11 of
+    /proc/net/softnet_stat). It also reports a `net.core.netdev_max_backlog` of 1,000 packets or
+    fewer, if RPS steers to a CPU that processes 100,000 packets/s or more. The finding is `medium`
+    if the backlog dropped packets between the samples, else `low`.
 
-    ## Why it matters
-    When the backlog is half full, the flow limit may drop packets of the biggest flow. On a
-    director that flow is a tunnel, or a proxy with many users behind it.
+    ## Why it matters When the backlog is half full, the flow limit may drop packets of the biggest
+    flow. On a director the biggest flow is often a tunnel, or a proxy with many users.
 
-    ## Remediation
-    Lengthen the backlog. Clear `net.core.flow_limit_cpu_bitmap` on a director with tunnels. Set
-    `net.core.netdev_tstamp_prequeue` to 0, so that the CPUs that RPS steers to take the time
-    stamps.
+    ## Remediation Raise `net.core.netdev_max_backlog`. On a director with tunnels, set
+    `net.core.flow_limit_cpu_bitmap` to 0. Set `net.core.netdev_tstamp_prequeue` to 0, so that the
+    target CPUs of RPS take the time stamps.
 
-    ## Known problems
-    softnet_stat counts all packets of a CPU, not only those that RPS steered to it: packets of the
-    target CPU's own queues are included.
+    ## Known problems softnet_stat counts all packets of a CPU: those that RPS steers to the CPU,
+    and those of NIC queues that the CPU serves.
 
     ## References
     - Documentation/networking/scaling.rst, "RPS Flow Limit"

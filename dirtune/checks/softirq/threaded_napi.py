@@ -8,29 +8,27 @@ from dirtune.collect.processes import Process
 from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
 
-# What follows the interface in the name of its thread.
+# The part of a thread's name that follows the interface.
 _NUMBER = re.compile(r"(?:-\d*)?")
 
 
 @check("softirq/threaded-napi", severity=Severity.LOW, trust="B")
 def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verdicts:
-    """Threads that poll a NIC move between CPUs.
+    """Threads that poll a NIC move between CPUs, or run far from the NIC.
 
-    ## What it does
-    Where an interface's `threaded` is 1, the check reports threads `napi/INTERFACE-N` that ran on
-    different CPUs in the two samples, or on one that is not near the NIC: `low`.
+    ## What it does If an interface's `threaded` is 1, the check reports threads `napi/INTERFACE-N`
+    that ran on different CPUs in the two samples, or on a CPU that is not near the NIC. The
+    finding is `low`.
 
-    ## Why it matters
-    The scheduler moves such a thread away from the memory of the ring, and from the caches that
-    hold the packets and the connection table.
+    ## Why it matters A thread that moves loses the caches that hold packets and the connection
+    table, and may end up far from the memory of the NIC's ring.
 
     ## Remediation
     Pin each thread to the CPU that takes its queue's interrupts (`taskset -cp CPU PID`), or write
     0 into the interface's `threaded`.
 
-    ## Known problems
-    A thread's affinity is not read: a thread that stayed on one CPU may be pinned or not, and
-    makes the check inconclusive.
+    ## Known problems The check does not read the affinity of threads. A thread that stayed on one
+    CPU may or may not be pinned, so the check is then inconclusive.
 
     ## References
     - Documentation/networking/napi.rst

@@ -19,26 +19,25 @@ _US_STEPS = (8_000, 16_000)
     traffic=True,
 )
 def time_squeeze(snapshot: Snapshot, seconds: float) -> Verdicts:
-    """NET_RX stops although packets are left to poll.
+    """NET_RX stops although packets are left in the rings.
 
-    ## What it does
-    The check compares the third column of /proc/net/softnet_stat with the runs of NET_RX in
-    /proc/softirqs between two samples. It reports a CPU on which 1 % of the runs or more, and 10/s
-    or more, ended with work left. The finding is `high` where a NIC lost packets in the same time
+    ## What it does The third column of /proc/net/softnet_stat counts runs of NET_RX that ended
+    with packets left. The check compares how much this column and the runs of NET_RX in
+    /proc/softirqs rose between two samples. It reports a CPU on which 1 % of the runs or more, and
+    10/s or more, ended that way. The finding is `high` if a NIC lost packets in the same time
     because its ring was full, else `medium`.
 
-    ## Why it matters
-    One run may poll `netdev_budget` packets (300) and take `netdev_budget_usecs` microseconds. The
-    rest waits in the NIC's ring for the next run, and the ring may fill up.
+    ## Why it matters One run may poll `netdev_budget` packets (300) and take `netdev_budget_usecs`
+    microseconds. The remaining packets wait in the NIC's ring for the next run, and the ring may
+    fill up.
 
-    ## Remediation
-    Raise `net.core.netdev_budget` to 600; then raise `net.core.netdev_budget_usecs` to 8,000 and
-    up to 16,000. User programs on that CPU, keepalived among them, then wait longer.
+    ## Remediation Raise `net.core.netdev_budget` to 600. If that does not suffice, raise
+    `net.core.netdev_budget_usecs` to 8,000, and later to 16,000. User programs on that CPU, such
+    as keepalived, then wait longer.
 
-    ## Known problems
-    The counter also rises when the budget ended at the last packet, so by itself it does not prove
-    a loss. The kernel rounds the time up to a jiffy, and a snapshot does not contain the length of
-    a jiffy.
+    ## Known problems The counter also rises if the budget ended exactly with the last packet, so
+    it alone does not prove a loss. The kernel rounds the time up to a jiffy, whose length is
+    unknown to the check.
 
     ## References
     - net/core/dev.c, `net_rx_action()`
@@ -82,7 +81,7 @@ def _finding(
 
 
 def _fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
-    """Return the fixes that raise the packet budget and the time budget, if they are low."""
+    """Return the fixes that raise the packet budget and the time budget, if these are low."""
     fixes = []
     budget, micros = snapshot.sysctl(_BUDGET), snapshot.sysctl(_BUDGET_US)
     if budget is not None and budget < _BUDGET_STEP:
