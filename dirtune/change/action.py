@@ -12,6 +12,7 @@ import msgspec
 
 from dirtune.change.boot_files import Row, Unwritable
 from dirtune.change.interfaces import Interface
+from dirtune.change.queues import Queues
 from dirtune.errors import ApplyError, SourceMissing, SourceRefused
 from dirtune.host import FileContents, Host, WritableHost
 from dirtune.snapshot import Snapshot
@@ -32,6 +33,8 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
     """The number of handlers with the action's handler name on the interrupt line."""
     interfaces: dict[str, Interface] | None = None
     """The interfaces that the action set, by their names at that time."""
+    queues: Queues | None = None
+    """Settings of a NIC's queues that the change may lose."""
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -115,6 +118,10 @@ class Action(msgspec.Struct, frozen=True):
     def as_now(self, saved: Saved, host: Host) -> Self:  # noqa: ARG002  (most name no interface)
         """Return the action with the present names, if for example an interface was renamed."""
         return self
+
+    def restored(self, saved: Saved, host: Host) -> frozenset[str]:  # noqa: ARG002  (most: none)
+        """Return the names of the things that the undo sets besides `targets`."""
+        return frozenset()
 
     def holds(self, host: Host) -> bool | None:
         """Return whether the action is in effect now; None if that cannot be checked."""

@@ -47,3 +47,8 @@ def name_now(host: Host, name: str, then: Mapping[str, Interface] | None) -> str
             if _known(host, new) == interface:
                 return new
     return name if host.glob(literal(f"{_NET}/{name}")) else None
+
+
+def is_still(host: Host, name: str, then: Interface | None) -> bool:
+    """Whether the interface *name* is the one of *then*; False if *then* is None."""
+    return then is not None and _known(host, name) == then

@@ -1,11 +1,15 @@
-"""Read and write settings of NICs with pyroute2, under the names of `netlink.ethtool`."""
+"""Read and write settings of NICs, under the names of `netlink.ethtool`.
 
-from collections.abc import Iterator, Mapping
+pyroute2 does it, except for RSS tables, which it does not know.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-from dirtune.errors import ApplyError, NotPossible
+from dirtune.errors import ApplyError, NotPossible, require_files
 from dirtune.host import Host, LiveHost
+from dirtune.netlink import ethtool as kernel
 
 
 def read(host: Host, interface: str, group: str) -> Mapping[str, int]:
@@ -36,15 +40,46 @@ def write(host: Host, interface: str, group: str, values: Mapping[str, int]) -> 
             getattr(ethtool, f"set_{group}")(interface, dict(values))
 
 
+def rss_table(host: Host, interface: str) -> tuple[int, ...] | None:
+    """Return the RSS indirection table of a NIC; None if its driver does not report it."""
+    _require_live(host, interface)
+    try:
+        with kernel.opened() as cards:
+            return cards.rss_table(interface)
+    except OSError as error:
+        require_files(error)
+        return None
+
+
+def write_rss_table(host: Host, interface: str, table: Sequence[int]) -> None:
+    """Set the RSS indirection table of a NIC; an empty *table* lets the driver choose it again.
+
+    Raises `ApplyError` if the driver refuses.
+    """
+    _require_live(host, interface)
+    try:
+        with kernel.opened() as cards:
+            cards.set_rss_table(interface, table)
+    except OSError as error:
+        require_files(error)
+        raise ApplyError(
+            f"{interface}: the RSS table could not be set: {error.strerror}"
+        ) from error
+
+
 @contextmanager
 def _ethtool(host: Host, interface: str, group: str) -> Iterator[Any]:
     from pyroute2.ethtool import Ethtool  # noqa: PLC0415  (0.2 s)
 
-    if not (isinstance(host, LiveHost) and host.here):
-        raise NotPossible(f"{interface} belongs to a recorded host, so it cannot be read or set")
+    _require_live(host, interface)
     try:
         with closing(Ethtool()) as ethtool:
             yield ethtool
     except Exception as error:  # the library raises a different exception for each refusal
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ApplyError(f"{interface}: {group} could not be read or set: {reason}") from error
+
+
+def _require_live(host: Host, interface: str) -> None:
+    if not (isinstance(host, LiveHost) and host.here):
+        raise NotPossible(f"{interface} belongs to a recorded host, so it cannot be read or set")

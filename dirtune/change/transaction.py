@@ -348,13 +348,18 @@ def _require_last(entry: Entry, at: Place, host: Host) -> None:
         name = later.planned.journal
         if journal.is_later(name, entry.planned.journal) and (anew := mine & _set_by(later, host)):
             raise NotPossible(
-                f"{entry.planned.journal} cannot be rolled back yet, because {name} set "
+                f"{entry.planned.journal} cannot be rolled back yet, because {name} set or saved "
                 f"{min(anew)} after it. Run dirtune rollback {shlex.quote(name)} first."
             )
 
 
 def _set_by(entry: Entry, host: Host) -> frozenset[str]:
-    return frozenset().union(*(change.action.targets for change in _made(entry, host)))
+    return frozenset().union(
+        *(
+            action.as_now(saved, host).targets | action.restored(saved, host)
+            for action, saved in entry.done
+        )
+    )
 
 
 def _made(entry: Entry, host: Host) -> tuple[Change, ...]:

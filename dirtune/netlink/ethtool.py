@@ -29,6 +29,8 @@ _ETHTOOL_GRINGPARAM = 0x10
 _ETHTOOL_GSTRINGS = 0x1B
 _ETHTOOL_GSTATS = 0x1D
 _ETHTOOL_GSSET_INFO = 0x37
+_ETHTOOL_GRXFHINDIR = 0x38
+_ETHTOOL_SRXFHINDIR = 0x39
 _ETHTOOL_GFEATURES = 0x3A
 _ETHTOOL_GCHANNELS = 0x3C
 _ETH_SS_STATS, _ETH_SS_FEATURES = 1, 4
@@ -39,6 +41,7 @@ _SSET_INFO = struct.Struct("=IIQI")
 _GSTRINGS = struct.Struct("=III")
 _GSTATS = struct.Struct("=II")
 _GFEATURES = struct.Struct("=II")
+_RXFH_INDIR = struct.Struct("=II")
 # Available, requested, active, never changed: 32 features each.
 _FEATURES_BLOCK = struct.Struct("=IIII")
 _MORE = 4096
@@ -145,6 +148,18 @@ class Cards:
         head = _GSTATS.pack(_ETHTOOL_GSTATS, len(names))
         return parse_statistics(self._ask(name, head + bytes(8 * (len(names) + _MORE))), names)
 
+    def rss_table(self, name: str) -> tuple[int, ...]:
+        """Return the RSS indirection table: the queue of each hash value."""
+        head = _RXFH_INDIR.pack(_ETHTOOL_GRXFHINDIR, 0)
+        size = _RXFH_INDIR.unpack(self._ask(name, head))[1]
+        head = _RXFH_INDIR.pack(_ETHTOOL_GRXFHINDIR, size)
+        return parse_rss_table(self._ask(name, head + bytes(4 * size)))
+
+    def set_rss_table(self, name: str, table: Sequence[int]) -> None:
+        """Set the RSS indirection table; an empty *table* lets the driver choose it again."""
+        head = _RXFH_INDIR.pack(_ETHTOOL_SRXFHINDIR, len(table))
+        self._ask(name, head + struct.pack(f"={len(table)}I", *table))
+
     def _numbers(self, name: str, command: int, names: Sequence[str]) -> dict[str, int]:
         question = struct.pack("=I", command) + bytes(4 * len(names))
         return parse_numbers(self._ask(name, question), names)
@@ -190,6 +205,13 @@ def parse_numbers(answer: bytes, names: Sequence[str]) -> dict[str, int]:
     """Parse a struct of 32-bit numbers, the first of which is the command."""
     _, *values = struct.unpack(f"={1 + len(names)}I", answer)
     return dict(zip(names, values, strict=True))
+
+
+@parsing("ethtool")
+def parse_rss_table(answer: bytes) -> tuple[int, ...]:
+    """Parse `struct ethtool_rxfh_indir`."""
+    size = _RXFH_INDIR.unpack_from(answer)[1]
+    return struct.unpack_from(f"={size}I", answer, _RXFH_INDIR.size)
 
 
 @parsing("ethtool")

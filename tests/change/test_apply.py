@@ -431,6 +431,7 @@ def rings(machine, monkeypatch):
 
     monkeypatch.setattr(nic, "read", lambda host, interface, group: dict(found))
     monkeypatch.setattr(nic, "write", write)
+    monkeypatch.setattr(nic, "rss_table", lambda host, interface: None)
     return found
 
 

@@ -78,6 +78,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(
         nic, "write", lambda host, interface, group, values: host.rings[interface].update(values)
     )
+    monkeypatch.setattr(nic, "rss_table", lambda host, interface: None)
     return host
 
 

@@ -65,7 +65,7 @@ def test_a_clock_that_was_set_back_does_not_change_the_order(two, value, at, hos
     assert [path.stem for path in journal.paths(at.state)] == [first, second]
     assert journal.find(at.state, None).stem == second
     assert [(each.journal, each.holds) for each in verify(at, host)] == [(second, True)]
-    with pytest.raises(NotPossible, match=f"{second} set {value} after it"):
+    with pytest.raises(NotPossible, match=f"{second} set or saved {value} after it"):
         take_back(at, host, first)
 
     assert take_back(at, host).journal == second
@@ -114,7 +114,7 @@ def test_an_old_journal_is_before_all_with_a_number_and_is_still_undone(old, val
 
     assert new[:7] == "000001-"
     assert [path.stem for path in journal.paths(at.state)] == [OLD, new]
-    with pytest.raises(NotPossible, match=f"{new} set {value} after it"):
+    with pytest.raises(NotPossible, match=f"{new} set or saved {value} after it"):
         take_back(at, host, OLD)
     take_back(at, host)
     take_back(at, host, OLD)

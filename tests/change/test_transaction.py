@@ -331,7 +331,9 @@ def test_what_a_later_one_set_anew_is_taken_back_first(value, at, this_machine):
     first = carry_out(setting(value, "old", "one"), this_machine, at)
     second = carry_out(setting(value, "one", "two"), this_machine, at)
 
-    with pytest.raises(NotPossible, match=f"{second} set {value} after it. Run dirtune rollback"):
+    with pytest.raises(
+        NotPossible, match=f"{second} set or saved {value} after it. Run dirtune rollback"
+    ):
         take_back(at, this_machine, first)
 
     assert value.read_text().strip() == "two"

@@ -120,3 +120,32 @@ def test_rings_that_netlink_refuses_are_asked_by_ioctl(monkeypatch):
         "rx_jumbo": 7,
         "tx": 8,
     }
+
+
+def test_an_rss_table_is_read_in_its_own_size_and_set_whole(monkeypatch):
+    """struct ethtool_rxfh_indir: the command, the size, the queues."""
+    asked = []
+
+    def answer(cards, name, question):
+        asked.append((name, question))
+        # ETHTOOL_GRXFHINDIR; without room, the kernel only writes the size.
+        return struct.pack("=II", 0x38, 4) + struct.pack("=4I", 1, 0, 3, 0)[: len(question) - 8]
+
+    monkeypatch.setattr(ethtool.Cards, "_ask", answer)
+    cards = ethtool.Cards(None, None)
+
+    assert cards.rss_table("eth0") == (1, 0, 3, 0)
+    cards.set_rss_table("eth0", (2, 1))
+    cards.set_rss_table("eth0", ())
+
+    assert asked == [
+        ("eth0", struct.pack("=II", 0x38, 0)),
+        ("eth0", struct.pack("=II", 0x38, 4) + bytes(16)),
+        ("eth0", struct.pack("=IIII", 0x39, 2, 2, 1)),  # ETHTOOL_SRXFHINDIR
+        ("eth0", struct.pack("=II", 0x39, 0)),  # the driver's own
+    ]
+
+
+def test_a_torn_rss_table_is_none():
+    with pytest.raises(ParseError):
+        ethtool.parse_rss_table(struct.pack("=III", 0x38, 2, 0))

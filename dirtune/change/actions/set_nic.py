@@ -5,13 +5,14 @@ from typing import Self
 
 import msgspec
 
-from dirtune.change import interfaces, nic
+from dirtune.change import interfaces, nic, queues
 from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import UDEV, Row, Unwritable, udev_row
 from dirtune.change.expected import require
+from dirtune.change.queues import Queues
 from dirtune.checks.remedies import competitors
 from dirtune.host import Host, WritableHost
-from dirtune.settings import ethtool_command, plain
+from dirtune.settings import COALESCE, ethtool_command, plain
 from dirtune.snapshot import Snapshot
 
 # udev has no PATH: it looks for a program without a folder among its own programs.
@@ -59,7 +60,11 @@ class SetNic(Action, frozen=True, tag="card"):
 
     def save(self, host: WritableHost) -> Saved:
         self._require(self.before, host, self.interface)
-        return Saved(values=self.before, interfaces=interfaces.known(host, (self.interface,)))
+        return Saved(
+            values=self.before,
+            interfaces=interfaces.known(host, (self.interface,)),
+            queues=None if self.group == COALESCE else queues.read(host, self.interface),
+        )
 
     def make(self, host: WritableHost) -> None:
         nic.write(host, self.interface, self.group, self.after)
@@ -70,14 +75,34 @@ class SetNic(Action, frozen=True, tag="card"):
     def undo(self, saved: Saved, host: WritableHost) -> None:
         values = saved.values or {}
         name = interfaces.name_now(host, self.interface, saved.interfaces)
-        # Nothing is left to undo if the interface was removed with its module.
-        if name is not None and self._now(host, name, values) != values:
+        if name is None:  # it was removed with its module
+            return
+        then = self._queues(saved, host, name)
+        if self._now(host, name, values) != values:
+            if then is not None:
+                queues.release(host, name, then)
             nic.write(host, name, self.group, values)
             self._require(values, host, name)
+        if then is not None:
+            queues.restore(host, name, then, self.interface)
 
     def as_now(self, saved: Saved, host: Host) -> Self:
         name = interfaces.name_now(host, self.interface, saved.interfaces)
         return msgspec.structs.replace(self, interface=name or self.interface)
+
+    def restored(self, saved: Saved, host: Host) -> frozenset[str]:
+        name = self.as_now(saved, host).interface
+        then = self._queues(saved, host, name)
+        return frozenset() if then is None else queues.names(host, name, then, self.interface)
+
+    def _queues(self, saved: Saved, host: Host, name: str) -> Queues | None:
+        """Return the settings of the queues that the change may have lost.
+
+        None if the interface is a new one, since a boot or since its module was loaded again: then
+        its queues are new as well.
+        """
+        then = (saved.interfaces or {}).get(self.interface)
+        return saved.queues if interfaces.is_still(host, name, then) else None
 
     def _row(self, name: str, value: int) -> Row:
         command = ethtool_command(self.interface, self.group, {name: value})
