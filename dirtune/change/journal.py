@@ -141,13 +141,17 @@ def load(path: Path) -> Entry:
     bodies = _bodies(path, _lines(path))
     records = tuple(_record(path, number, body) for number, body in enumerate(bodies, 1))
     if not records or not isinstance(records[0], Planned):
-        raise ParseError(str(path), "the journal has no plan at its start, so it changed nothing")
+        raise ParseError(
+            str(path), "the journal does not begin with a plan, so its apply changed nothing"
+        )
     planned = records[0]
     if planned.journal != path.stem:
         raise ParseError(str(path), f"this is a copy of the journal {planned.journal}. Remove it.")
     count = len(planned.changes)
     if not all(0 <= step.index < count for step in records[1:] if isinstance(step, Begun)):
-        raise _damaged(path, f"a record refers to a change beyond the {count} of the plan")
+        raise _damaged(
+            path, f"a record refers to a change that is not among the {count} of the plan"
+        )
     return Entry(planned, records[1:])
 
 

@@ -228,7 +228,7 @@ def _default_route(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
     Both are one change: a second change would find routes that differ from those in the plan.
     """
     if needs.nat and needs.gateway is None:
-        why = "must lead to the director, but the plan lacks its address; set director.address"
+        why = "must lead to the director; set the director's address in the plan: director.address"
         yield Refusal("realserver/nat-gateway", "", "default route", why, "gateway")
     old = seen.default_routes[0] if seen.default_routes else ""
     led = needs.gateway is not None and needs.nat and not _leads_to(needs.gateway, seen)
@@ -301,7 +301,7 @@ def _cut_off(seen: Seen) -> Iterator[Refusal]:
             "realserver/nat-gateway",
             "",
             "default route",
-            f"carries the SSH connection from {client}, so replies to it would go through the "
+            f"carries your SSH connection, so replies to {client} would go through the "
             f"director; add a separate route to {client} first",
             "ssh",
         )

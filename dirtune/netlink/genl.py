@@ -117,7 +117,9 @@ class Socket:
         name = raw(_CTRL_ATTR_FAMILY_NAME, family.encode() + b"\0")
         number = _family(self.get(_CTRL_CMD_GETFAMILY, name)).family_id
         if number is None:
-            raise NotPossible(f"netlink: the kernel did not return the number of family {family}")
+            raise NotPossible(
+                f"netlink: the kernel did not return the id of the netlink family {family}"
+            )
         return number
 
     def _send(self, requests: Sequence[Request], flags: int) -> None:

@@ -100,7 +100,9 @@ class Process:
         with self._node.errors():
             text = await asyncio.wait_for(streams.line(self._pipes.stdout), timeout_s)
         if text is None:
-            raise NodeUnreachable(f"{self._node.name}: the command ended too early")
+            raise NodeUnreachable(
+                f"{self._node.name}: the command ended too early, before its output was complete"
+            )
         return text
 
     async def lines_before(
@@ -191,7 +193,9 @@ class Node:
         except streams.TooMuch as error:
             raise NodeUnreachable(f"{self.name}: {error}") from error
         except EOFError as error:
-            raise NodeUnreachable(f"{self.name}: the command ended too early") from error
+            raise NodeUnreachable(
+                f"{self.name}: the command ended too early, before its output was complete"
+            ) from error
         except OSError as error:
             raise NodeUnreachable(f"{self.name}: {error.strerror or error}") from error
 

@@ -36,7 +36,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         after = with_options(after, setting)
     first = requests[0][0]
     names = ", ".join(dict.fromkeys(setting.module for _, setting in requests))
-    title = f"change the options of {names}, which take effect when loaded next"
+    title = f"set options of {names} for the next time the module is loaded"
     update = (_INITRAMFS, "-u") if _INITRAMFS in question.around.commands else ()
     # The image is generated from the files, so it is also generated after they were restored.
     if update:

@@ -32,23 +32,27 @@ _WIDE = (1024, 65535)
 def ephemeral_ports(snapshot: Snapshot) -> Verdicts:
     """A client runs out of source ports.
 
-    ## What it does The number of source ports is the size of `ip_local_port_range` without
-    reserved ports, times the number of the client's addresses. The check reports a client if
-    sockets in TIME_WAIT use 80 % of these ports or more. It also reports a client if its planned
-    or measured rate of new connections is at least the number of ports / 60 s. The default of
-    28,232 ports allows 470 connections/s to one address and port. The planned rate does not count
-    if `tcp_tw_reuse` is 1 with timestamps, because a port is then free again after a second. If a
-    client with a high measured rate has few sockets in TIME_WAIT, it keeps its connections open or
-    the server closes them first, and the check is inconclusive.
+    ## What it does
+    The number of source ports is the size of `ip_local_port_range` without reserved ports, times
+    the number of the client's addresses. The check reports a client if sockets in TIME_WAIT use 80
+    % of these ports or more. It also reports a client if its planned or measured rate of new
+    connections is at least the number of ports / 60 s. The default of 28,232 ports allows 470
+    connections/s to one address and port. The planned rate does not count if `tcp_tw_reuse` is 1
+    with timestamps, because a port is then free again after a second. If a client with a high
+    measured rate has few sockets in TIME_WAIT, it keeps its connections open or the server closes
+    them first, and the check is inconclusive.
 
-    ## Why it matters A port stays in TIME_WAIT for 60 s. This limits the rate of new connections,
-    and looks like a limit of the director.
+    ## Why it matters
+    A port stays in TIME_WAIT for 60 s. This limits the rate of new connections, and looks like a
+    limit of the director.
 
-    ## Remediation Set `net.ipv4.ip_local_port_range` to `1024 65535`, connect from more addresses,
-    bind with IP_BIND_ADDRESS_NO_PORT, or keep connections open.
+    ## Remediation
+    Set `net.ipv4.ip_local_port_range` to `1024 65535`, connect from more addresses, bind with
+    IP_BIND_ADDRESS_NO_PORT, or keep connections open.
 
-    ## Known problems The kernel does not count sockets by destination. A client that connects to
-    several services has more free ports than the check assumes.
+    ## Known problems
+    The kernel does not count sockets by destination. A client that connects to several services
+    has more free ports than the check assumes.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `ip_local_port_range`

@@ -19,21 +19,24 @@ _NAME = "Max open files"
 def fd_limit(snapshot: Snapshot, limits: Mapping[str, int | None]) -> Verdicts:
     """A client may open fewer files than it needs for its connections.
 
-    ## What it does The check reports a soft limit of open files that is below the planned
-    connections plus 100. It also reports a running httperf with more than 1,024 planned
-    connections: httperf uses select(2), which cannot use more files than FD_SETSIZE, a constant of
-    the build. Generators that use epoll (h2load, wrk) have only the soft limit.
+    ## What it does
+    The check reports a soft limit of open files that is below the planned connections plus 100. It
+    also reports a running httperf with more than 1,024 planned connections: httperf uses
+    select(2), which cannot use more files than FD_SETSIZE, a constant of the build. Generators
+    that use epoll (h2load, wrk) have only the soft limit.
 
-    ## Why it matters At the limit, the generator opens no more connections, which looks like a
-    limit of the director. A higher soft limit does not help a program that uses select(2): it then
-    corrupts memory or aborts.
+    ## Why it matters
+    At the limit, the generator opens no more connections, which looks like a limit of the
+    director. A higher soft limit does not help a program that uses select(2): it then corrupts
+    memory or aborts.
 
-    ## Remediation Run `ulimit -n 1048576` in the shell that starts the generator, or set
-    `LimitNOFILE=` in its systemd unit. Run several processes of httperf, or build httperf with a
-    larger FD_SETSIZE.
+    ## Remediation
+    Run `ulimit -n 1048576` in the shell that starts the generator, or set `LimitNOFILE=` in its
+    systemd unit. Run several processes of httperf, or build httperf with a larger FD_SETSIZE.
 
-    ## Known problems The check reads the limit of the session in which the audit runs. A generator
-    that was started in another session may have another limit.
+    ## Known problems
+    The check reads the limit of the session in which the audit runs. A generator that was started
+    in another session may have another limit.
 
     ## References
     - select(2)

@@ -26,18 +26,21 @@ _BITS_PER_MEGABIT = 1_000_000
 def generator_bound(cluster: Cluster) -> Verdicts:
     """A client is the bottleneck, not the director.
 
-    ## What it does The check compares the nodes of a plan under load. It reports a client if one
-    of its CPUs is 90 % busy or more, or if one of its links is used to 90 % or more in one
-    direction, while no CPU of any director is 60 % busy. Without two samples of a director and a
-    client, the check is inconclusive.
+    ## What it does
+    The check compares the nodes of a plan under load. It reports a client if one of its CPUs is 90
+    % busy or more, or if one of its links is used to 90 % or more in one direction, while no CPU
+    of any director is 60 % busy. Without two samples of a director and a client, the check is
+    inconclusive.
 
-    ## Why it matters The benchmark then measures the client, not the director.
+    ## Why it matters
+    The benchmark then measures the client, not the director.
 
     ## Remediation
     Use more clients, or faster ones.
 
-    ## Known problems The check does not see interrupt time that the kernel does not account, on
-    clients and directors.
+    ## Known problems
+    The check does not see interrupt time that the kernel does not account, on clients and
+    directors.
 
     ## References
     - httperf, a tool for measuring web server performance: limits to client-sustainable load

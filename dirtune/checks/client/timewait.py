@@ -23,19 +23,22 @@ _ENOUGH = 262144
 def timewait(snapshot: Snapshot) -> Verdicts:
     """Settings of TIME_WAIT keep a client's ports busy, or break connections of other clients.
 
-    ## What it does On clients, the check reports that sockets in TIME_WAIT use 50 % of the source
-    ports or more while `tcp_tw_reuse` is not 1 (the default 2 is for loopback only). On clients
-    and real servers, it reports `tcp_tw_recycle` as `critical`. There it also reports a rise of
+    ## What it does
+    On clients, the check reports that sockets in TIME_WAIT use 50 % of the source ports or more
+    while `tcp_tw_reuse` is not 1 (the default 2 is for loopback only). On clients and real
+    servers, it reports `tcp_tw_recycle` as `critical`. There it also reports a rise of
     `TCPTimeWaitOverflow` between the samples, which means that `tcp_max_tw_buckets` is too low.
 
-    ## Why it matters Without reuse, every port is busy for 60 s after its connection. With
-    `tcp_tw_recycle`, the kernel drops SYNs of clients that share an address, for example behind
-    NAT. Above `tcp_max_tw_buckets`, the kernel closes sockets without TIME_WAIT, so delayed
-    packets may disturb new connections.
+    ## Why it matters
+    Without reuse, every port is busy for 60 s after its connection. With `tcp_tw_recycle`, the
+    kernel drops SYNs of clients that share an address, for example behind NAT. Above
+    `tcp_max_tw_buckets`, the kernel closes sockets without TIME_WAIT, so delayed packets may
+    disturb new connections.
 
-    ## Remediation Set `net.ipv4.tcp_tw_reuse=1`, with timestamps on both ends. `tcp_fin_timeout`
-    does not shorten TIME_WAIT. If clients reuse ports, the director may have the fault that
-    `ipvs/conn-reuse-delay` describes.
+    ## Remediation
+    Set `net.ipv4.tcp_tw_reuse=1`, with timestamps on both ends. `tcp_fin_timeout` does not shorten
+    TIME_WAIT. If clients reuse ports, the director may have the fault that `ipvs/conn-reuse-delay`
+    describes.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `tcp_tw_reuse`, `tcp_max_tw_buckets`

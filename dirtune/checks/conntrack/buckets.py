@@ -13,16 +13,19 @@ _VERY_LONG = 8  # an estimate, not calibrated
 def buckets(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """The connection tracking table has too few buckets for its entries.
 
-    ## What it does The check reports a table in which `nf_conntrack_max` is at least 8 times
+    ## What it does
+    The check reports a table in which `nf_conntrack_max` is at least 8 times
     `nf_conntrack_buckets`, and which has 2 entries per bucket or more. The finding is `medium` at
     8 entries per bucket or more, else `low`.
 
-    ## Why it matters For every tracked packet, the kernel searches the chain of a bucket. The
-    kernel's default size aims at two entries per bucket.
+    ## Why it matters
+    For every tracked packet, the kernel searches the chain of a bucket. The kernel's default size
+    aims at two entries per bucket.
 
-    ## Remediation Raise `net.netfilter.nf_conntrack_buckets` to a quarter of `nf_conntrack_max`
-    (16 bytes per bucket). This works at run time, but only in the first network namespace. For the
-    next boot, use `options nf_conntrack hashsize=` in a file in /etc/modprobe.d.
+    ## Remediation
+    Raise `net.netfilter.nf_conntrack_buckets` to a quarter of `nf_conntrack_max` (16 bytes per
+    bucket). This works at run time, but only in the first network namespace. For the next boot,
+    use `options nf_conntrack hashsize=` in a file in /etc/modprobe.d.
 
     ## References
     - net/netfilter/nf_conntrack_core.c, `nf_conntrack_init_start()`

@@ -30,26 +30,29 @@ _SHOWN = 5  # rules
 def needless(snapshot: Snapshot) -> Verdicts:
     """Packets of virtual services are tracked although no rule needs it.
 
-    ## What it does The check reports `net.ipv4.vs.conntrack=1` if packets are tracked, but no rule
-    that needs tracking can match packets to a virtual address. It also reports
-    `net.ipv4.vs.conntrack=0` if a rule turns tracking on for all packets, and no `notrack` rule
-    exempts packets to virtual addresses. The finding is `high` at 20,000 new connections/s or
-    200,000 packets/s, else `medium`. The check does not report hosts that need tracking: with
-    kube-proxy or kube-router, which masquerade, with the FTP helper of IPVS, or with a firewall
-    that judges packets to virtual addresses by state. Nor does it report a module that is loaded
-    but tracks nothing.
+    ## What it does
+    The check reports `net.ipv4.vs.conntrack=1` if packets are tracked, but no rule that needs
+    tracking can match packets to a virtual address. It also reports `net.ipv4.vs.conntrack=0` if a
+    rule turns tracking on for all packets, and no `notrack` rule exempts packets to virtual
+    addresses. The finding is `high` at 20,000 new connections/s or 200,000 packets/s, else
+    `medium`. The check does not report hosts that need tracking: with kube-proxy or kube-router,
+    which masquerade, with the FTP helper of IPVS, or with a firewall that judges packets to
+    virtual addresses by state. Nor does it report a module that is loaded but tracks nothing.
 
-    ## Why it matters If the setting is 1, every connection has a second table entry of 256 bytes
-    and a second timer. If it is 0, connection tracking makes an entry for every packet before IPVS
-    gets the packet, and IPVS discards the entry. `nf_conntrack_count` does not show this cost.
+    ## Why it matters
+    If the setting is 1, every connection has a second table entry of 256 bytes and a second timer.
+    If it is 0, connection tracking makes an entry for every packet before IPVS gets the packet,
+    and IPVS discards the entry. `nf_conntrack_count` does not show this cost.
 
-    ## Remediation Set `net.ipv4.vs.conntrack=0`. Add notrack rules for the virtual addresses and,
-    with NAT (Masq), for the real servers' replies. Stateful rules then no longer match these
-    packets: read the rules first, and apply the change with a timed rollback.
+    ## Remediation
+    Set `net.ipv4.vs.conntrack=0`. Add notrack rules for the virtual addresses and, with NAT
+    (Masq), for the real servers' replies. Stateful rules then no longer match these packets: read
+    the rules first, and apply the change with a timed rollback.
 
-    ## Known problems The check assumes that a rule matches virtual addresses if it names neither
-    another destination nor loopback. It does not evaluate jumps, sets and marks. It does not read
-    the legacy ip6tables, and does not ask the kernel which hooks are registered.
+    ## Known problems
+    The check assumes that a rule matches virtual addresses if it names neither another destination
+    nor loopback. It does not evaluate jumps, sets and marks. It does not read the legacy
+    ip6tables, and does not ask the kernel which hooks are registered.
 
     ## References
     - include/net/ip_vs.h, `ip_vs_notrack()`

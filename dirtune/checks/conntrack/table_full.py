@@ -24,23 +24,26 @@ _FULL = "nf_conntrack: table full"
 def table_full(snapshot: Snapshot) -> Verdicts:
     """The connection tracking table is full, or nearly full.
 
-    ## What it does The finding is `critical` in three cases: `drop` or `early_drop` rose between
-    two samples; `insert_failed` rose and the table is 75 % full or more; the kernel log has the
-    message `nf_conntrack: table full, dropping packet` of the last hour. A table that is 90 % full
-    or more is `high`. A table that is 75 % full or more, or an older message in the log, is
-    `medium`. A table without entries is not reported. In a table that is less than 75 % full,
-    `insert_failed` does not count, because it rises when packets of one flow race each other.
+    ## What it does
+    The finding is `critical` in three cases: `drop` or `early_drop` rose between two samples;
+    `insert_failed` rose and the table is 75 % full or more; the kernel log has the message
+    `nf_conntrack: table full, dropping packet` of the last hour. A table that is 90 % full or more
+    is `high`. A table that is 75 % full or more, or an older message in the log, is `medium`. A
+    table without entries is not reported. In a table that is less than 75 % full, `insert_failed`
+    does not count, because it rises when packets of one flow race each other.
 
-    ## Why it matters If the table is full, the kernel drops new flows of every service on the
-    host, including SSH and health checks.
+    ## Why it matters
+    If the table is full, the kernel drops new flows of every service on the host, including SSH
+    and health checks.
 
-    ## Remediation Raise `nf_conntrack_max` together with `nf_conntrack_buckets`; an entry takes
-    256 to 320 bytes. Or shorten timeouts, or stop tracking IPVS's packets (`conntrack/needless`).
+    ## Remediation
+    Raise `nf_conntrack_max` together with `nf_conntrack_buckets`; an entry takes 256 to 320 bytes.
+    Or shorten timeouts, or stop tracking IPVS's packets (`conntrack/needless`).
 
-    ## Known problems The check sees the limits and counts of this network namespace only;
-    `nf_conntrack_buckets` can be written only in the first namespace. Since about kernel 5.15, the
-    default limit is one entry per bucket, which was four before, so a kernel upgrade may lower the
-    limit.
+    ## Known problems
+    The check sees the limits and counts of this network namespace only; `nf_conntrack_buckets` can
+    be written only in the first namespace. Since about kernel 5.15, the default limit is one entry
+    per bucket, which was four before, so a kernel upgrade may lower the limit.
 
     ## References
     - net/netfilter/nf_conntrack_core.c, `__nf_conntrack_alloc()`, `early_drop()`

@@ -22,19 +22,21 @@ _STATES = {"tcp": "established", "tcp_fin": "fin_wait"}
 def timeouts_nat(snapshot: Snapshot, sysctls: Sysctls, ipvs: Ipvs) -> Verdicts:
     """The timeouts of connection tracking and IPVS differ too much.
 
-    ## What it does If `net.ipv4.vs.conntrack` is 1, the check compares the timeouts of connection
-    tracking and of IPVS for the same state (established, FIN wait). It reports a timeout that is
-    at least ten times as long as the other one.
+    ## What it does
+    If `net.ipv4.vs.conntrack` is 1, the check compares the timeouts of connection tracking and of
+    IPVS for the same state (established, FIN wait). It reports a timeout that is at least ten
+    times as long as the other one.
 
-    ## Why it matters If tracking entries live longer, they fill the table: by default, IPVS
-    forgets an idle established connection after 15 minutes, and connection tracking after five
-    days. If they expire earlier, NAT replies find no entry.
+    ## Why it matters
+    If tracking entries live longer, they fill the table: by default, IPVS forgets an idle
+    established connection after 15 minutes, and connection tracking after five days. If they
+    expire earlier, NAT replies find no entry.
 
     ## Remediation
     Set the timeouts of connection tracking to those that `ipvsadm -l --timeout` shows.
 
-    ## Known problems The check does not see timeouts that a rule or a program sets for single
-    flows.
+    ## Known problems
+    The check does not see timeouts that a rule or a program sets for single flows.
 
     ## References
     - Documentation/networking/nf_conntrack-sysctl.rst

@@ -14,16 +14,19 @@ _UNSTABLE = ("TSC unstable", "clocksource tsc unstable", "tsc' as unstable", "'t
 def clocksource(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
     """The kernel reads the time from a slow device, not from the CPU.
 
-    ## What it does The check reports as `medium` the clock source `hpet` or `acpi_pm`, if the CPU
-    has a steady time-stamp counter (`constant_tsc` and `nonstop_tsc` in /proc/cpuinfo). It does
-    not report clock sources of hypervisors and of other architectures.
+    ## What it does
+    The check reports as `medium` the clock source `hpet` or `acpi_pm`, if the CPU has a steady
+    time-stamp counter (`constant_tsc` and `nonstop_tsc` in /proc/cpuinfo). It does not report
+    clock sources of hypervisors and of other architectures.
 
-    ## Why it matters The kernel reads the time for every packet that it stamps, and for timers.
-    The time-stamp counter is part of the CPU; reading a device takes far longer.
+    ## Why it matters
+    The kernel reads the time for every packet that it stamps, and for timers. The time-stamp
+    counter is part of the CPU; reading a device takes far longer.
 
-    ## Remediation If `tsc` is in available_clocksource, write `tsc` into current_clocksource. If
-    not, the kernel has marked the counter unstable, and the kernel log says why. The fault is
-    often in the firmware.
+    ## Remediation
+    If `tsc` is in available_clocksource, write `tsc` into current_clocksource. If not, the kernel
+    has marked the counter unstable, and the kernel log says why. The fault is often in the
+    firmware.
 
     ## References
     - Documentation/ABI/testing/sysfs-devices-system-clocksource

@@ -36,20 +36,24 @@ _NAMED = 3  # programs in the evidence
 def contended(snapshot: Snapshot) -> Verdicts:
     """Programs compete for the CPUs that serve the director's NICs.
 
-    ## What it does The check examines the CPUs that take NICs' interrupts. It reports a CPU that
-    spends 40 % of its time or more in softirqs and 30 % or more in programs. It also reports
-    programs with a real-time policy that ran on these CPUs between two samples, except keepalived
-    and kernel threads, which may run there. The finding is `info`, because the thresholds are a
-    rule of thumb. A director that also serves connections itself is not reported.
+    ## What it does
+    The check examines the CPUs that take NICs' interrupts. It reports a CPU that spends 40 % of
+    its time or more in softirqs and 30 % or more in programs. It also reports programs with a
+    real-time policy that ran on these CPUs between two samples, except keepalived and kernel
+    threads, which may run there. The finding is `info`, because the thresholds are a rule of
+    thumb. A director that also serves connections itself is not reported.
 
-    ## Why it matters Softirqs interrupt programs, but ksoftirqd and keepalived must wait while
-    programs run. Health checks then time out, and VRRP may fail over.
+    ## Why it matters
+    Softirqs interrupt programs, but ksoftirqd and keepalived must wait while programs run. Health
+    checks then time out, and VRRP may fail over.
 
-    ## Remediation Keep programs off these CPUs with a cpuset or taskset, and set
-    `vrrp_rt_priority` and `vrrp_cpu_affinity` in keepalived.conf.
+    ## Remediation
+    Keep programs off these CPUs with a cpuset or taskset, and set `vrrp_rt_priority` and
+    `vrrp_cpu_affinity` in keepalived.conf.
 
-    ## Known problems The check knows only the CPU on which a program's first thread last ran, and
-    assumes that the program always ran there.
+    ## Known problems
+    The check knows only the CPU on which a program's first thread last ran, and assumes that the
+    program always ran there.
 
     ## References
     - keepalived.conf(5)

@@ -30,22 +30,25 @@ _POLL = "idle=poll"
 def deep_cstates(snapshot: Snapshot, cpu_power: CpuPower, earlier: Snapshot) -> Verdicts:
     """CPUs that serve NICs sleep so deeply that they wake too slowly.
 
-    ## What it does The check examines the CPUs that take NICs' interrupts, or all CPUs if these
-    are unknown. It reports CPUs that spent 20 % of the time between two samples or more in idle
-    states that take 50 us or more to leave. It also reports the opposite, the boot option
-    `idle=poll`. Both findings are `low`. Guests and hosts without a cpuidle driver are not
-    reported.
+    ## What it does
+    The check examines the CPUs that take NICs' interrupts, or all CPUs if these are unknown. It
+    reports CPUs that spent 20 % of the time between two samples or more in idle states that take
+    50 us or more to leave. It also reports the opposite, the boot option `idle=poll`. Both
+    findings are `low`. Guests and hosts without a cpuidle driver are not reported.
 
-    ## Why it matters The first packets of a burst wait in the ring until the CPU wakes. With
-    `idle=poll` a CPU never sleeps: it runs hot, reduces the turbo clock of other cores, and slows
-    down the second thread of its core.
+    ## Why it matters
+    The first packets of a burst wait in the ring until the CPU wakes. With `idle=poll` a CPU never
+    sleeps: it runs hot, reduces the turbo clock of other cores, and slows down the second thread
+    of its core.
 
-    ## Remediation Run `cpupower idle-set -D 20`, which disables the states that take more than 20
-    us to leave. Or use a tuned profile with the same effect: network-latency or
-    latency-performance. Avoid `idle=poll`.
+    ## Remediation
+    Run `cpupower idle-set -D 20`, which disables the states that take more than 20 us to leave. Or
+    use a tuned profile with the same effect: network-latency or latency-performance. Avoid
+    `idle=poll`.
 
-    ## Known problems The check does not know whether latency matters to the service. It does not
-    read which process holds /dev/cpu_dma_latency, but it sees the effect on the idle states.
+    ## Known problems
+    The check does not know whether latency matters to the service. It does not read which process
+    holds /dev/cpu_dma_latency, but it sees the effect on the idle states.
 
     ## References
     - Documentation/admin-guide/pm/cpuidle.rst

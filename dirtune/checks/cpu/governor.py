@@ -25,18 +25,21 @@ _BUSY_PERCENT = 60.0
 def governor(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
     """The clock speed of CPUs that serve NICs follows the load.
 
-    ## What it does The check examines the CPUs that take NICs' interrupts, or all CPUs if these
-    are unknown. It reports the governors powersave, ondemand, conservative and schedutil as
-    `medium`. With the drivers intel_pstate and amd-pstate in active mode, powersave does not mean
-    a low clock speed. It is then `low`, and only reported if the energy-performance preference is
-    not `performance` and the CPU is busy for less than 60 % of its time. Guests and hosts without
-    cpufreq are not reported.
+    ## What it does
+    The check examines the CPUs that take NICs' interrupts, or all CPUs if these are unknown. It
+    reports the governors powersave, ondemand, conservative and schedutil as `medium`. With the
+    drivers intel_pstate and amd-pstate in active mode, powersave does not mean a low clock speed.
+    It is then `low`, and only reported if the energy-performance preference is not `performance`
+    and the CPU is busy for less than 60 % of its time. Guests and hosts without cpufreq are not
+    reported.
 
-    ## Why it matters A governor samples the load, and may take a CPU that works in short bursts of
-    interrupts for idle. The CPU then forwards packets at a low clock speed.
+    ## Why it matters
+    A governor samples the load, and may take a CPU that works in short bursts of interrupts for
+    idle. The CPU then forwards packets at a low clock speed.
 
-    ## Remediation Run `tuned-adm profile network-latency` (or throughput-performance), or write
-    `performance` into scaling_governor. Both use more power.
+    ## Remediation
+    Run `tuned-adm profile network-latency` (or throughput-performance), or write `performance`
+    into scaling_governor. Both use more power.
 
     ## References
     - Documentation/admin-guide/pm/cpufreq.rst, intel_pstate.rst

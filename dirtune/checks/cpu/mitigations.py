@@ -14,20 +14,22 @@ _NAMES = ("spectre_v2", "retbleed")
 def mitigations(_: Snapshot, cpu_power: CpuPower) -> Verdicts:
     """Mitigations of CPU flaws slow down the indirect calls that forwarding needs.
 
-    ## What it does The check reports a director if /sys/devices/system/cpu/vulnerabilities says
-    that the kernel uses retpolines, or IBRS other than enhanced IBRS. The finding is `info`: it
-    explains a lower capacity, and asks for no change.
+    ## What it does
+    The check reports a director if /sys/devices/system/cpu/vulnerabilities says that the kernel
+    uses retpolines, or IBRS other than enhanced IBRS. The finding is `info`: it explains a lower
+    capacity, and asks for no change.
 
-    ## Why it matters The kernel makes several indirect calls for each packet: to find the
-    connection, to schedule, to transmit, and in each netfilter hook. With retpolines, the CPU
-    cannot predict these calls.
+    ## Why it matters
+    The kernel makes several indirect calls for each packet: to find the connection, to schedule,
+    to transmit, and in each netfilter hook. With retpolines, the CPU cannot predict these calls.
 
-    ## Remediation Use a newer kernel, which calls the usual functions directly, or a CPU with
-    enhanced IBRS, which needs no retpolines. The boot option `mitigations=off` removes the
-    protection: never use it on a director that others can reach.
+    ## Remediation
+    Use a newer kernel, which calls the usual functions directly, or a CPU with enhanced IBRS,
+    which needs no retpolines. The boot option `mitigations=off` removes the protection: never use
+    it on a director that others can reach.
 
-    ## Known problems The kernel does not show whether it already calls the usual functions
-    directly.
+    ## Known problems
+    The kernel does not show whether it already calls the usual functions directly.
 
     ## References
     - Documentation/admin-guide/hw-vuln/spectre.rst

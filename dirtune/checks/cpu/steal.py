@@ -22,17 +22,20 @@ _HIGH_PERCENT, _CRITICAL_PERCENT = 5.0, 15.0
 def steal(snapshot: Snapshot, stat: Stat) -> Verdicts:
     """The hypervisor takes time from CPUs that serve NICs.
 
-    ## What it does The check examines the CPUs of a guest that take NICs' interrupts, or all CPUs
-    if these are unknown. It reports CPUs that lost 5 % of their time or more to the hypervisor
-    between two samples. The finding is `critical` at 15 % or more, else `high`.
+    ## What it does
+    The check examines the CPUs of a guest that take NICs' interrupts, or all CPUs if these are
+    unknown. It reports CPUs that lost 5 % of their time or more to the hypervisor between two
+    samples. The finding is `critical` at 15 % or more, else `high`.
 
-    ## Why it matters While a virtual CPU does not run, it cannot empty the NIC's ring. Bursts are
-    lost although the average load looks moderate.
+    ## Why it matters
+    While a virtual CPU does not run, it cannot empty the NIC's ring. Bursts are lost although the
+    average load looks moderate.
 
     ## Remediation
     On the hypervisor, give the guest CPUs of its own or pin its virtual CPUs.
 
-    ## Known problems Not every hypervisor reports stolen time, so a value of 0 proves nothing.
+    ## Known problems
+    Not every hypervisor reports stolen time, so a value of 0 proves nothing.
 
     ## References
     - proc(5), /proc/stat

@@ -19,9 +19,10 @@ from dirtune.snapshot import Snapshot
 def throttled(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
     """CPUs are throttled because of heat or power.
 
-    ## What it does The check reports as `high` CPUs whose core_throttle_count or
-    package_throttle_count rose between two samples. Guests and hosts without these counters, which
-    only x86 has, are not reported.
+    ## What it does
+    The check reports as `high` CPUs whose core_throttle_count or package_throttle_count rose
+    between two samples. Guests and hosts without these counters, which only x86 has, are not
+    reported.
 
     ## Why it matters
     A hot package slows all its cores, so capacity drops although no configuration changed.

@@ -26,17 +26,20 @@ _UNCHANGED = frozenset({"Route", "Tunnel"})
 def backup_loop(cluster: Cluster) -> Verdicts:
     """Two directors forward to each other, so a packet may travel back and forth between them.
 
-    ## What it does The check reports two directors if each is a destination of the other, with the
-    method Route or Tunnel, and if `backup_only` is 0 on one of them. It does not report NAT, which
-    changes the packet's destination. If a node could not be read, the check is undecided.
+    ## What it does
+    The check reports two directors if each is a destination of the other, with the method Route or
+    Tunnel, and if `backup_only` is 0 on one of them. It does not report NAT, which changes the
+    packet's destination. If a node could not be read, the check is undecided.
 
-    ## Why it matters The backup has the same IPVS table as the master. If the master forwards a
-    packet to the backup as a real server, the backup schedules the packet again, and may send it
-    back to the master. The packet loops until its TTL is 0.
+    ## Why it matters
+    The backup has the same IPVS table as the master. If the master forwards a packet to the backup
+    as a real server, the backup schedules the packet again, and may send it back to the master.
+    The packet loops until its TTL is 0.
 
-    ## Remediation Set `net.ipv4.vs.backup_only=1` on both directors: a director whose sync daemon
-    is in state backup then forwards nothing. Or use firewall marks for services, and do not mark
-    packets from the other director's MAC address.
+    ## Remediation
+    Set `net.ipv4.vs.backup_only=1` on both directors: a director whose sync daemon is in state
+    backup then forwards nothing. Or use firewall marks for services, and do not mark packets from
+    the other director's MAC address.
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst, `backup_only`

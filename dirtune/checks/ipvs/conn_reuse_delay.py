@@ -34,22 +34,23 @@ _VS = "net/ipv4/vs/"
 def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Verdicts:
     """A client that reuses a source port waits one second for its connection.
 
-    ## What it does The check reports a kernel before 5.9 with `net.ipv4.vs.conn_reuse_mode` of 1
-    or more and `net.ipv4.vs.conntrack=1`, if the director takes 300 new connections/s or more. The
-    finding is `high`. On a distribution's kernel, which may have the correction, it is `medium`.
-    The check uses the kernel version, because nothing else shows whether the kernel has this
-    fault.
+    ## What it does
+    The check reports a kernel before 5.9 with `net.ipv4.vs.conn_reuse_mode` of 1 or more and
+    `net.ipv4.vs.conntrack=1`, if the director takes 300 new connections/s or more. The finding is
+    `high`. On a distribution's kernel, which may have the correction, it is `medium`. The check
+    uses the kernel version, because nothing else shows whether the kernel has this fault.
 
-    ## Why it matters If a client reuses a port whose old connection is in TIME_WAIT and still has
-    a conntrack entry, the kernel drops the SYN, and the client tries again after 1 s. Kernel 5.9
-    corrects this.
+    ## Why it matters
+    If a client reuses a port whose old connection is in TIME_WAIT and still has a conntrack entry,
+    the kernel drops the SYN, and the client tries again after 1 s. Kernel 5.9 corrects this.
 
-    ## Remediation Use a newer kernel. Or set `net.ipv4.vs.conntrack=0` if no stateful rule needs
-    conntrack. Or set `conn_reuse_mode=0` together with `expire_nodest_conn=1`.
+    ## Remediation
+    Use a newer kernel. Or set `net.ipv4.vs.conntrack=0` if no stateful rule needs conntrack. Or
+    set `conn_reuse_mode=0` together with `expire_nodest_conn=1`.
 
-    ## Known problems The check knows only the rate of all clients together: one busy client waits
-    often, and many slow clients wait rarely. Only the clients count repeated SYNs (`TcpExt:
-    TCPSynRetrans`).
+    ## Known problems
+    The check knows only the rate of all clients together: one busy client waits often, and many
+    slow clients wait rarely. Only the clients count repeated SYNs (`TcpExt: TCPSynRetrans`).
 
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_in_hook()`

@@ -20,23 +20,27 @@ _BUCKET_BYTES = 8  # on 64 bits
 def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
     """The connection table has too few buckets for its entries.
 
-    ## What it does The check reports 8 entries per bucket or more as `medium` and 32 or more as
-    `high`. It counts the connections of all destinations and the persistence templates. With two
-    samples, it also estimates the entries at the present rate: the established connections, plus
-    the new connections per second times the `fin` timeout (120 s by default), and uses the greater
-    number. A kernel whose table resizes itself (`conn_lfactor`) is not reported.
+    ## What it does
+    The check reports 8 entries per bucket or more as `medium` and 32 or more as `high`. It counts
+    the connections of all destinations and the persistence templates. With two samples, it also
+    estimates the entries at the present rate: the established connections, plus the new
+    connections per second times the `fin` timeout (120 s by default), and uses the greater number.
+    A kernel whose table resizes itself (`conn_lfactor`) is not reported.
 
-    ## Why it matters The default is 4,096 buckets. With a million entries, each bucket has a chain
-    of 244 entries, which the kernel searches for every packet.
+    ## Why it matters
+    The default is 4,096 buckets. With a million entries, each bucket has a chain of 244 entries,
+    which the kernel searches for every packet.
 
-    ## Remediation Put `options ip_vs conn_tab_bits=20` into a file in /etc/modprobe.d; the table
-    then takes 8 MiB. The option takes effect the next time ip_vs is loaded. Reloading the module
-    loses all services and connections, so reload it on the backup and fail over. If ip_vs is built
-    into the kernel, use the boot option `ip_vs.conn_tab_bits=20`. If it is loaded from the
-    initramfs, generate a new initramfs.
+    ## Remediation
+    Put `options ip_vs conn_tab_bits=20` into a file in /etc/modprobe.d; the table then takes 8
+    MiB. The option takes effect the next time ip_vs is loaded. Reloading the module loses all
+    services and connections, so reload it on the backup and fail over. If ip_vs is built into the
+    kernel, use the boot option `ip_vs.conn_tab_bits=20`. If it is loaded from the initramfs,
+    generate a new initramfs.
 
-    ## Known problems The table belongs to the whole machine, but the check counts only the entries
-    of this network namespace. It counts persistence templates only if netlink was read.
+    ## Known problems
+    The table belongs to the whole machine, but the check counts only the entries of this network
+    namespace. It counts persistence templates only if netlink was read.
 
     ## References
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_conn_init()`

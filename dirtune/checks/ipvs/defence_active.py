@@ -24,20 +24,22 @@ _DOES = {
 def defence_active(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """A defence of IPVS against SYN floods is active now.
 
-    ## What it does The check reports `drop_packet` (`critical`), `drop_entry` and `secure_tcp`
-    (both `high`) if the value is 2 (a lack of memory has triggered the defence) or 3 (always on).
-    It does not report 0 (off) and 1 (armed).
+    ## What it does
+    The check reports `drop_packet` (`critical`), `drop_entry` and `secure_tcp` (both `high`) if
+    the value is 2 (a lack of memory has triggered the defence) or 3 (always on). It does not
+    report 0 (off) and 1 (armed).
 
-    ## Why it matters drop_packet drops 1 of N new connections. With value 3, N is `am_droprate`;
-    with value 2, N depends on how much memory is missing. drop_entry deletes half-open connections
-    and, though this is not documented, established connections with up to 8 packets that were idle
-    for 60 s. secure_tcp changes the states and timeouts of every TCP connection. A value of 2
-    often has another cause than a flood: the kernel compares `amemthresh` with free memory, and
-    ignores the page cache that it could reclaim.
+    ## Why it matters
+    drop_packet drops 1 of N new connections. With value 3, N is `am_droprate`; with value 2, N
+    depends on how much memory is missing. drop_entry deletes half-open connections and, though
+    this is not documented, established connections with up to 8 packets that were idle for 60 s.
+    secure_tcp changes the states and timeouts of every TCP connection. A value of 2 often has
+    another cause than a flood: the kernel compares `amemthresh` with free memory, and ignores the
+    page cache that it could reclaim.
 
-    ## Remediation Find out why free memory is below the threshold (`ipvs/defence-threshold`), and
-    turn the defence off. Against a real SYN flood, use SYN cookies or a filter in front of the
-    director.
+    ## Remediation
+    Find out why free memory is below the threshold (`ipvs/defence-threshold`), and turn the
+    defence off. Against a real SYN flood, use SYN cookies or a filter in front of the director.
 
     ## References
     - net/netfilter/ipvs/ip_vs_ctl.c, `update_defense_level()`

@@ -21,20 +21,23 @@ _TIMES_RESERVE = 2.5
 def defence_threshold(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """The memory threshold of an IPVS defence is too low or too high for this host.
 
-    ## What it does If `drop_packet`, `drop_entry` or `secure_tcp` is 1 (armed), the check compares
-    `amemthresh` with the host's memory. It reports a threshold of 1,024 pages or fewer that is not
-    above `vm.min_free_kbytes`, and a threshold of 80 % or more of free memory and buffers.
+    ## What it does
+    If `drop_packet`, `drop_entry` or `secure_tcp` is 1 (armed), the check compares `amemthresh`
+    with the host's memory. It reports a threshold of 1,024 pages or fewer that is not above
+    `vm.min_free_kbytes`, and a threshold of 80 % or more of free memory and buffers.
 
-    ## Why it matters The kernel always keeps more memory free than the default threshold of 4 MiB,
-    so the defence starts too late. With a high threshold it starts too early: the kernel compares
-    only free memory and buffers, so the defence starts although the kernel could reclaim gigabytes
-    of page cache.
+    ## Why it matters
+    The kernel always keeps more memory free than the default threshold of 4 MiB, so the defence
+    starts too late. With a high threshold it starts too early: the kernel compares only free
+    memory and buffers, so the defence starts although the kernel could reclaim gigabytes of page
+    cache.
 
     ## Remediation
     Set `amemthresh` to 2 to 3 times `vm.min_free_kbytes`, in pages.
 
-    ## Known problems No file reports the page size, which is 4,096 bytes on x86. On other
-    architectures, the check cannot decide whether the threshold is too high.
+    ## Known problems
+    No file reports the page size, which is 4,096 bytes on x86. On other architectures, the check
+    cannot decide whether the threshold is too high.
 
     ## References
     - net/netfilter/ipvs/ip_vs_ctl.c, `update_defense_level()`

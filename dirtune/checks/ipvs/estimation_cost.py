@@ -35,23 +35,27 @@ _VS = "net/ipv4/vs/"
 def estimation_cost(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """Estimating the rates of many services costs CPU time.
 
-    ## What it does In a kernel without `est_cpulist`, one timer estimates all rates. The finding
-    is `high` with 2,000 services and destinations or more, or if their number times the number of
-    possible CPUs is 100,000 or more. In a kernel with `est_cpulist`, threads estimate the rates. A
-    thread that uses 10 % of a CPU, or 1 % of a CPU that serves a NIC, is `low`. If
-    `run_estimation` is 0, nothing is reported.
+    ## What it does
+    In a kernel without `est_cpulist`, one timer estimates all rates. The finding is `high` with
+    2,000 services and destinations or more, or if their number times the number of possible CPUs
+    is 100,000 or more. In a kernel with `est_cpulist`, threads estimate the rates. A thread that
+    uses 10 % of a CPU, or 1 % of a CPU that serves a NIC, is `low`. If `run_estimation` is 0,
+    nothing is reported.
 
-    ## Why it matters Every 2 s, the timer reads the counters of every service and destination on
-    every possible CPU. It runs in a softirq on one CPU, where packets wait for tens to hundreds of
-    milliseconds meanwhile.
+    ## Why it matters
+    Every 2 s, the timer reads the counters of every service and destination on every possible CPU.
+    It runs in a softirq on one CPU, where packets wait for tens to hundreds of milliseconds
+    meanwhile.
 
-    ## Remediation If the kernel has estimation threads, keep them off the NICs' CPUs with
-    `est_cpulist`, and set `est_nice=10`. Otherwise use a kernel with these threads, or set
-    `run_estimation=0`. This freezes the counters and rates that ipvsadm, exporters and dirtune
-    read. After `run_estimation` is set to 1 again, the first rates are wrong.
+    ## Remediation
+    If the kernel has estimation threads, keep them off the NICs' CPUs with `est_cpulist`, and set
+    `est_nice=10`. Otherwise use a kernel with these threads, or set `run_estimation=0`. This
+    freezes the counters and rates that ipvsadm, exporters and dirtune read. After `run_estimation`
+    is set to 1 again, the first rates are wrong.
 
-    ## Known problems The check does not measure how long the timer runs. Kernels without
-    `run_estimation` cannot turn the estimation off.
+    ## Known problems
+    The check does not measure how long the timer runs. Kernels without `run_estimation` cannot
+    turn the estimation off.
 
     ## References
     - net/netfilter/ipvs/ip_vs_est.c, `estimation_timer()`, `ip_vs_estimation_kthread()`

@@ -26,21 +26,25 @@ _V6 = "net/ipv6/conf/all/forwarding"
 def nat_forward_off(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """Replies of NAT services cannot pass, because this host does not forward.
 
-    ## What it does The check reports an interface that leads to real servers behind NAT (Masq) but
-    does not forward. For IPv4 it reads `net.ipv4.conf.IF.forwarding` or, if that is unknown,
+    ## What it does
+    The check reports an interface that leads to real servers behind NAT (Masq) but does not
+    forward. For IPv4 it reads `net.ipv4.conf.IF.forwarding` or, if that is unknown,
     `net.ipv4.ip_forward`; for IPv6 `net.ipv6.conf.all.forwarding`. It also reports a TCP or SCTP
     service that uses only Masq and received 1,000 packets or more between two samples, but sent
     none back. Direct routing, tunnels and destinations on this host need no forwarding, and are
     safer without it.
 
-    ## Why it matters IPVS itself sends the requests to the real server, but the kernel must
-    forward the replies. Without forwarding, no connection is established.
+    ## Why it matters
+    IPVS itself sends the requests to the real server, but the kernel must forward the replies.
+    Without forwarding, no connection is established.
 
-    ## Remediation Set `net.ipv4.ip_forward=1`. Then check `send_redirects` and LRO, because both
-    cause problems on a host that forwards.
+    ## Remediation
+    Set `net.ipv4.ip_forward=1`. Then check `send_redirects` and LRO, because both cause problems
+    on a host that forwards.
 
-    ## Known problems The check reads only the main IPv4 routing table. It does not judge UDP
-    services by their packets, because some UDP services, such as syslog, have no replies.
+    ## Known problems
+    The check reads only the main IPv4 routing table. It does not judge UDP services by their
+    packets, because some UDP services, such as syslog, have no replies.
 
     ## References
     - net/ipv4/route.c, `ip_route_input_slow()`

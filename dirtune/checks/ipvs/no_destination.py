@@ -33,22 +33,25 @@ class _Left:
 def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A virtual service has no destination for new connections.
 
-    ## What it does A destination is usable if its weight is above 0 and it is not over its upper
-    threshold. The finding is `critical` if a service has no usable destination, and `high` if only
-    one of three or more destinations is usable. The check examines services whose address this
-    host has, or whose packet counters rise between two samples; other services are probably served
-    by another director. It does not report a service that was created between the samples. A sorry
-    server counts as a destination.
+    ## What it does
+    A destination is usable if its weight is above 0 and it is not over its upper threshold. The
+    finding is `critical` if a service has no usable destination, and `high` if only one of three
+    or more destinations is usable. The check examines services whose address this host has, or
+    whose packet counters rise between two samples; other services are probably served by another
+    director. It does not report a service that was created between the samples. A sorry server
+    counts as a destination.
 
-    ## Why it matters IPVS answers a new connection with ICMP port unreachable, or drops its
-    packets.
+    ## Why it matters
+    IPVS answers a new connection with ICMP port unreachable, or drops its packets.
 
-    ## Remediation Repair the health checks or the real servers. Raise an upper threshold that is
-    too low (`ipvsadm -e ... -x`). Configure a `sorry_server` and a `quorum` in keepalived.
+    ## Remediation
+    Repair the health checks or the real servers. Raise an upper threshold that is too low
+    (`ipvsadm -e ... -x`). Configure a `sorry_server` and a `quorum` in keepalived.
 
-    ## Known problems /proc/net/ip_vs does not show thresholds, so without netlink a destination
-    over its upper threshold counts as usable. A destination that exceeded its upper threshold gets
-    no connections until it is below its lower threshold; the counters do not show this state.
+    ## Known problems
+    /proc/net/ip_vs does not show thresholds, so without netlink a destination over its upper
+    threshold counts as usable. A destination that exceeded its upper threshold gets no connections
+    until it is below its lower threshold; the counters do not show this state.
 
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_leave()`

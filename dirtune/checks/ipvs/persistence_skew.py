@@ -21,20 +21,22 @@ _LONG_S = 3600
 def persistence_skew(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """Because of persistence, a service's load is not balanced.
 
-    ## What it does The check examines persistent services with 1,000 established connections or
-    more. It reports a service if a destination has at least twice the share of connections that
-    its weight gives it, if the netmask sends many clients to the same server, or if the timeout is
-    over an hour.
+    ## What it does
+    The check examines persistent services with 1,000 established connections or more. It reports a
+    service if a destination has at least twice the share of connections that its weight gives it,
+    if the netmask sends many clients to the same server, or if the timeout is over an hour.
 
-    ## Why it matters All clients behind the same proxy, carrier-grade NAT or CDN use the same
-    server.
+    ## Why it matters
+    All clients behind the same proxy, carrier-grade NAT or CDN use the same server.
 
-    ## Remediation Use a shorter persistence timeout (`ipvsadm -p`) or the netmask /32 (IPv4) or
-    /128 (IPv6). If clients need not stay with their server, use mh with `mh-port` instead of
-    persistence. Otherwise use cookies on layer 7.
+    ## Remediation
+    Use a shorter persistence timeout (`ipvsadm -p`) or the netmask /32 (IPv4) or /128 (IPv6). If
+    clients need not stay with their server, use mh with `mh-port` instead of persistence.
+    Otherwise use cookies on layer 7.
 
-    ## Known problems The check needs netlink for netmask and timeout: /proc/net/ip_vs shows the
-    timeout in jiffies, whose length is unknown. The check does not judge IPv6 netmasks.
+    ## Known problems
+    The check needs netlink for netmask and timeout: /proc/net/ip_vs shows the timeout in jiffies,
+    whose length is unknown. The check does not judge IPv6 netmasks.
 
     ## References
     - ipvsadm(8), `--persistent`, `--netmask`

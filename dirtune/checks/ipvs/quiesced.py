@@ -17,18 +17,21 @@ _LEAST_S, _LONG_S = 3600, 86400
 def quiesced(snapshot: Snapshot) -> Verdicts:
     """A server with weight 0 does not lose its connections.
 
-    ## What it does The check reports a destination with weight 0 if its established connections
-    did not decrease between two samples. The samples must be at least an hour apart. The finding
-    is `low`, and `medium` if they are a day or more apart.
+    ## What it does
+    The check reports a destination with weight 0 if its established connections did not decrease
+    between two samples. The samples must be at least an hour apart. The finding is `low`, and
+    `medium` if they are a day or more apart.
 
-    ## Why it matters Somebody set the weight to 0 to take the server out of service, but it still
-    gets the traffic of persistent clients and of clients that reuse ports.
+    ## Why it matters
+    Somebody set the weight to 0 to take the server out of service, but it still gets the traffic
+    of persistent clients and of clients that reuse ports.
 
-    ## Remediation Set `expire_quiescent_template=1`, which ends persistence to the server. Or set
+    ## Remediation
+    Set `expire_quiescent_template=1`, which ends persistence to the server. Or set
     `expire_nodest_conn=1` and delete the destination.
 
-    ## Known problems The check does not know whether somebody is waiting for long connections to
-    end.
+    ## Known problems
+    The check does not know whether somebody is waiting for long connections to end.
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst

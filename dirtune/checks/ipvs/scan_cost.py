@@ -21,20 +21,22 @@ _ROUND = 100_000  # steps of one pass of wrr
 def scan_cost(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A scheduler examines a large number of servers for every new connection.
 
-    ## What it does The check reports a service with the scheduler wlc, lc, sed, nq or lblcr that
-    has 200 destinations or more, if destinations times new connections/s is 5 million or more. It
-    also reports a service with wrr if the destination with the greatest weight is over its upper
+    ## What it does
+    The check reports a service with the scheduler wlc, lc, sed, nq or lblcr that has 200
+    destinations or more, if destinations times new connections/s is 5 million or more. It also
+    reports a service with wrr if the destination with the greatest weight is over its upper
     threshold and one pass over the weights takes 100,000 steps or more. The number of steps is the
     greatest weight, divided by the greatest common divisor of the weights, times the number of
     destinations.
 
-    ## Why it matters For each new connection, the scheduler reads a counter of every server. Other
-    CPUs write these counters, so each read is a cache miss. If the destinations with the greatest
-    weights are over their thresholds, wrr steps through all weights while it holds the service's
-    lock.
+    ## Why it matters
+    For each new connection, the scheduler reads a counter of every server. Other CPUs write these
+    counters, so each read is a cache miss. If the destinations with the greatest weights are over
+    their thresholds, wrr steps through all weights while it holds the service's lock.
 
-    ## Remediation Use mh, which looks servers up in a table, or split the servers into groups. For
-    wrr, use weights with a large common divisor (100 and 50 rather than 101 and 50).
+    ## Remediation
+    Use mh, which looks servers up in a table, or split the servers into groups. For wrr, use
+    weights with a large common divisor (100 and 50 rather than 101 and 50).
 
     ## References
     - net/netfilter/ipvs/ip_vs_wlc.c, ip_vs_wrr.c

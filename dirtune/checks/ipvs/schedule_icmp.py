@@ -18,19 +18,22 @@ _SETTING = "net/ipv4/vs/schedule_icmp"
 def schedule_icmp(snapshot: Snapshot, services: tuple[Service, ...], sysctls: Sysctls) -> Verdicts:
     """ICMP errors for virtual addresses do not reach the real servers.
 
-    ## What it does The check reports `net.ipv4.vs.schedule_icmp=0` if several directors may share
-    an address. The finding is `medium` if a program announces routes (BIRD, FRR's bgpd, GoBGP,
-    ExaBGP, PyBal), and `low` if no such program runs but a service uses mh. A single director
-    needs no setting, because its table has the connection of every ICMP error.
+    ## What it does
+    The check reports `net.ipv4.vs.schedule_icmp=0` if several directors may share an address. The
+    finding is `medium` if a program announces routes (BIRD, FRR's bgpd, GoBGP, ExaBGP, PyBal), and
+    `low` if no such program runs but a service uses mh. A single director needs no setting,
+    because its table has the connection of every ICMP error.
 
-    ## Why it matters If the ICMP error "fragmentation needed" reaches a director that does not
-    have the connection, the error is lost, and large transfers hang.
+    ## Why it matters
+    If the ICMP error "fragmentation needed" reaches a director that does not have the connection,
+    the error is lost, and large transfers hang.
 
     ## Remediation
     Set `net.ipv4.vs.schedule_icmp=1` on all directors.
 
-    ## Known problems The check recognises several active directors only by a routing program, not
-    by static routes to two directors.
+    ## Known problems
+    The check recognises several active directors only by a routing program, not by static routes
+    to two directors.
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst

@@ -20,23 +20,26 @@ _SLOTS = {"sh": 256, "mh": 4093}
 def sh_weak(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A service that hashes client addresses excludes some servers or clients.
 
-    ## What it does The check reports a service if the sum of its weights exceeds the slots of the
-    scheduler's table: 256 for sh, and 4,093 for mh, after mh has divided the weights by their
-    greatest common divisor. It also reports a service with sh, but without the flag `sh-fallback`,
-    that has a destination with weight 0 or over its upper threshold.
+    ## What it does
+    The check reports a service if the sum of its weights exceeds the slots of the scheduler's
+    table: 256 for sh, and 4,093 for mh, after mh has divided the weights by their greatest common
+    divisor. It also reports a service with sh, but without the flag `sh-fallback`, that has a
+    destination with weight 0 or over its upper threshold.
 
-    ## Why it matters The scheduler assigns slots by weight in the order of the destinations, so
-    the last destinations may get none. Without `sh-fallback`, IPVS refuses clients whose hash
-    selects a server with weight 0 or over its threshold. When the servers of sh change, most
-    clients move to another server.
+    ## Why it matters
+    The scheduler assigns slots by weight in the order of the destinations, so the last
+    destinations may get none. Without `sh-fallback`, IPVS refuses clients whose hash selects a
+    server with weight 0 or over its threshold. When the servers of sh change, most clients move to
+    another server.
 
     ## Remediation
     Use `-s mh -b mh-fallback,mh-port`, and smaller weights. `mh-port` also spreads clients that
     share one address behind a proxy or NAT.
 
-    ## Known problems No file shows the table sizes, so the check assumes the kernel's defaults
-    (IP_VS_SH_TAB_BITS 8, IP_VS_MH_TAB_INDEX 12). It does not know how many client addresses there
-    are, so it does not report a missing `sh-port`.
+    ## Known problems
+    No file shows the table sizes, so the check assumes the kernel's defaults (IP_VS_SH_TAB_BITS 8,
+    IP_VS_MH_TAB_INDEX 12). It does not know how many client addresses there are, so it does not
+    report a missing `sh-port`.
 
     ## References
     - net/netfilter/ipvs/ip_vs_sh.c, `ip_vs_sh_reassign()`

@@ -20,18 +20,20 @@ def sloppy_missing(
 ) -> Verdicts:
     """A director refuses connections that began on another director.
 
-    ## What it does The check reports `sloppy_tcp=0`, and `sloppy_sctp=0` for SCTP services, in two
-    cases: `sync_persist_mode` is 1, so only persistence templates are synchronised; or a service
-    uses mh while a program announces routes, so several directors may be active.
+    ## What it does
+    The check reports `sloppy_tcp=0`, and `sloppy_sctp=0` for SCTP services, in two cases:
+    `sync_persist_mode` is 1, so only persistence templates are synchronised; or a service uses mh
+    while a program announces routes, so several directors may be active.
 
-    ## Why it matters Without the setting, IPVS schedules only packets that begin a connection.
-    After a failover or a change of routes, the new director refuses the packets of existing
-    connections.
+    ## Why it matters
+    Without the setting, IPVS schedules only packets that begin a connection. After a failover or a
+    change of routes, the new director refuses the packets of existing connections.
 
-    ## Remediation Set `net.ipv4.vs.sloppy_tcp=1` on all directors. A flood of ACKs can then fill
-    the table.
+    ## Remediation
+    Set `net.ipv4.vs.sloppy_tcp=1` on all directors. A flood of ACKs can then fill the table.
 
-    ## Known problems The check treats services with a firewall mark as TCP.
+    ## Known problems
+    The check treats services with a firewall mark as TCP.
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst, sync_persist_mode, sloppy_tcp

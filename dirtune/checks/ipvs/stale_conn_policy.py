@@ -25,24 +25,27 @@ def stale_conn_policy(
 ) -> Verdicts:
     """Connections and clients stay with servers that are gone or have weight 0.
 
-    ## What it does The check reports `expire_nodest_conn=0`. The finding is `high` if a
-    destination with connections was deleted between two samples, or if `conn_reuse_mode` is 0 too
-    and a destination with weight 0 does not lose connections. It is `medium` if kube-proxy or
-    kube-router runs, because these programs delete destinations. The check also reports
+    ## What it does
+    The check reports `expire_nodest_conn=0`. The finding is `high` if a destination with
+    connections was deleted between two samples, or if `conn_reuse_mode` is 0 too and a destination
+    with weight 0 does not lose connections. It is `medium` if kube-proxy or kube-router runs,
+    because these programs delete destinations. The check also reports
     `expire_quiescent_template=0` if a service is persistent: `high` if a destination has weight 0,
     else `medium`. A director whose services all use one-packet scheduling has no connections and
     is not reported.
 
-    ## Why it matters If the destination of a connection is gone, IPVS silently drops its packets
-    until the connection times out, after 15 minutes by default. Persistent clients, and clients
-    that reuse ports, stay with a server that has weight 0.
+    ## Why it matters
+    If the destination of a connection is gone, IPVS silently drops its packets until the
+    connection times out, after 15 minutes by default. Persistent clients, and clients that reuse
+    ports, stay with a server that has weight 0.
 
-    ## Remediation Set `expire_nodest_conn=1` and `expire_quiescent_template=1`. Sessions then end
-    immediately. Some operators prefer 0, so that sessions survive until the server returns.
+    ## Remediation
+    Set `expire_nodest_conn=1` and `expire_quiescent_template=1`. Sessions then end immediately.
+    Some operators prefer 0, so that sessions survive until the server returns.
 
-    ## Known problems keepalived deletes a failed destination, or sets its weight to 0 with
-    `inhibit_on_failure`. The check does not read keepalived's configuration, so it does not know
-    which.
+    ## Known problems
+    keepalived deletes a failed destination, or sets its weight to 0 with `inhibit_on_failure`. The
+    check does not read keepalived's configuration, so it does not know which.
 
     ## References
     - Documentation/networking/ipvs-sysctl.rst

@@ -20,22 +20,25 @@ _WITH_VRRP = 3
 def sync_missing(snapshot: Snapshot, ipvs: Ipvs) -> Verdicts:
     """Two directors do not synchronise their connections.
 
-    ## What it does The check reports a director on which keepalived runs VRRP but no sync daemon
-    runs. The finding is `info` if every service uses mh and `sloppy_tcp` is on, because such
-    directors need no synchronisation, else `medium`. If a sync daemon runs, the check reports
-    three faults: its interface is down or missing; it is a master on a director that has none of
-    its services' addresses; `sync_version` is 0, the old protocol without timeouts and IPv6. A
-    director without keepalived is not reported.
+    ## What it does
+    The check reports a director on which keepalived runs VRRP but no sync daemon runs. The finding
+    is `info` if every service uses mh and `sloppy_tcp` is on, because such directors need no
+    synchronisation, else `medium`. If a sync daemon runs, the check reports three faults: its
+    interface is down or missing; it is a master on a director that has none of its services'
+    addresses; `sync_version` is 0, the old protocol without timeouts and IPv6. A director without
+    keepalived is not reported.
 
-    ## Why it matters A director that takes over does not know the existing connections, so it
-    resets them or drops their packets.
+    ## Why it matters
+    A director that takes over does not know the existing connections, so it resets them or drops
+    their packets.
 
-    ## Remediation Put `lvs_sync_daemon INTERFACE VRRP_INSTANCE id N` into `global_defs` of
-    keepalived.conf, with the same N on both directors, and reload keepalived.
+    ## Remediation
+    Put `lvs_sync_daemon INTERFACE VRRP_INSTANCE id N` into `global_defs` of keepalived.conf, with
+    the same N on both directors, and reload keepalived.
 
-    ## Known problems The check does not read keepalived's configuration, which contains secrets;
-    it recognises VRRP by three processes named keepalived. It does not compare the sync ids of the
-    two directors.
+    ## Known problems
+    The check does not read keepalived's configuration, which contains secrets; it recognises VRRP
+    by three processes named keepalived. It does not compare the sync ids of the two directors.
 
     ## References
     - keepalived.conf(5), `lvs_sync_daemon`

@@ -22,20 +22,23 @@ _OVERHEAD_BYTES = 28  # of IPv4 and UDP
 def sync_overload(snapshot: Snapshot) -> Verdicts:
     """The threads that synchronise connections cannot keep up, or lose messages.
 
-    ## What it does The check reports a sync thread (`ipvs-m` sends, `ipvs-b` receives) that uses
-    70 % of a CPU or more. It also reports UDP buffer errors that rose between the samples in the
-    direction of a sync thread, and sync messages larger than the interface's MTU.
+    ## What it does
+    The check reports a sync thread (`ipvs-m` sends, `ipvs-b` receives) that uses 70 % of a CPU or
+    more. It also reports UDP buffer errors that rose between the samples in the direction of a
+    sync thread, and sync messages larger than the interface's MTU.
 
-    ## Why it matters If the queue is full, the kernel drops messages and does not count them. The
-    backup director then lacks connections, which nobody notices before it takes over. Messages
-    larger than the MTU are fragmented, and one lost fragment loses the whole message.
+    ## Why it matters
+    If the queue is full, the kernel drops messages and does not count them. The backup director
+    then lacks connections, which nobody notices before it takes over. Messages larger than the MTU
+    are fragmented, and one lost fragment loses the whole message.
 
-    ## Remediation Synchronise less (`sync_threshold`, `sync_refresh_period`). Set `sync_ports=4`
-    on both directors, and restart the sync daemons. Use a larger `sync_sock_size`, or a dedicated
-    link.
+    ## Remediation
+    Synchronise less (`sync_threshold`, `sync_refresh_period`). Set `sync_ports=4` on both
+    directors, and restart the sync daemons. Use a larger `sync_sock_size`, or a dedicated link.
 
-    ## Known problems The UDP counters include other programs of the network namespace. The check
-    does not compare the numbers of connections on master and backup.
+    ## Known problems
+    The UDP counters include other programs of the network namespace. The check does not compare
+    the numbers of connections on master and backup.
 
     ## References
     - net/netfilter/ipvs/ip_vs_sync.c

@@ -39,22 +39,25 @@ class _Lost:
 def sysctl_lost(snapshot: Snapshot, sysctls: Sysctls, settings_files: SettingsFiles) -> Verdicts:
     """IPVS settings in a configuration file are not in force.
 
-    ## What it does The check compares the settings below `net.ipv4.vs` and `net.netfilter` in the
-    files of sysctl.d(5) with the live values. A difference in `conntrack`, `expire_*`,
-    `conn_reuse_mode`, `drop_*`, `sync_*` or `schedule_icmp` is `high`, any other difference is
-    `medium`. Not reported are settings that kube-proxy or kube-router writes while it runs, a
-    defence that changed from 1 (armed) to 2 (triggered), and a number of buckets that the kernel
-    rounded up to whole pages.
+    ## What it does
+    The check compares the settings below `net.ipv4.vs` and `net.netfilter` in the files of
+    sysctl.d(5) with the live values. A difference in `conntrack`, `expire_*`, `conn_reuse_mode`,
+    `drop_*`, `sync_*` or `schedule_icmp` is `high`, any other difference is `medium`. Not reported
+    are settings that kube-proxy or kube-router writes while it runs, a defence that changed from 1
+    (armed) to 2 (triggered), and a number of buckets that the kernel rounded up to whole pages.
 
-    ## Why it matters The settings exist only while the module is loaded. At boot, systemd-sysctl
-    often runs before the module is loaded, and silently skips settings that do not exist yet. When
-    the module is reloaded, the defaults apply again.
+    ## Why it matters
+    The settings exist only while the module is loaded. At boot, systemd-sysctl often runs before
+    the module is loaded, and silently skips settings that do not exist yet. When the module is
+    reloaded, the defaults apply again.
 
-    ## Remediation Load the module at boot, before sysctl files are read: `echo ip_vs >
+    ## Remediation
+    Load the module at boot, before sysctl files are read: `echo ip_vs >
     /etc/modules-load.d/ipvs.conf`. Apply the settings now.
 
-    ## Known problems The check ignores a setting that this kernel lacks, and a setting whose live
-    value was not recorded.
+    ## Known problems
+    The check ignores a setting that this kernel lacks, and a setting whose live value was not
+    recorded.
 
     ## References
     - sysctl.d(5), modules-load.d(5)

@@ -20,22 +20,24 @@ _RATIO = 5  # closing entries for each established one
 def timeouts(snapshot: Snapshot, services: tuple[Service, ...], ipvs: Ipvs) -> Verdicts:
     """Closed connections stay in the table much longer than needed.
 
-    ## What it does The check reports the default `tcpfin` timeout of 120 s if the table has
-    500,000 entries or more and at least five times as many closing as established connections. The
-    finding is `medium` with 8 entries per bucket or more (`ipvs/conn-table-small`), else `low`.
-    The check does not report a timeout that somebody set.
+    ## What it does
+    The check reports the default `tcpfin` timeout of 120 s if the table has 500,000 entries or
+    more and at least five times as many closing as established connections. The finding is
+    `medium` with 8 entries per bucket or more (`ipvs/conn-table-small`), else `low`. The check
+    does not report a timeout that somebody set.
 
-    ## Why it matters With direct routing, a director never sees the server's FIN. Closed
-    connections stay in FIN_WAIT for the whole timeout, and fill memory and the chains of the
-    table.
+    ## Why it matters
+    With direct routing, a director never sees the server's FIN. Closed connections stay in
+    FIN_WAIT for the whole timeout, and fill memory and the chains of the table.
 
-    ## Remediation Run `ipvsadm --set 0 30 0` (a 0 keeps the present value), or set `lvs_timeouts`
-    in keepalived. The timeout applies to new entries. To undo the change, run `ipvsadm --set 0 120
-    0`.
+    ## Remediation
+    Run `ipvsadm --set 0 30 0` (a 0 keeps the present value), or set `lvs_timeouts` in keepalived.
+    The timeout applies to new entries. To undo the change, run `ipvsadm --set 0 120 0`.
 
-    ## Known problems The check does not report a `tcp` timeout that is shorter than the pauses in
-    long-lived connections, because it does not know the application. The check
-    conntrack/timeouts-nat compares these timeouts with those of connection tracking.
+    ## Known problems
+    The check does not report a `tcp` timeout that is shorter than the pauses in long-lived
+    connections, because it does not know the application. The check conntrack/timeouts-nat
+    compares these timeouts with those of connection tracking.
 
     ## References
     - net/netfilter/ipvs/ip_vs_proto_tcp.c

@@ -35,22 +35,25 @@ class _Narrow:
 def tun_mtu(snapshot: Snapshot) -> Verdicts:
     """Packets to real servers behind a tunnel are larger than the path allows.
 
-    ## What it does The check reports an interface that leads to real servers behind a tunnel, if
-    its MTU is less than 1,500 bytes plus the tunnel's header (20 bytes for IPIP, 24 for GRE, 32
-    for GUE). Between two samples, this host must also have sent 10 ICMP unreachable messages or
-    more, or fragmented packets.
+    ## What it does
+    The check reports an interface that leads to real servers behind a tunnel, if its MTU is less
+    than 1,500 bytes plus the tunnel's header (20 bytes for IPIP, 24 for GRE, 32 for GUE). Between
+    two samples, this host must also have sent 10 ICMP unreachable messages or more, or fragmented
+    packets.
 
-    ## Why it matters Clients send packets of 1,500 bytes that must not be fragmented. IPVS answers
-    with the ICMP error "fragmentation needed", which many firewalls drop: uploads hang while small
-    requests work.
+    ## Why it matters
+    Clients send packets of 1,500 bytes that must not be fragmented. IPVS answers with the ICMP
+    error "fragmentation needed", which many firewalls drop: uploads hang while small requests
+    work.
 
-    ## Remediation Have the real servers announce a smaller MSS, or use jumbo frames between
-    director and servers. With `net.ipv4.vs.pmtu_disc=0`, IPVS fragments the packets instead, which
-    is slow.
+    ## Remediation
+    Have the real servers announce a smaller MSS, or use jumbo frames between director and servers.
+    With `net.ipv4.vs.pmtu_disc=0`, IPVS fragments the packets instead, which is slow.
 
-    ## Known problems The director does not know the MSS that real servers announce, and counts
-    ICMP messages with other causes too. The check ignores that options of GUE and GRE and an outer
-    IPv6 header make the header longer. It does not read IPv6 routes.
+    ## Known problems
+    The director does not know the MSS that real servers announce, and counts ICMP messages with
+    other causes too. The check ignores that options of GUE and GRE and an outer IPv6 header make
+    the header longer. It does not read IPv6 routes.
 
     ## References
     - net/netfilter/ipvs/ip_vs_xmit.c, `ensure_mtu_is_adequate()`

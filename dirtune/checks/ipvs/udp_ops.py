@@ -20,17 +20,19 @@ _FEW = 1_000  # entries; with fewer, a share means little; an estimate, not cali
 def udp_ops(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A UDP service with single requests and replies keeps a table entry for each request.
 
-    ## What it does The check examines UDP services on port 53, 123, 514 or 1812 without one-packet
-    scheduling. It reports a service with 100,000 entries or more, or with 1,000 entries or more
-    that are at least half of the table. Other ports may carry QUIC, RTP, DTLS or a VPN, whose
-    packets must stay with their server. Persistent services are not reported for the same reason.
+    ## What it does
+    The check examines UDP services on port 53, 123, 514 or 1812 without one-packet scheduling. It
+    reports a service with 100,000 entries or more, or with 1,000 entries or more that are at least
+    half of the table. Other ports may carry QUIC, RTP, DTLS or a VPN, whose packets must stay with
+    their server. Persistent services are not reported for the same reason.
 
-    ## Why it matters Each request leaves an entry for 300 s, so 10,000 requests/s make 3 million
-    entries.
+    ## Why it matters
+    Each request leaves an entry for 300 s, so 10,000 requests/s make 3 million entries.
 
-    ## Remediation Use one-packet scheduling: `ipvsadm -E -u VIP:PORT -s rr -o`, or `ops` in
-    keepalived. IPVS then schedules every packet independently. With NAT (Masq), first make sure
-    that replies still have the virtual address as their source.
+    ## Remediation
+    Use one-packet scheduling: `ipvsadm -E -u VIP:PORT -s rr -o`, or `ops` in keepalived. IPVS then
+    schedules every packet independently. With NAT (Masq), first make sure that replies still have
+    the virtual address as their source.
 
     ## References
     - ipvsadm(8), `--ops`

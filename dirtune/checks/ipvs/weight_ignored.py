@@ -17,16 +17,18 @@ _WEIGHTED = {"rr": "wrr", "lc": "wlc", "dh": None}
 def weight_ignored(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     """A service's scheduler ignores the weights of its destinations.
 
-    ## What it does The check reports a service with the scheduler rr, lc or dh whose destinations
-    have different weights. Weight 0 does not count, because every scheduler skips a destination
-    with weight 0. All other schedulers use weights.
+    ## What it does
+    The check reports a service with the scheduler rr, lc or dh whose destinations have different
+    weights. Weight 0 does not count, because every scheduler skips a destination with weight 0.
+    All other schedulers use weights.
 
     ## Why it matters
     Somebody set the weights to shift load, and the load did not move.
 
-    ## Remediation Use wrr instead of rr, and wlc instead of lc: `ipvsadm -E -t VIP:PORT -s wrr`,
-    or `lb_algo` in keepalived. Existing connections stay on their servers. dh has no weighted
-    counterpart, so give all destinations equal weights.
+    ## Remediation
+    Use wrr instead of rr, and wlc instead of lc: `ipvsadm -E -t VIP:PORT -s wrr`, or `lb_algo` in
+    keepalived. Existing connections stay on their servers. dh has no weighted counterpart, so give
+    all destinations equal weights.
 
     ## References
     - net/netfilter/ipvs/ip_vs_rr.c, ip_vs_lc.c, ip_vs_dh.c

@@ -27,19 +27,22 @@ _VECTORS = 3  # with fewer vectors, two CPUs are enough
 def irqbalance_absent(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """No program distributes interrupts over the CPUs.
 
-    ## What it does The check examines hosts with four or more usable CPUs and three or more
-    receive vectors. It reports a host if neither irqbalance nor tuna runs, if all receive vectors
-    still have the default mask (every CPU), and if one or two CPUs take all of them. The finding
-    is `high` if `irq/single-cpu` has a finding too, else `medium`. Vectors that the kernel manages
-    or spreads by itself, and vectors that somebody pinned, do not count.
+    ## What it does
+    The check examines hosts with four or more usable CPUs and three or more receive vectors. It
+    reports a host if neither irqbalance nor tuna runs, if all receive vectors still have the
+    default mask (every CPU), and if one or two CPUs take all of them. The finding is `high` if
+    `irq/single-cpu` has a finding too, else `medium`. Vectors that the kernel manages or spreads
+    by itself, and vectors that somebody pinned, do not count.
 
-    ## Why it matters With the default mask, the kernel's vector allocator chooses the CPU. It
-    considers neither the load nor queues that are added later.
+    ## Why it matters
+    With the default mask, the kernel's vector allocator chooses the CPU. It considers neither the
+    load nor queues that are added later.
 
     ## Remediation
     Run `systemctl enable --now irqbalance`, or pin each queue once at boot.
 
-    ## Known problems If a script pins vectors at boot and exits, only the masks show this.
+    ## Known problems
+    If a script pins vectors at boot and exits, only the masks show this.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"

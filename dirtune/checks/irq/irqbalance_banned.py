@@ -24,21 +24,23 @@ _WORD_BITS = 64
 def irqbalance_banned(snapshot: Snapshot, settings_files: SettingsFiles, cpus: Cpus) -> Verdicts:
     """The CPUs that irqbalance may use are too few for a NIC's queues.
 
-    ## What it does If irqbalance runs, the check determines the CPUs that irqbalance may use: all
-    CPUs except those in IRQBALANCE_BANNED_CPULIST or IRQBALANCE_BANNED_CPUS. If neither variable
-    is set, irqbalance avoids isolated and nohz_full CPUs. The check reports a NIC if the number of
-    these CPUs near the NIC is less than half of its active receive vectors. It also reports a mask
-    of 64 bits on a machine with more CPUs. A host with the tuned profile cpu-partitioning is not
+    ## What it does
+    If irqbalance runs, the check determines the CPUs that irqbalance may use: all CPUs except
+    those in IRQBALANCE_BANNED_CPULIST or IRQBALANCE_BANNED_CPUS. If neither variable is set,
+    irqbalance avoids isolated and nohz_full CPUs. The check reports a NIC if the number of these
+    CPUs near the NIC is less than half of its active receive vectors. It also reports a mask of 64
+    bits on a machine with more CPUs. A host with the tuned profile cpu-partitioning is not
     reported, because this profile isolates CPUs on purpose.
 
-    ## Why it matters With a wrong mask, irqbalance may put all queues on one core.
+    ## Why it matters
+    With a wrong mask, irqbalance may put all queues on one core.
 
     ## Remediation
     Correct the list in /etc/default/irqbalance (or /etc/sysconfig/irqbalance) and restart
     irqbalance. Give the CPUs as a list, not as a mask.
 
-    ## Known problems The check does not read variables in the Environment= lines of the systemd
-    unit.
+    ## Known problems
+    The check does not read variables in the Environment= lines of the systemd unit.
 
     ## References
     - irqbalance(1)

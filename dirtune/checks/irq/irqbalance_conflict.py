@@ -20,23 +20,25 @@ _PINNERS = ("set_irq_affin", "mlnx_affinity", "mlnx_tune", "tuna", "tuned")
 def irqbalance_conflict(snapshot: Snapshot, processes: tuple[Process, ...]) -> Verdicts:
     """The program irqbalance moves interrupts that another program pins.
 
-    ## What it does If irqbalance runs and half of the NICs' vectors or more are pinned to one CPU,
-    the check reports vectors whose mask or CPU changed between the two samples. The finding is
-    `medium` if another program that pins interrupts runs (tuned, tuna, a vendor's script), else
-    `low`. Nothing is reported if the arguments of irqbalance keep it from moving the vectors
-    (`--banirq`, `--policyscript`, `--hintpolicy=exact`, `--oneshot`).
+    ## What it does
+    If irqbalance runs and half of the NICs' vectors or more are pinned to one CPU, the check
+    reports vectors whose mask or CPU changed between the two samples. The finding is `medium` if
+    another program that pins interrupts runs (tuned, tuna, a vendor's script), else `low`. Nothing
+    is reported if the arguments of irqbalance keep it from moving the vectors (`--banirq`,
+    `--policyscript`, `--hintpolicy=exact`, `--oneshot`).
 
-    ## Why it matters irqbalance may undo the pinning every ten seconds. The flows then move
-    between CPUs, whose caches do not have their data.
+    ## Why it matters
+    irqbalance may undo the pinning every ten seconds. The flows then move between CPUs, whose
+    caches do not have their data.
 
-    ## Remediation Let only one program place interrupts. Either make irqbalance ignore the NIC's
-    interrupts with `--banirq=NUMBER`, which works as long as their numbers stay the same, or do
-    not pin them.
+    ## Remediation
+    Let only one program place interrupts. Either make irqbalance ignore the NIC's interrupts with
+    `--banirq=NUMBER`, which works as long as their numbers stay the same, or do not pin them.
 
-    ## Known problems irqbalance itself pins each NIC vector to one CPU, so without another program
-    the vectors may only have followed irqbalance's own decisions. irqbalance acts every ten
-    seconds, so a shorter time between the samples often shows no move. The check does not read
-    irqbalance's log.
+    ## Known problems
+    irqbalance itself pins each NIC vector to one CPU, so without another program the vectors may
+    only have followed irqbalance's own decisions. irqbalance acts every ten seconds, so a shorter
+    time between the samples often shows no move. The check does not read irqbalance's log.
 
     ## References
     - irqbalance(1)

@@ -17,15 +17,18 @@ from dirtune.snapshot import Snapshot
 def isolated_target(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """A NIC interrupts CPUs that are isolated for other work.
 
-    ## What it does The check reports vectors that deliver 10 interrupts/s or more to a CPU that is
-    isolated (`isolcpus=` or a cpuset) or `nohz_full`. If `isolcpus=managed_irq` is set, it does
-    not report vectors that the kernel manages, because their placement is intended (DPDK, XDP).
+    ## What it does
+    The check reports vectors that deliver 10 interrupts/s or more to a CPU that is isolated
+    (`isolcpus=` or a cpuset) or `nohz_full`. If `isolcpus=managed_irq` is set, it does not report
+    vectors that the kernel manages, because their placement is intended (DPDK, XDP).
 
-    ## Why it matters Isolation keeps tasks away from a CPU, but not device interrupts. The
-    interrupts disturb the program on that CPU, and no other CPU helps with the packets.
+    ## Why it matters
+    Isolation keeps tasks away from a CPU, but not device interrupts. The interrupts disturb the
+    program on that CPU, and no other CPU helps with the packets.
 
-    ## Remediation Move the vectors to CPUs that are not isolated, or boot with `irqaffinity=` and
-    a list of these CPUs.
+    ## Remediation
+    Move the vectors to CPUs that are not isolated, or boot with `irqaffinity=` and a list of these
+    CPUs.
 
     ## References
     - Documentation/admin-guide/kernel-parameters.txt, `isolcpus=`, `nohz_full=`, `irqaffinity=`

@@ -15,12 +15,14 @@ from dirtune.snapshot import Snapshot
 def msi_off(snapshot: Snapshot, cmdline: tuple[str, ...]) -> Verdicts:
     """Message-signalled interrupts are off for the whole machine.
 
-    ## What it does The check examines hosts that have PCI Express devices with a driver and an
-    interrupt. It reports a host that was booted with `pci=nomsi` or uses no MSI vector at all. It
-    does not report Xen guests, whose interrupts are event channels. `pcie_pme=nomsi` is harmless.
+    ## What it does
+    The check examines hosts that have PCI Express devices with a driver and an interrupt. It
+    reports a host that was booted with `pci=nomsi` or uses no MSI vector at all. It does not
+    report Xen guests, whose interrupts are event channels. `pcie_pme=nomsi` is harmless.
 
-    ## Why it matters All devices share a few INTx lines. A NIC gets only one queue, and its
-    interrupts cannot be spread over CPUs.
+    ## Why it matters
+    All devices share a few INTx lines. A NIC gets only one queue, and its interrupts cannot be
+    spread over CPUs.
 
     ## Remediation
     Remove `nomsi` from the kernel command line and reboot. The option may hide a firmware fault,

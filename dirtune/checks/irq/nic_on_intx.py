@@ -48,24 +48,27 @@ class _Cause:
 def nic_on_intx(snapshot: Snapshot, pci: tuple[PciDevice, ...]) -> Verdicts:
     """A NIC uses a legacy INTx line although it could use MSI or MSI-X.
 
-    ## What it does The check reports a NIC on PCI Express if its driver uses an INTx line and no
-    MSI vector. The finding names the cause: `pci=nomsi`, a bridge above the NIC with `msi_bus` 0,
-    an option of the driver (bnx2, bnx2x, e1000e, forcedeth, mlx4_core, myri10ge, qlcnic, sky2), or
-    an error in the kernel log. Not reported are NICs bound to VFIO, drivers for conventional PCI
-    only (e1000, 8139too and others), and interfaces that are not on PCI.
+    ## What it does
+    The check reports a NIC on PCI Express if its driver uses an INTx line and no MSI vector. The
+    finding names the cause: `pci=nomsi`, a bridge above the NIC with `msi_bus` 0, an option of the
+    driver (bnx2, bnx2x, e1000e, forcedeth, mlx4_core, myri10ge, qlcnic, sky2), or an error in the
+    kernel log. Not reported are NICs bound to VFIO, drivers for conventional PCI only (e1000,
+    8139too and others), and interfaces that are not on PCI.
 
-    ## Why it matters An INTx line may be shared with other devices, serves only one queue and goes
-    to one CPU. For each interrupt, the kernel must mask and acknowledge the line at the interrupt
-    controller.
+    ## Why it matters
+    An INTx line may be shared with other devices, serves only one queue and goes to one CPU. For
+    each interrupt, the kernel must mask and acknowledge the line at the interrupt controller.
 
-    ## Remediation Reload the driver without the option, or write 1 into the bridge's `msi_bus` and
-    bind the driver again. Both take the link down for a moment. On some NICs MSI is broken and the
-    option is intentional, so note the old value.
+    ## Remediation
+    Reload the driver without the option, or write 1 into the bridge's `msi_bus` and bind the
+    driver again. Both take the link down for a moment. On some NICs MSI is broken and the option
+    is intentional, so note the old value.
 
-    ## Known problems The check does not read the MSI capability of a NIC on conventional PCI, so
-    it cannot decide whether such a NIC could use MSI. It sees only driver options in /sys/module,
-    where e1000e and forcedeth show none, not options in /etc/modprobe.d. A kernel built without
-    CONFIG_PCI_MSI looks like a machine with MSI turned off.
+    ## Known problems
+    The check does not read the MSI capability of a NIC on conventional PCI, so it cannot decide
+    whether such a NIC could use MSI. It sees only driver options in /sys/module, where e1000e and
+    forcedeth show none, not options in /etc/modprobe.d. A kernel built without CONFIG_PCI_MSI
+    looks like a machine with MSI turned off.
 
     ## References
     - Documentation/PCI/msi-howto.rst

@@ -12,12 +12,14 @@ _CARRIES_PPS = 1
 def nics_share_line(snapshot: Snapshot) -> Verdicts:
     """Two NICs share one interrupt line.
 
-    ## What it does The check reports a line with two or more NICs that together carry 1,000
-    packets/s or more. The finding is `high` if more than one of these NICs carries traffic, else
-    `medium`. Without two samples, or without traffic, the check is inconclusive.
+    ## What it does
+    The check reports a line with two or more NICs that together carry 1,000 packets/s or more. The
+    finding is `high` if more than one of these NICs carries traffic, else `medium`. Without two
+    samples, or without traffic, the check is inconclusive.
 
-    ## Why it matters Each interrupt runs the handlers of both NICs, on the same CPU. So the inside
-    and the outside NIC of a director cannot use different CPUs.
+    ## Why it matters
+    Each interrupt runs the handlers of both NICs, on the same CPU. So the inside and the outside
+    NIC of a director cannot use different CPUs.
 
     ## Remediation
     Let one of the NICs use MSI, or move it to another slot, as `irq/shared-with-nic` describes.

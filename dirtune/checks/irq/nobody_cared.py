@@ -16,22 +16,26 @@ _GRAVE = {"NIC", "storage"}
 def nobody_cared(snapshot: Snapshot, cmdline: tuple[str, ...]) -> Verdicts:
     """The kernel disabled an interrupt line because nobody claimed its interrupts.
 
-    ## What it does The check reports a line that still has handlers if the kernel log contains
-    `irq N: nobody cared` or `Disabling IRQ #N`. The finding is `critical` if a handler belongs to
-    a NIC or a storage controller, else `high`. A line that took interrupts between the two samples
-    is not reported, because it was enabled again. The check also reports the boot options
-    `irqpoll` and `irqfixup` as `high`.
+    ## What it does
+    The check reports a line that still has handlers if the kernel log contains `irq N: nobody
+    cared` or `Disabling IRQ #N`. The finding is `critical` if a handler belongs to a NIC or a
+    storage controller, else `high`. A line that took interrupts between the two samples is not
+    reported, because it was enabled again. The check also reports the boot options `irqpoll` and
+    `irqfixup` as `high`.
 
-    ## Why it matters If no handler claims 99,900 of 100,000 interrupts, the kernel masks the line
-    and only polls its handlers ten times a second, so a NIC on this line becomes extremely slow.
-    With `irqpoll`, every unclaimed interrupt runs all handlers of the machine.
+    ## Why it matters
+    If no handler claims 99,900 of 100,000 interrupts, the kernel masks the line and only polls its
+    handlers ten times a second, so a NIC on this line becomes extremely slow. With `irqpoll`,
+    every unclaimed interrupt runs all handlers of the machine.
 
-    ## Remediation Find the device whose interrupts no driver claims, and silence it: load or
-    unbind its driver, let it use MSI, or disable it in the firmware. Then reload the drivers on
-    the line, and remove `irqpoll` from the kernel command line.
+    ## Remediation
+    Find the device whose interrupts no driver claims, and silence it: load or unbind its driver,
+    let it use MSI, or disable it in the firmware. Then reload the drivers on the line, and remove
+    `irqpoll` from the kernel command line.
 
-    ## Known problems A line that was enabled again but has been idle since looks like a disabled
-    line. The ring buffer of the kernel log may have lost the message.
+    ## Known problems
+    A line that was enabled again but has been idle since looks like a disabled line. The ring
+    buffer of the kernel log may have lost the message.
 
     ## References
     - kernel/irq/spurious.c, `note_interrupt()`

@@ -21,14 +21,15 @@ _SAME_SOCKET = 12  # distance of nodes of one AMD socket (NPS > 1)
 def numa_remote(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """A NIC interrupts CPUs of another NUMA node.
 
-    ## What it does The check reports a NIC if CPUs that are not near the NIC take 30 % of its
-    interrupts or more. The finding is `high` at 50 % or more on a link of 10 Gbit/s or more, else
-    `medium`. CPUs of a node at a distance of 12 or less count as near. Not reported are NICs whose
-    node the firmware does not name, NICs whose near CPUs are all isolated, machines with one node,
-    and guests.
+    ## What it does
+    The check reports a NIC if CPUs that are not near the NIC take 30 % of its interrupts or more.
+    The finding is `high` at 50 % or more on a link of 10 Gbit/s or more, else `medium`. CPUs of a
+    node at a distance of 12 or less count as near. Not reported are NICs whose node the firmware
+    does not name, NICs whose near CPUs are all isolated, machines with one node, and guests.
 
-    ## Why it matters The NIC writes packets and descriptors to memory of its own node. A CPU of
-    another node fetches each of them over the link between the nodes.
+    ## Why it matters
+    The NIC writes packets and descriptors to memory of its own node. A CPU of another node fetches
+    each of them over the link between the nodes.
 
     ## Remediation
     Pin the vectors to the CPUs in the NIC's `local_cpulist`.

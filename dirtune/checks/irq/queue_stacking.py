@@ -23,18 +23,20 @@ _IDLE_SHARE = 0.25  # of the cores near the NIC
 def queue_stacking(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """Several queues of a NIC share one core while other cores serve no queue.
 
-    ## What it does The check reports a core that serves two or more hot receive queues of one NIC,
-    on one CPU or on sibling CPUs, while 25 % or more of the usable cores near the NIC serve no hot
-    queue. A queue is hot if it takes at least 100 interrupts/s, and at least a tenth of the rate
-    of the NIC's busiest queue. A NIC with more hot queues than cores is not reported. If vectors
-    moved between the samples, the check is inconclusive.
+    ## What it does
+    The check reports a core that serves two or more hot receive queues of one NIC, on one CPU or
+    on sibling CPUs, while 25 % or more of the usable cores near the NIC serve no hot queue. A
+    queue is hot if it takes at least 100 interrupts/s, and at least a tenth of the rate of the
+    NIC's busiest queue. A NIC with more hot queues than cores is not reported. If vectors moved
+    between the samples, the check is inconclusive.
 
-    ## Why it matters The NIC spreads packets over more queues than there are cores working on
-    them. Two sibling CPUs share the execution units of their core, so the second sibling hardly
-    speeds up interrupt work.
+    ## Why it matters
+    The NIC spreads packets over more queues than there are cores working on them. Two sibling CPUs
+    share the execution units of their core, so the second sibling hardly speeds up interrupt work.
 
-    ## Remediation Give each queue its own core, or set the number of queues to the number of cores
-    (`ethtool -L`), which resets the queues.
+    ## Remediation
+    Give each queue its own core, or set the number of queues to the number of cores (`ethtool
+    -L`), which resets the queues.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"

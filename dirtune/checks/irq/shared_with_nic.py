@@ -37,29 +37,32 @@ _QUIET_KINDS = {"USB", "SMBus"}
 def shared_with_nic(snapshot: Snapshot, interrupts: Interrupts) -> Verdicts:
     """A NIC shares its interrupt line with another device.
 
-    ## What it does The check reports every line of /proc/interrupts that signals a NIC's packets
-    and also has a handler of another device. The finding is `high` if the line takes 1,000
-    interrupts/s or more, if its rate is unknown, or if the probe measured needless calls that take
-    0.5 % of a CPU or more. On a quieter line it is `medium`, or `low` if the only partners are an
-    SMBus or a USB controller with nothing plugged in. Not reported are message-signalled
-    interrupts, several handlers of one device, a NIC's vector for link events, and IBM Z.
+    ## What it does
+    The check reports every line of /proc/interrupts that signals a NIC's packets and also has a
+    handler of another device. The finding is `high` if the line takes 1,000 interrupts/s or more,
+    if its rate is unknown, or if the probe measured needless calls that take 0.5 % of a CPU or
+    more. On a quieter line it is `medium`, or `low` if the only partners are an SMBus or a USB
+    controller with nothing plugged in. Not reported are message-signalled interrupts, several
+    handlers of one device, a NIC's vector for link events, and IBM Z.
 
-    ## Why it matters For every interrupt, the kernel calls every handler on the line. Each handler
-    must read a register of its own device to find out whether that device interrupted, and the CPU
-    waits for such a read. At low load a director takes one interrupt per packet, so each packet
-    also pays for the other driver's handler. `/proc/irq/N/spurious` stays 0, and most tools show
-    nothing.
+    ## Why it matters
+    For every interrupt, the kernel calls every handler on the line. Each handler must read a
+    register of its own device to find out whether that device interrupted, and the CPU waits for
+    such a read. At low load a director takes one interrupt per packet, so each packet also pays
+    for the other driver's handler. `/proc/irq/N/spurious` stays 0, and most tools show nothing.
 
-    ## Remediation Try these steps in this order. Let the NIC use MSI or MSI-X. Remove a boot
-    option that turns the IO-APIC or MSI off, and reboot. Unbind a partner that nothing uses (`echo
-    ADDRESS > /sys/bus/pci/drivers/DRIVER/unbind`; to undo this, write the address to `bind`). Put
-    the NIC into a slot with another interrupt pin, or disable the partner in the firmware. In a
-    guest, replace an emulated NIC with virtio or vmxnet3. Never unbind a controller with a mounted
-    file system, swap space or a console keyboard.
+    ## Remediation
+    Try these steps in this order. Let the NIC use MSI or MSI-X. Remove a boot option that turns
+    the IO-APIC or MSI off, and reboot. Unbind a partner that nothing uses (`echo ADDRESS >
+    /sys/bus/pci/drivers/DRIVER/unbind`; to undo this, write the address to `bind`). Put the NIC
+    into a slot with another interrupt pin, or disable the partner in the firmware. In a guest,
+    replace an emulated NIC with virtio or vmxnet3. Never unbind a controller with a mounted file
+    system, swap space or a console keyboard.
 
-    ## Known problems For a device that uses MSI-X, the file `irq` in sysfs still has the INTx
-    number, so this file alone proves nothing. A recorded /proc/interrupts alone does not show
-    whether `virtio1` is a NIC.
+    ## Known problems
+    For a device that uses MSI-X, the file `irq` in sysfs still has the INTx number, so this file
+    alone proves nothing. A recorded /proc/interrupts alone does not show whether `virtio1` is a
+    NIC.
 
     ## References
     - kernel/irq/handle.c, `__handle_irq_event_percpu()`

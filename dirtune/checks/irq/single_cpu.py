@@ -43,24 +43,27 @@ _RPS_SHARE = 0.20  # of the packets; a CPU with this share or more counts as a t
 def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """All NICs interrupt the same CPU.
 
-    ## What it does The check examines hosts with four or more CPUs and two or more active receive
-    vectors (10 interrupts/s or more). It reports a host if one CPU takes 95 % of the interrupts of
-    these vectors and spends 25 % of its time or more on interrupts and softirqs. The finding is
-    `high` if a NIC has several of these vectors, else `medium`. Not reported are hosts with only
-    one CPU for such work, hosts where RPS gives 20 % of the packets or more to each of two CPUs,
-    and NICs with traffic on only one queue.
+    ## What it does
+    The check examines hosts with four or more CPUs and two or more active receive vectors (10
+    interrupts/s or more). It reports a host if one CPU takes 95 % of the interrupts of these
+    vectors and spends 25 % of its time or more on interrupts and softirqs. The finding is `high`
+    if a NIC has several of these vectors, else `medium`. Not reported are hosts with only one CPU
+    for such work, hosts where RPS gives 20 % of the packets or more to each of two CPUs, and NICs
+    with traffic on only one queue.
 
-    ## Why it matters A softirq runs on the CPU that took the interrupt, so the whole host forwards
-    only as much as one core can. Usual causes: irqbalance is missing, or exited because all CPUs
-    share one cache; a mask bans the other CPUs; the boot option `irqaffinity=`; the driver's
-    default.
+    ## Why it matters
+    A softirq runs on the CPU that took the interrupt, so the whole host forwards only as much as
+    one core can. Usual causes: irqbalance is missing, or exited because all CPUs share one cache;
+    a mask bans the other CPUs; the boot option `irqaffinity=`; the driver's default.
 
-    ## Remediation Give each queue a physical core near the NIC: `echo CPU >
-    /proc/irq/N/smp_affinity_list`. A running irqbalance would undo this. If irqbalance runs, let
-    it distribute the interrupts, and do not ban any CPU.
+    ## Remediation
+    Give each queue a physical core near the NIC: `echo CPU > /proc/irq/N/smp_affinity_list`. A
+    running irqbalance would undo this. If irqbalance runs, let it distribute the interrupts, and
+    do not ban any CPU.
 
-    ## Known problems A NIC that the kernel polls continuously causes hardly any interrupts, so the
-    check does not see it.
+    ## Known problems
+    A NIC that the kernel polls continuously causes hardly any interrupts, so the check does not
+    see it.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"

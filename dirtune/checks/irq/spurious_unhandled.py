@@ -20,21 +20,24 @@ def spurious_unhandled(
 ) -> Verdicts:
     """Interrupts arrive that no handler claims.
 
-    ## What it does The check compares two samples. It reports a line other than MSI if `unhandled`
-    in /proc/irq/N/spurious is 100 or more and rises. It also reports the counters ERR and MIS of
+    ## What it does
+    The check compares two samples. It reports a line other than MSI if `unhandled` in
+    /proc/irq/N/spurious is 100 or more and rises. It also reports the counters ERR and MIS of
     /proc/interrupts if they rise by 1/s or more. Serial ports are not reported.
 
-    ## Why it matters Each unclaimed interrupt runs all handlers of the line for nothing. If 99,900
-    of 100,000 interrupts are unclaimed, the kernel disables the line (`irq/nobody-cared`). ERR and
-    MIS count interrupts that were delivered wrongly.
+    ## Why it matters
+    Each unclaimed interrupt runs all handlers of the line for nothing. If 99,900 of 100,000
+    interrupts are unclaimed, the kernel disables the line (`irq/nobody-cared`). ERR and MIS count
+    interrupts that were delivered wrongly.
 
-    ## Remediation Find the device on the line that interrupts but has no driver, and load its
-    driver or disable the device. `grep . /sys/bus/pci/devices/*/irq` shows which devices are on
-    the line.
+    ## Remediation
+    Find the device on the line that interrupts but has no driver, and load its driver or disable
+    the device. `grep . /sys/bus/pci/devices/*/irq` shows which devices are on the line.
 
-    ## Known problems On a shared line, `unhandled` stays 0 if one of the handlers claims the
-    interrupt, so 0 does not mean that sharing costs nothing. The kernel resets the counter after
-    100,000 interrupts. If this happens between the samples, the check sees no rise.
+    ## Known problems
+    On a shared line, `unhandled` stays 0 if one of the handlers claims the interrupt, so 0 does
+    not mean that sharing costs nothing. The kernel resets the counter after 100,000 interrupts. If
+    this happens between the samples, the check sees no rise.
 
     ## References
     - kernel/irq/spurious.c, `note_interrupt()`

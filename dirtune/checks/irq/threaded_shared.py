@@ -9,16 +9,19 @@ from dirtune.snapshot import Snapshot
 def threaded_shared(snapshot: Snapshot) -> Verdicts:
     """Every handler on a NIC's shared line runs in its own thread.
 
-    ## What it does The check reports a line that a NIC shares with another device, if the kernel
-    runs handlers in threads: it was booted with `threadirqs`, it is built with PREEMPT_RT, or
-    there are threads `irq/N-NAME` for two or more of the line's handlers.
+    ## What it does
+    The check reports a line that a NIC shares with another device, if the kernel runs handlers in
+    threads: it was booted with `threadirqs`, it is built with PREEMPT_RT, or there are threads
+    `irq/N-NAME` for two or more of the line's handlers.
 
-    ## Why it matters Every interrupt of the NIC wakes one real-time thread per handler, and the
-    line stays masked until all threads have run. On some Intel chip sets, a device on a masked
-    line interrupts again over another line, until the kernel disables that line ("nobody cared").
+    ## Why it matters
+    Every interrupt of the NIC wakes one real-time thread per handler, and the line stays masked
+    until all threads have run. On some Intel chip sets, a device on a masked line interrupts again
+    over another line, until the kernel disables that line ("nobody cared").
 
-    ## Remediation Let the NIC use MSI, or move it to another line as `irq/shared-with-nic`
-    describes. Otherwise boot without `threadirqs`, or with a kernel that is not PREEMPT_RT.
+    ## Remediation
+    Let the NIC use MSI, or move it to another line as `irq/shared-with-nic` describes. Otherwise
+    boot without `threadirqs`, or with a kernel that is not PREEMPT_RT.
 
     ## References
     - Documentation/PCI/boot-interrupts.rst

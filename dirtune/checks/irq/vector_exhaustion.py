@@ -22,19 +22,23 @@ _OPTIONS = ("intremap=off", "nox2apic", "iommu=off", "intel_iommu=off", "amd_iom
 def vector_exhaustion(snapshot: Snapshot, kernel_log: tuple[LogLine, ...]) -> Verdicts:
     """Interrupt vectors ran out, so a NIC may have got fewer queues.
 
-    ## What it does The check searches the kernel log for messages that a network driver did not
-    get enough MSI-X vectors, and for two or more messages `No irq handler for vector`. A single
-    message of the second kind is normal when a CPU goes offline. The finding is `info`, because
-    the choice of messages is a rule of thumb.
+    ## What it does
+    The check searches the kernel log for messages that a network driver did not get enough MSI-X
+    vectors, and for two or more messages `No irq handler for vector`. A single message of the
+    second kind is normal when a CPU goes offline. The finding is `info`, because the choice of
+    messages is a rule of thumb.
 
-    ## Why it matters A CPU has about 200 vectors for devices. A driver that does not get a vector
-    for each queue uses fewer queues, and reports this only once.
+    ## Why it matters
+    A CPU has about 200 vectors for devices. A driver that does not get a vector for each queue
+    uses fewer queues, and reports this only once.
 
-    ## Remediation Enable interrupt remapping and x2APIC in the firmware. Remove `intremap=off` and
-    `nox2apic` from the kernel command line. Or give the NICs fewer channels.
+    ## Remediation
+    Enable interrupt remapping and x2APIC in the firmware. Remove `intremap=off` and `nox2apic`
+    from the kernel command line. Or give the NICs fewer channels.
 
-    ## Known problems Each driver has its own wording, so the check may miss a message. The ring
-    buffer of the kernel log may have lost messages.
+    ## Known problems
+    Each driver has its own wording, so the check may miss a message. The ring buffer of the kernel
+    log may have lost messages.
 
     ## References
     - Documentation/admin-guide/kernel-parameters.txt, `intremap=`, `nox2apic`

@@ -17,23 +17,25 @@ _ENOUGH_CALLS = 1000
 def wasted_isr(snapshot: Snapshot, handlers: HandlerWindow) -> Verdicts:
     """Handlers of other devices run for nothing on a NIC's interrupt line.
 
-    ## What it does With `--probe`, the check adds up the time of handler calls that returned
-    IRQ_NONE, on lines that a NIC shares. The finding is `critical` if this time is 5 % of a CPU or
-    more. It is `high` if it is 0.5 % of a CPU or more, or a tenth of the line's handler time or
-    more. Otherwise it is `info`. The check does not judge lines with one handler, lines with fewer
-    than 1,000 calls, and threaded handlers, which never return IRQ_NONE. If there are new
-    connections, the finding also forecasts how much CPU time per connection a separate line should
-    save. The forecast uses the load just before the measurement.
+    ## What it does
+    With `--probe`, the check adds up the time of handler calls that returned IRQ_NONE, on lines
+    that a NIC shares. The finding is `critical` if this time is 5 % of a CPU or more. It is `high`
+    if it is 0.5 % of a CPU or more, or a tenth of the line's handler time or more. Otherwise it is
+    `info`. The check does not judge lines with one handler, lines with fewer than 1,000 calls, and
+    threaded handlers, which never return IRQ_NONE. If there are new connections, the finding also
+    forecasts how much CPU time per connection a separate line should save. The forecast uses the
+    load just before the measurement.
 
-    ## Why it matters The finding says how much CPU time the shared line costs: the time spent
-    asking devices that did not interrupt. `irq/shared-with-nic` can only estimate this cost.
+    ## Why it matters
+    The finding says how much CPU time the shared line costs: the time spent asking devices that
+    did not interrupt. `irq/shared-with-nic` can only estimate this cost.
 
     ## Remediation
     Separate the line as `irq/shared-with-nic` describes, and measure again afterwards.
 
-    ## Known problems The tool `hardirqs` of bcc ignores calls that return IRQ_NONE, so it does not
-    show this cost. While the probe runs, it costs 1 or 2 % of the CPU that takes a line with
-    100,000 interrupts/s.
+    ## Known problems
+    The tool `hardirqs` of bcc ignores calls that return IRQ_NONE, so it does not show this cost.
+    While the probe runs, it costs 1 or 2 % of the CPU that takes a line with 100,000 interrupts/s.
 
     ## References
     - include/trace/events/irq.h, `irq_handler_exit`

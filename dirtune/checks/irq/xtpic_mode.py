@@ -26,20 +26,22 @@ _ISA = re.compile(
 def xtpic_mode(snapshot: Snapshot, interrupts: Interrupts) -> Verdicts:
     """The IO-APIC is not in use, so every device uses the old 8259 interrupt controller.
 
-    ## What it does The check reports an x86 host if /proc/interrupts shows `XT-PIC` for PCI
-    devices. The finding is `critical` if the host has several CPUs and NICs on the PIC cause 1,000
-    interrupts/s or more. It is `medium` if every NIC uses MSI, else `high`. XT-PIC is normal for
-    the board's own devices (`timer`, `cascade`, `serial`) and for ISA and PC Card adapters. MIPS
-    boards are not reported, nor are guests with one CPU that were booted without an option against
-    the IO-APIC.
+    ## What it does
+    The check reports an x86 host if /proc/interrupts shows `XT-PIC` for PCI devices. The finding
+    is `critical` if the host has several CPUs and NICs on the PIC cause 1,000 interrupts/s or
+    more. It is `medium` if every NIC uses MSI, else `high`. XT-PIC is normal for the board's own
+    devices (`timer`, `cascade`, `serial`) and for ISA and PC Card adapters. MIPS boards are not
+    reported, nor are guests with one CPU that were booted without an option against the IO-APIC.
 
-    ## Why it matters The PIC has only 15 lines, so devices share lines. It delivers all interrupts
-    to CPU 0, and masking and acknowledging an interrupt takes slow port I/O. The IO-APIC gives
-    each interrupt pin its own line.
+    ## Why it matters
+    The PIC has only 15 lines, so devices share lines. It delivers all interrupts to CPU 0, and
+    masking and acknowledging an interrupt takes slow port I/O. The IO-APIC gives each interrupt
+    pin its own line.
 
-    ## Remediation Remove `noapic`, `nolapic`, `acpi=off`, `acpi=noirq` or `pci=noacpi` from the
-    kernel command line, enable the APIC in the firmware, and reboot. Such an option was often
-    added because of a broken firmware table, so keep a boot entry with the old command line.
+    ## Remediation
+    Remove `noapic`, `nolapic`, `acpi=off`, `acpi=noirq` or `pci=noacpi` from the kernel command
+    line, enable the APIC in the firmware, and reboot. Such an option was often added because of a
+    broken firmware table, so keep a boot entry with the old command line.
 
     ## References
     - Documentation/admin-guide/kernel-parameters.txt, `noapic`

@@ -26,21 +26,25 @@ _WATCHDOG = "NETDEV WATCHDOG"
 def errors_flaps(snapshot: Snapshot) -> Verdicts:
     """A link loses frames or goes down from time to time.
 
-    ## What it does The check reports as `high` a physical interface that is up and meets one of
-    four conditions. Its CRC, length or symbol errors rise between two samples by 1 per 1,000,000
-    received packets or more. Its carrier was lost and returned between the samples. Its carrier
-    was lost twice a day or more since boot, if the boot is at least a day ago. A transmission
-    timed out within the last day (`NETDEV WATCHDOG` in the kernel log). Errors in the first minute
-    after the link came up do not count.
+    ## What it does
+    The check reports as `high` a physical interface that is up and meets one of four conditions.
+    Its CRC, length or symbol errors rise between two samples by 1 per 1,000,000 received packets
+    or more. Its carrier was lost and returned between the samples. Its carrier was lost twice a
+    day or more since boot, if the boot is at least a day ago. A transmission timed out within the
+    last day (`NETDEV WATCHDOG` in the kernel log). Errors in the first minute after the link came
+    up do not count.
 
-    ## Why it matters Each bad frame is a lost packet. Each loss of the carrier may cause a VRRP
-    failover. A transmit timeout resets the NIC.
+    ## Why it matters
+    Each bad frame is a lost packet. Each loss of the carrier may cause a VRRP failover. A transmit
+    timeout resets the NIC.
 
-    ## Remediation Check the cable, the transceiver and the switch port. If transmissions time out,
-    check the versions of driver and firmware.
+    ## Remediation
+    Check the cable, the transceiver and the switch port. If transmissions time out, check the
+    versions of driver and firmware.
 
-    ## Known problems `carrier_changes` also rises if an administrator sets the interface down and
-    up. Without the kernel log, the check does not know about timeouts, nor when a link came up.
+    ## Known problems
+    `carrier_changes` also rises if an administrator sets the interface down and up. Without the
+    kernel log, the check does not know about timeouts, nor when a link came up.
 
     ## References
     - Documentation/ABI/testing/sysfs-class-net, `carrier_changes`

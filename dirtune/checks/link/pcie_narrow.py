@@ -26,23 +26,26 @@ _VIRTUAL = frozenset({"virtio-pci", "vmxnet3", "ena", "gve"})
 def pcie_narrow(snapshot: Snapshot) -> Verdicts:
     """A NIC's PCI Express slot is slower or narrower than the NIC supports.
 
-    ## What it does The check reports a NIC if its PCI Express link has fewer lanes or a lower
-    speed than the NIC supports, and carries less than 1.2 times the sum of its ports' speeds. The
-    finding is `high` if the link carries less than the sum, else `medium`. One lane of 2.5, 5, 8
-    and 16 GT/s carries 2, 4, 7.9 and 15.8 Gbit/s. An idle NIC may lower the link's speed to save
-    power: if the link has all lanes but less speed, and the ports have fewer than 1,000 packets/s,
-    the check is inconclusive. Guests, and PCI functions without their own link, are not reported.
+    ## What it does
+    The check reports a NIC if its PCI Express link has fewer lanes or a lower speed than the NIC
+    supports, and carries less than 1.2 times the sum of its ports' speeds. The finding is `high`
+    if the link carries less than the sum, else `medium`. One lane of 2.5, 5, 8 and 16 GT/s carries
+    2, 4, 7.9 and 15.8 Gbit/s. An idle NIC may lower the link's speed to save power: if the link
+    has all lanes but less speed, and the ports have fewer than 1,000 packets/s, the check is
+    inconclusive. Guests, and PCI functions without their own link, are not reported.
 
-    ## Why it matters The NIC cannot deliver all packets that it receives. It drops some
-    (`rx_missed_errors`) while the CPUs are idle.
+    ## Why it matters
+    The NIC cannot deliver all packets that it receives. It drops some (`rx_missed_errors`) while
+    the CPUs are idle.
 
     ## Remediation
     Use another slot or another riser, or change the slot's settings in the firmware (bifurcation,
     speed).
 
-    ## Known problems In a guest, a NIC that is passed through looks like an emulated one. The
-    check does not examine bridges above the NIC, which may be narrower than the NIC. Ports that
-    are down have no speed and do not count.
+    ## Known problems
+    In a guest, a NIC that is passed through looks like an emulated one. The check does not examine
+    bridges above the NIC, which may be narrower than the NIC. Ports that are down have no speed
+    and do not count.
 
     ## References
     - PCI Express Base Specification, "Link Training"

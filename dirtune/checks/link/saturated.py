@@ -18,21 +18,25 @@ _SHORTEST = 60  # bytes of a frame without its checksum; shorter ones are padded
 def saturated(snapshot: Snapshot) -> Verdicts:
     """A link is nearly fully used.
 
-    ## What it does The check compares the traffic of each physical interface between two samples
-    with the speed of its link, in each direction. 90 % or more is `high`, 75 % or more is
-    `medium`. The check adds 24 bytes for each packet (preamble, gap and checksum), and counts a
-    shorter packet as 60 bytes. A 10 Gbit/s link is therefore full at 14.88 million short
-    packets/s. Links without a speed, and virtual NICs, are not reported.
+    ## What it does
+    The check compares the traffic of each physical interface between two samples with the speed of
+    its link, in each direction. 90 % or more is `high`, 75 % or more is `medium`. The check adds
+    24 bytes for each packet (preamble, gap and checksum), and counts a shorter packet as 60 bytes.
+    A 10 Gbit/s link is therefore full at 14.88 million short packets/s. Links without a speed, and
+    virtual NICs, are not reported.
 
-    ## Why it matters If the link is full, no setting of the host helps, and the CPUs are not the
-    cause of lost packets.
+    ## Why it matters
+    If the link is full, no setting of the host helps, and the CPUs are not the cause of lost
+    packets.
 
-    ## Remediation Add a second link (bonding) or a second director. Or use direct routing instead
-    of NAT, so that replies bypass the director.
+    ## Remediation
+    Add a second link (bonding) or a second director. Or use direct routing instead of NAT, so that
+    replies bypass the director.
 
-    ## Known problems Packets that the NIC merged count once, so the true load is a little higher.
-    The functions of one port (SR-IOV) count separately. The check does not see bursts that are
-    shorter than the time between the samples.
+    ## Known problems
+    Packets that the NIC merged count once, so the true load is a little higher. The functions of
+    one port (SR-IOV) count separately. The check does not see bursts that are shorter than the
+    time between the samples.
 
     ## References
     - IEEE 802.3, clause 4.4 (gap), 3.1.1 (preamble)

@@ -13,23 +13,25 @@ _DOWN = re.compile(r"Link is Down", re.IGNORECASE)
 def speed_duplex(snapshot: Snapshot) -> Verdicts:
     """A link runs in half duplex, or slower than it could.
 
-    ## What it does The check examines the physical interfaces that are up. Half duplex is
-    `critical`. A link is `high` if it is slower than another link in the same bond or with the
-    same driver. It is also `high` if the kernel log says that the link last came up at a lower
-    speed than both ends support (downshift, SmartSpeed). Links without a speed (virtio) and bonds
-    themselves are not reported.
+    ## What it does
+    The check examines the physical interfaces that are up. Half duplex is `critical`. A link is
+    `high` if it is slower than another link in the same bond or with the same driver. It is also
+    `high` if the kernel log says that the link last came up at a lower speed than both ends
+    support (downshift, SmartSpeed). Links without a speed (virtio) and bonds themselves are not
+    reported.
 
-    ## Why it matters If one end is half duplex and the other end is full duplex, collisions and
-    CRC errors leave only a few Mbit/s. A 10 Gbit/s port that runs at 1 Gbit/s limits all traffic
-    through this port.
+    ## Why it matters
+    If one end is half duplex and the other end is full duplex, collisions and CRC errors leave
+    only a few Mbit/s. A 10 Gbit/s port that runs at 1 Gbit/s limits all traffic through this port.
 
     ## Remediation
     Check the cable, the transceiver, the switch port and the autonegotiation of both ends
     (`ethtool IF`).
 
-    ## Known problems The check does not read the speeds that both ends support. It does not notice
-    a slow NIC that is the only one with its driver, if the log has no message. If ports with the
-    same driver have different speeds on purpose, waive the finding.
+    ## Known problems
+    The check does not read the speeds that both ends support. It does not notice a slow NIC that
+    is the only one with its driver, if the log has no message. If ports with the same driver have
+    different speeds on purpose, waive the finding.
 
     ## References
     - ethtool(8)

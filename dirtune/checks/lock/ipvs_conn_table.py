@@ -31,20 +31,23 @@ def ipvs_conn_table(
 ) -> Verdicts:
     """CPUs wait for each other when they add connections to the IPVS table.
 
-    ## What it does With `--probe`, the check reports waits for `__ip_vs_conntbl_lock_array` that
-    take 5 % of softirq time or more, at 20,000 new connections/s or more. Below that rate it is
-    inconclusive. A lookup takes no lock, so many packets of few connections are not reported.
+    ## What it does
+    With `--probe`, the check reports waits for `__ip_vs_conntbl_lock_array` that take 5 % of
+    softirq time or more, at 20,000 new connections/s or more. Below that rate it is inconclusive.
+    A lookup takes no lock, so many packets of few connections are not reported.
 
-    ## Why it matters Only 32 locks protect the whole table when entries are added and removed, and
-    each connection takes two of them. `conn_tab_bits` adds buckets, but no locks.
+    ## Why it matters
+    Only 32 locks protect the whole table when entries are added and removed, and each connection
+    takes two of them. `conn_tab_bits` adds buckets, but no locks.
 
-    ## Remediation Make fewer entries: have clients keep their connections open, use one-packet
-    scheduling for UDP services with single requests and replies (`ipvs/udp-ops`), and synchronise
-    less (`lock/ipvs-sync`). Otherwise use a newer kernel, in which each bucket has its own lock,
-    or a second active director (ECMP).
+    ## Remediation
+    Make fewer entries: have clients keep their connections open, use one-packet scheduling for UDP
+    services with single requests and replies (`ipvs/udp-ops`), and synchronise less
+    (`lock/ipvs-sync`). Otherwise use a newer kernel, in which each bucket has its own lock, or a
+    second active director (ECMP).
 
-    ## Known problems On newer kernels each bucket has a one-bit lock, and waits for such locks
-    cannot be measured.
+    ## Known problems
+    On newer kernels each bucket has a one-bit lock, and waits for such locks cannot be measured.
 
     ## References
     - net/netfilter/ipvs/ip_vs_conn.c, `CT_LOCKARRAY_BITS`

@@ -30,16 +30,19 @@ def ipvs_scheduler(
     `ip_vs_wrr_schedule`, `ip_vs_lblc_schedule` or `ip_vs_lblcr_schedule` that take 2 % of softirq
     time or more. wlc, lc, sed, nq, sh, mh and dh choose without a lock and are never reported.
 
-    ## Why it matters rr and wrr take the service's lock for every new connection, so all CPUs wait
-    for this one lock.
+    ## Why it matters
+    rr and wrr take the service's lock for every new connection, so all CPUs wait for this one
+    lock.
 
-    ## Remediation Use another scheduler: mh or sh, which hash the client's address (`ipvsadm -E -t
-    VIP:PORT -s mh`), or wlc if the service has few servers. In keepalived, set `lb_algo`. Or split
-    the service into several services, on more ports or by firewall mark. Existing connections stay
-    on their servers.
+    ## Remediation
+    Use another scheduler: mh or sh, which hash the client's address (`ipvsadm -E -t VIP:PORT -s
+    mh`), or wlc if the service has few servers. In keepalived, set `lb_algo`. Or split the service
+    into several services, on more ports or by firewall mark. Existing connections stay on their
+    servers.
 
-    ## Known problems The probe does not show which service a lock belongs to: the finding names
-    all services with the scheduler.
+    ## Known problems
+    The probe does not show which service a lock belongs to: the finding names all services with
+    the scheduler.
 
     ## References
     - net/netfilter/ipvs/ip_vs_rr.c, ip_vs_wrr.c, ip_vs_lblc.c, ip_vs_lblcr.c

@@ -21,22 +21,25 @@ _PERSIST = {"net/ipv4/vs/sync_persist_mode": 1}
 def ipvs_sync(snapshot: Snapshot, locks: LockWindow, softirq_window: SoftirqWindow) -> Verdicts:
     """CPUs wait for each other when they queue connections for the backup director.
 
-    ## What it does With `--probe`, the check examines directors with a master sync daemon. It
-    reports waits for `sync_buff_lock` and `sync_lock` in `ip_vs_sync_conn` and `sb_queue_tail`
-    that take 2 % of softirq time or more. The finding is `high` if IPVS handles 100,000 packets/s
-    or more, else `medium`.
+    ## What it does
+    With `--probe`, the check examines directors with a master sync daemon. It reports waits for
+    `sync_buff_lock` and `sync_lock` in `ip_vs_sync_conn` and `sb_queue_tail` that take 2 % of
+    softirq time or more. The finding is `high` if IPVS handles 100,000 packets/s or more, else
+    `medium`.
 
-    ## Why it matters Each packet that causes a sync message takes the same lock, of which a
-    network namespace has only one. `sync_ports` adds sending threads, but no locks. If the queue
-    exceeds `sync_qlen_max`, the kernel drops messages and does not count them.
+    ## Why it matters
+    Each packet that causes a sync message takes the same lock, of which a network namespace has
+    only one. `sync_ports` adds sending threads, but no locks. If the queue exceeds
+    `sync_qlen_max`, the kernel drops messages and does not count them.
 
-    ## Remediation Synchronise less. With `sync_threshold="3 0"` and `sync_refresh_period=10`, a
-    connection is sent once, and then every ten seconds. With `sync_persist_mode=1`, persistent
-    services send only their templates, not their connections. The backup then lacks some changes
-    of the last seconds. Do not synchronise short connections if clients can simply connect again.
+    ## Remediation
+    Synchronise less. With `sync_threshold="3 0"` and `sync_refresh_period=10`, a connection is
+    sent once, and then every ten seconds. With `sync_persist_mode=1`, persistent services send
+    only their templates, not their connections. The backup then lacks some changes of the last
+    seconds. Do not synchronise short connections if clients can simply connect again.
 
-    ## Known problems The kernel counts all packets of IPVS, but not the packets that cause sync
-    messages.
+    ## Known problems
+    The kernel counts all packets of IPVS, but not the packets that cause sync messages.
 
     ## References
     - net/netfilter/ipvs/ip_vs_sync.c

@@ -28,22 +28,26 @@ _COUNTER = re.compile(r"(?=.*rx)(?=.*alloc)(?=.*(?:fail|err))", re.IGNORECASE)
 def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """The kernel keeps too little memory free for bursts of packets.
 
-    ## What it does The finding is `high` in three cases: the kernel log has failed allocations of
-    up to four pages (`page allocation failure: order:` 0 to 2); the kernel log says that IPVS had
-    no memory for a connection; a driver's counter of failed receive allocations rises between two
-    samples. Otherwise the finding is `medium` if `vm.min_free_kbytes` is below 65,536 (64 MiB) on
-    a host with a link of 10 Gbit/s or more. A single message that is older than a week does not
-    count, nor do failures of larger allocations, which have a fallback.
+    ## What it does
+    The finding is `high` in three cases: the kernel log has failed allocations of up to four pages
+    (`page allocation failure: order:` 0 to 2); the kernel log says that IPVS had no memory for a
+    connection; a driver's counter of failed receive allocations rises between two samples.
+    Otherwise the finding is `medium` if `vm.min_free_kbytes` is below 65,536 (64 MiB) on a host
+    with a link of 10 Gbit/s or more. A single message that is older than a week does not count,
+    nor do failures of larger allocations, which have a fallback.
 
-    ## Why it matters Softirqs cannot wait until the kernel frees memory. Without a reserve, the
-    kernel drops the packet or cannot make the IPVS entry for its connection.
+    ## Why it matters
+    Softirqs cannot wait until the kernel frees memory. Without a reserve, the kernel drops the
+    packet or cannot make the IPVS entry for its connection.
 
-    ## Remediation Set `vm.min_free_kbytes` to 3 % of memory, but at least 128 MiB and at most 512
-    MiB, and never more than 5 % of memory. Programs cannot use the reserve, and if it is too
-    large, the kernel kills programs for lack of memory.
+    ## Remediation
+    Set `vm.min_free_kbytes` to 3 % of memory, but at least 128 MiB and at most 512 MiB, and never
+    more than 5 % of memory. Programs cannot use the reserve, and if it is too large, the kernel
+    kills programs for lack of memory.
 
-    ## Known problems The kernel log is a ring buffer and may have lost messages. Allocations that
-    fail without a message are visible only in the driver's counters, which not every driver has.
+    ## Known problems
+    The kernel log is a ring buffer and may have lost messages. Allocations that fail without a
+    message are visible only in the driver's counters, which not every driver has.
 
     ## References
     - Documentation/admin-guide/sysctl/vm.rst, `min_free_kbytes`

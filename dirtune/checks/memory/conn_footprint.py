@@ -22,25 +22,28 @@ _THRESHOLD_PERCENT = 5  # of memory; an estimate, not calibrated
 def conn_footprint(snapshot: Snapshot, meminfo: Mapping[str, int]) -> Verdicts:
     """The connection table will not fit into memory.
 
-    ## What it does The check reports as `high` that the IPVS table takes, or is expected to take,
-    50 % of memory or more. An entry takes 320 bytes, or 576 with `net.ipv4.vs.conntrack`, and a
-    bucket takes 8 bytes. The check uses the present number of entries or, if greater, an estimate:
-    the new connections per second between two samples, times the shortest life of an entry. For
-    TCP this is 60 s (SYN_RECV), or the `tcpfin` timeout if longer; for UDP it is the `udp`
-    timeout. Services with one-packet scheduling make no entries. A kernel with `conn_max`, which
-    limits the entries, is not reported.
+    ## What it does
+    The check reports as `high` that the IPVS table takes, or is expected to take, 50 % of memory
+    or more. An entry takes 320 bytes, or 576 with `net.ipv4.vs.conntrack`, and a bucket takes 8
+    bytes. The check uses the present number of entries or, if greater, an estimate: the new
+    connections per second between two samples, times the shortest life of an entry. For TCP this
+    is 60 s (SYN_RECV), or the `tcpfin` timeout if longer; for UDP it is the `udp` timeout.
+    Services with one-packet scheduling make no entries. A kernel with `conn_max`, which limits the
+    entries, is not reported.
 
-    ## Why it matters Without `conn_max` nothing limits the number of entries. 1,000,000 SYN/s make
-    60,000,000 entries (19 GB) within a minute, and the host runs out of memory.
+    ## Why it matters
+    Without `conn_max` nothing limits the number of entries. 1,000,000 SYN/s make 60,000,000
+    entries (19 GB) within a minute, and the host runs out of memory.
 
-    ## Remediation Filter SYN floods in front of the director, or with XDP on the director. Set
-    `drop_entry=1` and an `amemthresh` of a few per cent of memory; the default is a few MiB.
-    Shorten timeouts (`ipvs/timeouts`).
+    ## Remediation
+    Filter SYN floods in front of the director, or with XDP on the director. Set `drop_entry=1` and
+    an `amemthresh` of a few per cent of memory; the default is a few MiB. Shorten timeouts
+    (`ipvs/timeouts`).
 
-    ## Known problems The sizes are those of Linux 6.1 on 64-bit machines. The check does not know
-    the highest number of entries in the past. If netlink was not read, it does not know
-    persistence templates, nor which services get the new connections, and assumes that every
-    connection makes an entry.
+    ## Known problems
+    The sizes are those of Linux 6.1 on 64-bit machines. The check does not know the highest number
+    of entries in the past. If netlink was not read, it does not know persistence templates, nor
+    which services get the new connections, and assumes that every connection makes an entry.
 
     ## References
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_conn_new()`

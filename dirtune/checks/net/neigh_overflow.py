@@ -22,20 +22,24 @@ def neigh_overflow(
 ) -> Verdicts:
     """The neighbour table is at its limit.
 
-    ## What it does The check compares two samples of /proc/net/stat/arp_cache and ndisc_cache. The
-    finding is `high` if `table_fulls` rose, and `medium` if a table holds 80 % of `gc_thresh3`
-    entries or more. Permanent IPv4 entries do not count.
+    ## What it does
+    The check compares two samples of /proc/net/stat/arp_cache and ndisc_cache. The finding is
+    `high` if `table_fulls` rose, and `medium` if a table holds 80 % of `gc_thresh3` entries or
+    more. Permanent IPv4 entries do not count.
 
-    ## Why it matters At the limit the kernel cannot add a neighbour, so it drops packets to a real
-    server or gateway that is not in the table yet. The default limit is 1,024 entries. A director
-    on a large flat network, or on a network with many containers, has more neighbours.
+    ## Why it matters
+    At the limit the kernel cannot add a neighbour, so it drops packets to a real server or gateway
+    that is not in the table yet. The default limit is 1,024 entries. A director on a large flat
+    network, or on a network with many containers, has more neighbours.
 
-    ## Remediation Set `gc_thresh1`, `gc_thresh2` and `gc_thresh3` to 4,096, 8,192 and 16,384. If
-    16,384 is less than twice the number of entries, use greater values.
+    ## Remediation
+    Set `gc_thresh1`, `gc_thresh2` and `gc_thresh3` to 4,096, 8,192 and 16,384. If 16,384 is less
+    than twice the number of entries, use greater values.
 
-    ## Known problems The kernel counts the entries of all network namespaces, but the check can
-    subtract only the permanent entries of its own namespace. No file shows which IPv6 entries are
-    permanent, so all IPv6 entries count. The limits can be read only in the first namespace.
+    ## Known problems
+    The kernel counts the entries of all network namespaces, but the check can subtract only the
+    permanent entries of its own namespace. No file shows which IPv6 entries are permanent, so all
+    IPv6 entries count. The limits can be read only in the first namespace.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `neigh/default/gc_thresh3`

@@ -25,25 +25,29 @@ def packet_taps(
 ) -> Verdicts:
     """A program takes a copy of every packet of an interface.
 
-    ## What it does The check reports packet sockets for all protocols (`Proto 0003` in
-    /proc/net/packet) on a physical interface, on a bond or bridge above one, on an interface with
-    a virtual address, or on all interfaces. The finding is `high` if these interfaces carry
-    100,000 packets/s or more, else `medium`. A promiscuous interface without such a socket is
-    `low`, unless it belongs to a bridge or bond. Sockets for one protocol (LLDP, ARP, a DHCP
-    client) and AF_XDP are not reported.
+    ## What it does
+    The check reports packet sockets for all protocols (`Proto 0003` in /proc/net/packet) on a
+    physical interface, on a bond or bridge above one, on an interface with a virtual address, or
+    on all interfaces. The finding is `high` if these interfaces carry 100,000 packets/s or more,
+    else `medium`. A promiscuous interface without such a socket is `low`, unless it belongs to a
+    bridge or bond. Sockets for one protocol (LLDP, ARP, a DHCP client) and AF_XDP are not
+    reported.
 
-    ## Why it matters For each packet, the kernel runs the filter of each socket. If the filter
-    accepts the packet, the kernel clones and queues it, on the CPU that forwards. A promiscuous
-    NIC also delivers packets for other hosts.
+    ## Why it matters
+    For each packet, the kernel runs the filter of each socket. If the filter accepts the packet,
+    the kernel clones and queues it, on the CPU that forwards. A promiscuous NIC also delivers
+    packets for other hosts.
 
-    ## Remediation Stop the capture, or give it a filter that accepts few packets. `ss -0 -p` shows
-    the owner of the socket. If an administrator made the interface promiscuous, run `ip link set
-    dev IF promisc off`.
+    ## Remediation
+    Stop the capture, or give it a filter that accepts few packets. `ss -0 -p` shows the owner of
+    the socket. If an administrator made the interface promiscuous, run `ip link set dev IF promisc
+    off`.
 
-    ## Known problems The check cannot read a socket's filter and owner. dhclient, dhcpcd, lldpd
-    and udhcpc have filtered sockets for all protocols: if one of these programs runs and no
-    interface is promiscuous, the check is inconclusive. The check does not see taps that a kernel
-    module makes. A macvlan in passthru mode makes its parent promiscuous too.
+    ## Known problems
+    The check cannot read a socket's filter and owner. dhclient, dhcpcd, lldpd and udhcpc have
+    filtered sockets for all protocols: if one of these programs runs and no interface is
+    promiscuous, the check is inconclusive. The check does not see taps that a kernel module makes.
+    A macvlan in passthru mode makes its parent promiscuous too.
 
     ## References
     - packet(7)

@@ -25,24 +25,27 @@ def rp_filter_director(
 ) -> Verdicts:
     """The reverse path filter drops packets of clients whose return route uses another interface.
 
-    ## What it does The check examines a director that has routes through two or more interfaces
-    and filters strictly on one of them (the greater of `all` and the interface's `rp_filter` is 1;
-    0 and 2 are fine). The finding is `high` if `IPReversePathFilter` in /proc/net/netstat rose
-    between two samples. Otherwise each strict interface on which client packets arrive is
-    `medium`, except the interface of the best default route. The check assumes that client packets
-    arrive on interfaces whose network contains a virtual address, and on interfaces with another
-    default route.
+    ## What it does
+    The check examines a director that has routes through two or more interfaces and filters
+    strictly on one of them (the greater of `all` and the interface's `rp_filter` is 1; 0 and 2 are
+    fine). The finding is `high` if `IPReversePathFilter` in /proc/net/netstat rose between two
+    samples. Otherwise each strict interface on which client packets arrive is `medium`, except the
+    interface of the best default route. The check assumes that client packets arrive on interfaces
+    whose network contains a virtual address, and on interfaces with another default route.
 
-    ## Why it matters The kernel drops the packet after the route lookup, and only
-    `IPReversePathFilter` shows the loss.
+    ## Why it matters
+    The kernel drops the packet after the route lookup, and only `IPReversePathFilter` shows the
+    loss.
 
-    ## Remediation Set both `all` and the interface's value to 2 (loose), or both to 0. The greater
-    value applies, so while `all` is 1, a lower value of the interface has no effect.
+    ## Remediation
+    Set both `all` and the interface's value to 2 (loose), or both to 0. The greater value applies,
+    so while `all` is 1, a lower value of the interface has no effect.
 
-    ## Known problems If the virtual addresses are routed to the director, as with BGP, nobody
-    knows on which interface client packets arrive, and the check is inconclusive. It is also
-    inconclusive if `ip rule` uses other routing tables. Clients on a network with its own route
-    are not considered. IPv6 has no such setting.
+    ## Known problems
+    If the virtual addresses are routed to the director, as with BGP, nobody knows on which
+    interface client packets arrive, and the check is inconclusive. It is also inconclusive if `ip
+    rule` uses other routing tables. Clients on a network with its own route are not considered.
+    IPv6 has no such setting.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `rp_filter`

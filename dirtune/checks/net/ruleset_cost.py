@@ -47,22 +47,24 @@ _Chains = Mapping[tuple[str, str], _Chain]  # by table and name
 def ruleset_cost(snapshot: Snapshot, rulesets: Rulesets) -> Verdicts:
     """Each packet to a virtual service passes through long lists of rules.
 
-    ## What it does The check counts the iptables and nft rules that a packet to a virtual address
-    may pass, in each hook and in the chains to which the hook's rules jump. It reports a hook with
-    500 rules or more. Counting ends at a rule that accepts all packets to the address. Chains that
-    are reached only by rules for other addresses do not count. A set or map counts as one rule,
-    whatever its size. The check also reports `bridge-nf-call-iptables=1` if a NIC is a port of a
-    bridge. All findings are `info`.
+    ## What it does
+    The check counts the iptables and nft rules that a packet to a virtual address may pass, in
+    each hook and in the chains to which the hook's rules jump. It reports a hook with 500 rules or
+    more. Counting ends at a rule that accepts all packets to the address. Chains that are reached
+    only by rules for other addresses do not count. A set or map counts as one rule, whatever its
+    size. The check also reports `bridge-nf-call-iptables=1` if a NIC is a port of a bridge. All
+    findings are `info`.
 
-    ## Why it matters The kernel evaluates the rules for each packet, in each hook, before and
-    after IPVS.
+    ## Why it matters
+    The kernel evaluates the rules for each packet, in each hook, before and after IPVS.
 
-    ## Remediation Put addresses into an ipset, or an nft set or verdict map. Accept packets to
-    virtual addresses first. Set `bridge-nf-call-iptables=0` if no container network needs it.
+    ## Remediation
+    Put addresses into an ipset, or an nft set or verdict map. Accept packets to virtual addresses
+    first. Set `bridge-nf-call-iptables=0` if no container network needs it.
 
-    ## Known problems The count assumes that the packet follows each jump, and that no rule ends
-    the chain for only some packets. ebtables is not read. A NIC in a team device counts as a port
-    of a bridge.
+    ## Known problems
+    The count assumes that the packet follows each jump, and that no rule ends the chain for only
+    some packets. ebtables is not read. A NIC in a team device counts as a port of a bridge.
 
     ## References
     - nft(8), ipset(8)

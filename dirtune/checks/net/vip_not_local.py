@@ -30,24 +30,27 @@ _BACKUP = "this host holds none of its services' addresses, because it is a back
 def vip_not_local(snapshot: Snapshot) -> Verdicts:
     """A virtual address has a service but is not an address of this host.
 
-    ## What it does The check reports as `critical` each service's virtual address that is neither
-    an address of this host nor covered by a `local` route. It does not report services with a
-    firewall mark, which have no address, and services whose packet counters rise between two
-    samples. It does not report a backup director either. A host is a backup if it has none of its
-    services' addresses, and a sync daemon is in state `backup` or a program that moves addresses
-    runs (keepalived, ucarp, corosync, pacemaker, seesaw, kube-router).
+    ## What it does
+    The check reports as `critical` each service's virtual address that is neither an address of
+    this host nor covered by a `local` route. It does not report services with a firewall mark,
+    which have no address, and services whose packet counters rise between two samples. It does not
+    report a backup director either. A host is a backup if it has none of its services' addresses,
+    and a sync daemon is in state `backup` or a program that moves addresses runs (keepalived,
+    ucarp, corosync, pacemaker, seesaw, kube-router).
 
-    ## Why it matters IPVS receives packets in the hook LOCAL_IN, after the kernel has found that
-    they are for this host. The kernel forwards or drops a packet to any other address, so it never
-    reaches IPVS.
+    ## Why it matters
+    IPVS receives packets in the hook LOCAL_IN, after the kernel has found that they are for this
+    host. The kernel forwards or drops a packet to any other address, so it never reaches IPVS.
 
-    ## Remediation Run `ip addr add VIP/32 dev lo`. For the next boot, configure the address in the
-    program that manages the service, such as `virtual_ipaddress` in keepalived.
+    ## Remediation
+    Run `ip addr add VIP/32 dev lo`. For the next boot, configure the address in the program that
+    manages the service, such as `virtual_ipaddress` in keepalived.
 
-    ## Known problems If a program moves addresses and only some addresses are missing, the check
-    is inconclusive, because another director may have them. It is also inconclusive if `ip rule`
-    uses other tables, which may contain `local` routes, and for IPv6, because the check does not
-    read `local` IPv6 routes of whole networks.
+    ## Known problems
+    If a program moves addresses and only some addresses are missing, the check is inconclusive,
+    because another director may have them. It is also inconclusive if `ip rule` uses other tables,
+    which may contain `local` routes, and for IPv6, because the check does not read `local` IPv6
+    routes of whole networks.
 
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_ops4`, NF_INET_LOCAL_IN

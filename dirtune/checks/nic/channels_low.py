@@ -25,21 +25,25 @@ _LIMIT = 32  # queues, where vendors advise so: on AMD, and for NICs of mlx5
 def channels_low(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """A NIC has fewer queues enabled than it could use, and a CPU that serves them is busy.
 
-    ## What it does The check reports a NIC if it has fewer channels (`ethtool -l`) than its
-    maximum and than the number of physical cores near it, and if a CPU that takes its interrupts
-    spends 70 % of its time or more in interrupts and softirqs. If the CPUs are not busy, a few
-    queues are the most efficient setting. On AMD and for mlx5 NICs the check asks for at most 32
-    queues, as the vendors advise.
+    ## What it does
+    The check reports a NIC if it has fewer channels (`ethtool -l`) than its maximum and than the
+    number of physical cores near it, and if a CPU that takes its interrupts spends 70 % of its
+    time or more in interrupts and softirqs. If the CPUs are not busy, a few queues are the most
+    efficient setting. On AMD and for mlx5 NICs the check asks for at most 32 queues, as the
+    vendors advise.
 
-    ## Why it matters Disabled queues cannot relieve the busy queues.
+    ## Why it matters
+    Disabled queues cannot relieve the busy queues.
 
-    ## Remediation Run `ethtool -L IF combined N`, where N is the number of cores near the NIC.
-    Traffic stops for a moment, so start with the backup director. The command resets the RSS table
-    and the affinities, so set them again. Keep the setting with a udev rule.
+    ## Remediation
+    Run `ethtool -L IF combined N`, where N is the number of cores near the NIC. Traffic stops for
+    a moment, so start with the backup director. The command resets the RSS table and the
+    affinities, so set them again. Keep the setting with a udev rule.
 
-    ## Known problems With threaded NAPI, the work is not done in softirqs, so the check does not
-    see it. Among mlx5 NICs, the limit of 32 applies to ConnectX-4 Lx, which the check cannot
-    distinguish from other mlx5 NICs.
+    ## Known problems
+    With threaded NAPI, the work is not done in softirqs, so the check does not see it. Among mlx5
+    NICs, the limit of 32 applies to ConnectX-4 Lx, which the check cannot distinguish from other
+    mlx5 NICs.
 
     ## References
     - Documentation/networking/scaling.rst, "Suggested Configuration" of RSS

@@ -41,26 +41,28 @@ class _Load:
 def coalescing_off(snapshot: Snapshot) -> Verdicts:
     """A NIC raises an interrupt for nearly every packet.
 
-    ## What it does The check examines NICs that receive 50,000 packets/s or more without adaptive
-    coalescing. It reports a NIC that receives fewer than 2 packets per interrupt, or whose
-    `rx-usecs` is 0 or 1 while `rx-frames` does not wait for several frames. The finding is `high`
-    if one vector takes 50,000 interrupts/s or more. It is `low` if the NIC receives 2 packets per
-    interrupt or more in spite of the setting, because the CPU is polling. Otherwise it is
-    `medium`. The check does not report virtio, where the hypervisor decides, drivers that do not
-    show `rx-usecs`, the `rx-usecs` values 1, 3 and 4 of Intel drivers, which mean adaptive modes,
-    and hosts with a tuned profile for low latency.
+    ## What it does
+    The check examines NICs that receive 50,000 packets/s or more without adaptive coalescing. It
+    reports a NIC that receives fewer than 2 packets per interrupt, or whose `rx-usecs` is 0 or 1
+    while `rx-frames` does not wait for several frames. The finding is `high` if one vector takes
+    50,000 interrupts/s or more. It is `low` if the NIC receives 2 packets per interrupt or more in
+    spite of the setting, because the CPU is polling. Otherwise it is `medium`. The check does not
+    report virtio, where the hypervisor decides, drivers that do not show `rx-usecs`, the
+    `rx-usecs` values 1, 3 and 4 of Intel drivers, which mean adaptive modes, and hosts with a
+    tuned profile for low latency.
 
-    ## Why it matters Each packet costs an interrupt and a softirq, and GRO has nothing to merge.
+    ## Why it matters
+    Each packet costs an interrupt and a softirq, and GRO has nothing to merge.
 
-    ## Remediation Let the driver adapt (`ethtool -C IF adaptive-rx on`), or set a fixed value: 125
-    us allows about 8,000 interrupts/s per queue, which suits forwarding. If the NIC cannot
-    coalesce, set `napi_defer_hard_irqs` and `gro_flush_timeout`, so that the kernel defers
-    interrupts. A packet waits no longer than the configured time. Keep the setting with a udev
-    rule.
+    ## Remediation
+    Let the driver adapt (`ethtool -C IF adaptive-rx on`), or set a fixed value: 125 us allows
+    about 8,000 interrupts/s per queue, which suits forwarding. If the NIC cannot coalesce, set
+    `napi_defer_hard_irqs` and `gro_flush_timeout`, so that the kernel defers interrupts. A packet
+    waits no longer than the configured time. Keep the setting with a udev rule.
 
-    ## Known problems If a vector serves both directions, interrupts for sent packets count as
-    well. The older ethtool interface of the kernel reports 0 for values that the driver does not
-    support.
+    ## Known problems
+    If a vector serves both directions, interrupts for sent packets count as well. The older
+    ethtool interface of the kernel reports 0 for values that the driver does not support.
 
     ## References
     - Documentation/networking/device_drivers/ethernet/intel/i40e.rst, on forwarding

@@ -20,23 +20,26 @@ _OFTEN_REAL = frozenset({"igb"})  # passed through to guests more often than emu
 def emulated_device(snapshot: Snapshot, cpuinfo: CpuInfo) -> Verdicts:
     """A virtual machine uses an emulated NIC.
 
-    ## What it does On a guest (a host whose CPU has the flag `hypervisor`), the check reports a
-    NIC with traffic if hypervisors emulate NICs for its driver (e100, e1000, e1000e, 8139cp,
-    8139too, pcnet32, ne2k-pci, tulip). The finding is `high` if the NIC receives and sends 10,000
-    packets/s or more in total, else `low`. virtio, vmxnet3 and hv_netvsc are made for guests and
-    are not reported.
+    ## What it does
+    On a guest (a host whose CPU has the flag `hypervisor`), the check reports a NIC with traffic
+    if hypervisors emulate NICs for its driver (e100, e1000, e1000e, 8139cp, 8139too, pcnet32,
+    ne2k-pci, tulip). The finding is `high` if the NIC receives and sends 10,000 packets/s or more
+    in total, else `low`. virtio, vmxnet3 and hv_netvsc are made for guests and are not reported.
 
-    ## Why it matters Each access to a NIC register is a switch from the guest to the hypervisor.
-    Emulated NICs have one queue. They also share their interrupt line with other emulated devices,
-    whose handlers cause more such switches.
+    ## Why it matters
+    Each access to a NIC register is a switch from the guest to the hypervisor. Emulated NICs have
+    one queue. They also share their interrupt line with other emulated devices, whose handlers
+    cause more such switches.
 
-    ## Remediation Give the guest a virtio NIC with several queues, a vmxnet3 NIC or a virtual
-    function of a real NIC (SR-IOV), and restart the guest. Then enable the queues in the guest
-    (`ethtool -L IF combined N`), because the default is often one queue.
+    ## Remediation
+    Give the guest a virtio NIC with several queues, a vmxnet3 NIC or a virtual function of a real
+    NIC (SR-IOV), and restart the guest. Then enable the queues in the guest (`ethtool -L IF
+    combined N`), because the default is often one queue.
 
-    ## Known problems A real NIC with one of these drivers that is passed through to the guest
-    looks the same. Emulated igb NICs are not reported, because igb NICs in guests are usually real
-    ones that are passed through.
+    ## Known problems
+    A real NIC with one of these drivers that is passed through to the guest looks the same.
+    Emulated igb NICs are not reported, because igb NICs in guests are usually real ones that are
+    passed through.
 
     ## References
     - Documentation/networking/device_drivers/ethernet/intel/i40e.rst, on virtual machines

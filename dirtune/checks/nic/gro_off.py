@@ -23,21 +23,24 @@ _MODERN = 4  # major version of the kernel
 def gro_off(snapshot: Snapshot) -> Verdicts:
     """GRO is off on a director that forwards long packets.
 
-    ## What it does The check reports a NIC with `rx-gro` off whose received packets had 700 bytes
-    or more on average between the samples. GRO cannot merge short packets. The finding is `medium`
-    if IPVS forwards with NAT, because the replies then also pass the director, else `low`. Kernels
-    before 4.0 are not reported, because their IPVS may not handle merged packets.
+    ## What it does
+    The check reports a NIC with `rx-gro` off whose received packets had 700 bytes or more on
+    average between the samples. GRO cannot merge short packets. The finding is `medium` if IPVS
+    forwards with NAT, because the replies then also pass the director, else `low`. Kernels before
+    4.0 are not reported, because their IPVS may not handle merged packets.
 
-    ## Why it matters IPVS forwards merged packets if their original packets fit the MTU, so the
-    old advice to turn GRO off for LVS is obsolete. Without GRO, the kernel looks up and forwards
-    each packet of a transfer separately.
+    ## Why it matters
+    IPVS forwards merged packets if their original packets fit the MTU, so the old advice to turn
+    GRO off for LVS is obsolete. Without GRO, the kernel looks up and forwards each packet of a
+    transfer separately.
 
     ## Remediation
     Run `ethtool -K IF gro on`, which takes effect immediately. `GenericReceiveOffload=yes` in a
     systemd.link(5) file keeps it.
 
-    ## Known problems GRO does not affect packets that an XDP program redirects, and the check does
-    not see such programs. A vendor's kernel with an old version number may have newer code.
+    ## Known problems
+    GRO does not affect packets that an XDP program redirects, and the check does not see such
+    programs. A vendor's kernel with an old version number may have newer code.
 
     ## References
     - net/netfilter/ipvs/ip_vs_xmit.c, `ip_vs_exceeds_mtu()`

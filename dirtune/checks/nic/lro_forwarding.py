@@ -25,25 +25,27 @@ _HEADER_BYTES = 22  # Ethernet with one VLAN tag and the checksum
 def lro_forwarding(snapshot: Snapshot) -> Verdicts:
     """LRO is on for a NIC whose packets are forwarded to real servers.
 
-    ## What it does The check reports a physical interface that carries packets of clients or real
-    servers and has `large-receive-offload` on. The finding is `critical` if the driver's counters,
-    or an average packet size above the MTU, show that the NIC merges packets now; else `high`. A
-    director that only serves locally, and NICs that carry no packets of services, are not
-    reported.
+    ## What it does
+    The check reports a physical interface that carries packets of clients or real servers and has
+    `large-receive-offload` on. The finding is `critical` if the driver's counters, or an average
+    packet size above the MTU, show that the NIC merges packets now; else `high`. A director that
+    only serves locally, and NICs that carry no packets of services, are not reported.
 
-    ## Why it matters LRO merges packets without recording their sizes. A merged packet is larger
-    than the MTU of the outgoing interface, so the kernel drops it, or sends the ICMP error
-    "fragmentation needed". The kernel turns LRO off only if IPv4 forwarding is switched on or the
-    interface joins a bridge. A director with DR or TUN may run with `ip_forward=0`, so the kernel
-    leaves LRO on. GRO does not have this fault.
+    ## Why it matters
+    LRO merges packets without recording their sizes. A merged packet is larger than the MTU of the
+    outgoing interface, so the kernel drops it, or sends the ICMP error "fragmentation needed". The
+    kernel turns LRO off only if IPv4 forwarding is switched on or the interface joins a bridge. A
+    director with DR or TUN may run with `ip_forward=0`, so the kernel leaves LRO on. GRO does not
+    have this fault.
 
     ## Remediation
     Run `ethtool -K IF lro off`, which costs some CPU time. Keep it with `LargeReceiveOffload=no`
     in a systemd.link(5) file; bnx2x has the module option `disable_tpa=1`.
 
-    ## Known problems The check derives the interfaces that carry clients' packets from addresses
-    and the main routing table. If these are unknown, or if a tunnel or VLAN hides the physical
-    interface, every port counts.
+    ## Known problems
+    The check derives the interfaces that carry clients' packets from addresses and the main
+    routing table. If these are unknown, or if a tunnel or VLAN hides the physical interface, every
+    port counts.
 
     ## References
     - net/ipv4/devinet.c, `inet_forward_change()`

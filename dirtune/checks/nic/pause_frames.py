@@ -26,20 +26,24 @@ _LOSSLESS = re.compile(r"(?:port\.)?[rt]x_prio(?:rity)?_?\d_(?:pause|xo(?:n|ff))
 def pause_frames(snapshot: Snapshot) -> Verdicts:
     """A NIC sends or receives pause frames, so flow control stalls traffic.
 
-    ## What it does The check reports a NIC if one of its counters of pause frames rose by 10/s or
-    more between the samples. Links with priority flow control (a lossless fabric for RoCE or
-    storage) are not reported, because they pause on purpose.
+    ## What it does
+    The check reports a NIC if one of its counters of pause frames rose by 10/s or more between the
+    samples. Links with priority flow control (a lossless fabric for RoCE or storage) are not
+    reported, because they pause on purpose.
 
-    ## Why it matters A received pause frame stops everything that the NIC sends, for every virtual
-    address. A sent pause frame shows that this host does not accept packets as fast as they
-    arrive: the switch then drops them, and other hosts may lose packets too.
+    ## Why it matters
+    A received pause frame stops everything that the NIC sends, for every virtual address. A sent
+    pause frame shows that this host does not accept packets as fast as they arrive: the switch
+    then drops them, and other hosts may lose packets too.
 
-    ## Remediation First find the cause: a busy CPU or a short ring (`softirq/rx-imbalance`,
+    ## Remediation
+    First find the cause: a busy CPU or a short ring (`softirq/rx-imbalance`,
     `nic/ring-below-max`), or a slow host at the other end. `ethtool -A IF rx off tx off` turns
     flow control off, and takes the link down for a moment.
 
-    ## Known problems The check does not read whether flow control is on. Drivers use many names
-    for these counters, and the check does not know all of them. The threshold is a rule of thumb.
+    ## Known problems
+    The check does not read whether flow control is on. Drivers use many names for these counters,
+    and the check does not know all of them. The threshold is a rule of thumb.
 
     ## References
     - ethtool(8), `-a` and `-A`

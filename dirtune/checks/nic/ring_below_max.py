@@ -16,23 +16,25 @@ _FAST_MBPS = 10_000
 def ring_below_max(snapshot: Snapshot) -> Verdicts:
     """A receive ring is far shorter than the NIC allows.
 
-    ## What it does The check reports a receive ring that is a quarter of the NIC's maximum or
-    shorter. The finding is `medium` if the NIC lost packets between the samples because the ring
-    was full. Without a known loss, the finding is `info`, on links of 10 Gbit/s or more only.
-    virtio, whose ring the hypervisor sets, and hosts with a tuned profile for low latency are not
-    reported.
+    ## What it does
+    The check reports a receive ring that is a quarter of the NIC's maximum or shorter. The finding
+    is `medium` if the NIC lost packets between the samples because the ring was full. Without a
+    known loss, the finding is `info`, on links of 10 Gbit/s or more only. virtio, whose ring the
+    hypervisor sets, and hosts with a tuned profile for low latency are not reported.
 
-    ## Why it matters At 1.5 million packets/s, 256 descriptors hold the traffic of 170 us, which
-    is less than one tick of the scheduler.
+    ## Why it matters
+    At 1.5 million packets/s, 256 descriptors hold the traffic of 170 us, which is less than one
+    tick of the scheduler.
 
-    ## Remediation Run `ethtool -G IF rx N`. Many drivers reset the port: the link goes down and
-    up, and VRRP may fail over, so start with the backup director. The same command with the old
-    value undoes the change. A ring that does not fit into the cache causes cache misses, so stop
-    at the size that ends the loss, often 1,024 or 2,048. Keep the setting with `RxBufferSize=` in
-    a systemd.link(5) file or a udev rule.
+    ## Remediation
+    Run `ethtool -G IF rx N`. Many drivers reset the port: the link goes down and up, and VRRP may
+    fail over, so start with the backup director. The same command with the old value undoes the
+    change. A ring that does not fit into the cache causes cache misses, so stop at the size that
+    ends the loss, often 1,024 or 2,048. Keep the setting with `RxBufferSize=` in a systemd.link(5)
+    file or a udev rule.
 
-    ## Known problems The check also reports a ring that somebody made short on purpose without a
-    tuned profile.
+    ## Known problems
+    The check also reports a ring that somebody made short on purpose without a tuned profile.
 
     ## References
     - ethtool(8), `-g` and `-G`

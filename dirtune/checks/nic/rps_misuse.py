@@ -25,23 +25,25 @@ class _Fault:
 def rps_misuse(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """RPS or RFS steers packets to other CPUs without need, or to the wrong CPUs.
 
-    ## What it does The check reports a NIC with RPS on if it has at least as many receive queues
-    as there are physical cores near it, because RPS is meant for NICs with fewer queues than
-    cores. It reports an RPS mask with CPUs that are offline or not near the NIC. It also reports
-    RFS (`rps_flow_cnt` and `net.core.rps_sock_flow_entries` above 0) on a director that serves
-    nothing itself. CPUs far from the NIC are not reported in a guest, or if the firmware does not
-    name the NIC's node.
+    ## What it does
+    The check reports a NIC with RPS on if it has at least as many receive queues as there are
+    physical cores near it, because RPS is meant for NICs with fewer queues than cores. It reports
+    an RPS mask with CPUs that are offline or not near the NIC. It also reports RFS (`rps_flow_cnt`
+    and `net.core.rps_sock_flow_entries` above 0) on a director that serves nothing itself. CPUs
+    far from the NIC are not reported in a guest, or if the firmware does not name the NIC's node.
 
-    ## Why it matters If the NIC's queues already reach each core, RPS only adds an interrupt
-    between CPUs and another queue. Packets for a CPU of another node cross the link between the
-    nodes. RFS sends a packet to the CPU of the program that reads it, but no local program reads a
-    forwarded packet.
+    ## Why it matters
+    If the NIC's queues already reach each core, RPS only adds an interrupt between CPUs and
+    another queue. Packets for a CPU of another node cross the link between the nodes. RFS sends a
+    packet to the CPU of the program that reads it, but no local program reads a forwarded packet.
 
-    ## Remediation Write 0, or a mask of the CPUs near the NIC, into `rps_cpus`, and 0 into
-    `rps_flow_cnt`. Both take effect immediately. Keep the settings with a udev rule.
+    ## Remediation
+    Write 0, or a mask of the CPUs near the NIC, into `rps_cpus`, and 0 into `rps_flow_cnt`. Both
+    take effect immediately. Keep the settings with a udev rule.
 
-    ## Known problems The check does not see RPS on a VLAN, bond or bridge above the port. Queues
-    that get no packets also count as queues.
+    ## Known problems
+    The check does not see RPS on a VLAN, bond or bridge above the port. Queues that get no packets
+    also count as queues.
 
     ## References
     - Documentation/networking/scaling.rst, "RPS" and "RFS"

@@ -25,25 +25,28 @@ _MANY_FLOWS = 1_000  # an estimate, not calibrated
 def rss_skew(snapshot: Snapshot, seconds: float) -> Verdicts:
     """A NIC spreads many flows unevenly over its receive queues.
 
-    ## What it does The check compares the driver's counters of each receive queue between two
-    samples. It reports a NIC if one queue received at least three times the median of the queues.
-    The NIC must have 8 queues or more and receive 1,000 packets/s or more, and the host must have
-    1,000 flows or more. The number of flows is the largest of three counts: IPVS connections,
-    tracked connections and established TCP connections. For real servers that receive through a
-    tunnel, see `nic/tunnel-entropy`.
+    ## What it does
+    The check compares the driver's counters of each receive queue between two samples. It reports
+    a NIC if one queue received at least three times the median of the queues. The NIC must have 8
+    queues or more and receive 1,000 packets/s or more, and the host must have 1,000 flows or more.
+    The number of flows is the largest of three counts: IPVS connections, tracked connections and
+    established TCP connections. For real servers that receive through a tunnel, see
+    `nic/tunnel-entropy`.
 
-    ## Why it matters One full queue drops packets while other queues are idle, and averages look
-    healthy.
+    ## Why it matters
+    One full queue drops packets while other queues are idle, and averages look healthy.
 
-    ## Remediation Spread the indirection table evenly over the queues (`ethtool -X IF equal N`),
-    and hash ports as well as addresses (`ethtool -N IF rx-flow-hash tcp4 sdfn`). Hash ports for
-    UDP only if no UDP packets are fragmented, because only the first fragment has ports, and the
-    other fragments would go to another queue.
+    ## Remediation
+    Spread the indirection table evenly over the queues (`ethtool -X IF equal N`), and hash ports
+    as well as addresses (`ethtool -N IF rx-flow-hash tcp4 sdfn`). Hash ports for UDP only if no
+    UDP packets are fragmented, because only the first fragment has ports, and the other fragments
+    would go to another queue.
 
-    ## Known problems The check does not read the indirection table and the hash, only their
-    effect: it notices a table that omits queues only if more than half of the queues are idle. A
-    few elephant flows among many small flows look the same. If the driver does not count by queue,
-    the check is inconclusive.
+    ## Known problems
+    The check does not read the indirection table and the hash, only their effect: it notices a
+    table that omits queues only if more than half of the queues are idle. A few elephant flows
+    among many small flows look the same. If the driver does not count by queue, the check is
+    inconclusive.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS: Receive Side Scaling"

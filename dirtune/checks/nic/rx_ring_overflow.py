@@ -18,26 +18,29 @@ _QUOTA = "_allowance_exceeded"
 def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
     """A NIC drops packets because its receive ring is full.
 
-    ## What it does The check compares counters of each physical interface between two samples:
-    `rx_missed_errors`, `rx_fifo_errors`, `rx_over_errors`, and the driver's counters with the same
-    meaning (`rx_out_of_buffer` of mlx5, `rx_brb_discard` of bnx2x, ...). The finding is `critical`
-    if 0.1 % of the arriving packets or more were lost, and `high` if fewer were lost. It is also
-    `high` if `rx_no_buffer_count` rose, although the NIC's FIFO may have kept these packets. If
-    several counters show the same loss, it counts once. The check does not use `rx_dropped`, which
-    also counts packets of protocols and VLANs that this host does not use. A cloud provider's
-    quota (`*_allowance_exceeded` of ena) is `info`, because the ring is not the cause.
+    ## What it does
+    The check compares counters of each physical interface between two samples: `rx_missed_errors`,
+    `rx_fifo_errors`, `rx_over_errors`, and the driver's counters with the same meaning
+    (`rx_out_of_buffer` of mlx5, `rx_brb_discard` of bnx2x, ...). The finding is `critical` if 0.1
+    % of the arriving packets or more were lost, and `high` if fewer were lost. It is also `high`
+    if `rx_no_buffer_count` rose, although the NIC's FIFO may have kept these packets. If several
+    counters show the same loss, it counts once. The check does not use `rx_dropped`, which also
+    counts packets of protocols and VLANs that this host does not use. A cloud provider's quota
+    (`*_allowance_exceeded` of ena) is `info`, because the ring is not the cause.
 
-    ## Why it matters The ring is the first place on the host where a packet can be lost. After a
-    lost SYN, the client waits 1 s.
+    ## Why it matters
+    The ring is the first place on the host where a packet can be lost. After a lost SYN, the
+    client waits 1 s.
 
-    ## Remediation Lengthen the ring (`ethtool -G`). Many drivers reset the port, so start with the
-    backup director. If that does not suffice, spread the queues over more CPUs. Use pause frames
-    only as the last resort, because they move the loss to the switch. A reboot resets the ring:
-    keep its length with `RxBufferSize=` in a systemd.link(5) file or a udev rule.
+    ## Remediation
+    Lengthen the ring (`ethtool -G`). Many drivers reset the port, so start with the backup
+    director. If that does not suffice, spread the queues over more CPUs. Use pause frames only as
+    the last resort, because they move the loss to the switch. A reboot resets the ring: keep its
+    length with `RxBufferSize=` in a systemd.link(5) file or a udev rule.
 
-    ## Known problems Names and meanings of counters change between driver versions.
-    `rx_discards_phy` of mlx5 counts for the whole port, so it includes losses of other functions
-    of the NIC.
+    ## Known problems
+    Names and meanings of counters change between driver versions. `rx_discards_phy` of mlx5 counts
+    for the whole port, so it includes losses of other functions of the NIC.
 
     ## References
     - Documentation/networking/statistics.rst

@@ -22,24 +22,27 @@ _HIGH_PERCENT = 50.0  # of the serving CPU, in softirq
 def single_queue(snapshot: Snapshot, seconds: float) -> Verdicts:
     """One receive queue feeds a host with several CPUs, and RPS is off.
 
-    ## What it does The check reports a physical interface with one receive queue, no CPU in its
-    `rps_cpus` and two or more online CPUs near the NIC. The finding is `high` if the CPU that
-    takes its interrupts spends 50 % of its time or more in softirqs, or if the interface receives
-    200,000 packets/s or more. Below 20,000 packets/s, one queue costs nothing yet, and the finding
-    is `info`. Otherwise it is `medium`. The check examines the ports of bridges, bonds, VLANs and
-    tunnels, not these devices themselves.
+    ## What it does
+    The check reports a physical interface with one receive queue, no CPU in its `rps_cpus` and two
+    or more online CPUs near the NIC. The finding is `high` if the CPU that takes its interrupts
+    spends 50 % of its time or more in softirqs, or if the interface receives 200,000 packets/s or
+    more. Below 20,000 packets/s, one queue costs nothing yet, and the finding is `info`. Otherwise
+    it is `medium`. The check examines the ports of bridges, bonds, VLANs and tunnels, not these
+    devices themselves.
 
-    ## Why it matters One core does all of IPVS's work for these packets.
+    ## Why it matters
+    One core does all of IPVS's work for these packets.
 
-    ## Remediation Enable more queues of the NIC first (`ethtool -L`, which stops traffic for a
-    moment and resets the RSS table and the affinities). If the NIC has only one queue, let RPS
-    spread packets over the CPUs near the NIC, except the CPU that takes the interrupts. RPS costs
-    an interrupt between CPUs and one more queue. It does not reorder the packets of a flow. A
-    reboot resets both settings: keep them with a udev rule, or with `net.core.rps_default_mask` if
-    the kernel has it.
+    ## Remediation
+    Enable more queues of the NIC first (`ethtool -L`, which stops traffic for a moment and resets
+    the RSS table and the affinities). If the NIC has only one queue, let RPS spread packets over
+    the CPUs near the NIC, except the CPU that takes the interrupts. RPS costs an interrupt between
+    CPUs and one more queue. It does not reorder the packets of a flow. A reboot resets both
+    settings: keep them with a udev rule, or with `net.core.rps_default_mask` if the kernel has it.
 
-    ## Known problems The check does not see RPS on a VLAN, bond or bridge above the port. It does
-    not report a NIC that has several queues but uses only one.
+    ## Known problems
+    The check does not see RPS on a VLAN, bond or bridge above the port. It does not report a NIC
+    that has several queues but uses only one.
 
     ## References
     - Documentation/networking/scaling.rst, "RPS: Receive Packet Steering"

@@ -27,26 +27,28 @@ _GUE = 1  # type of a tunnel with its own ports
 def tunnel_entropy(snapshot: Snapshot) -> Verdicts:
     """All packets that a director sends through a tunnel go to one receive queue.
 
-    ## What it does The check examines a host that receives packets through a tunnel (LVS-TUN) and
-    does not use RPS. It reports a NIC with 1,000 packets/s or more if one receive queue took 80 %
-    of the packets between the samples. The finding is `high` on a real server, and `medium` on a
-    host that is also a director. With eight directors or more, the packets spread by themselves,
-    and the check reports nothing. Nor does it report tunnels in UDP (the module `fou` is loaded).
+    ## What it does
+    The check examines a host that receives packets through a tunnel (LVS-TUN) and does not use
+    RPS. It reports a NIC with 1,000 packets/s or more if one receive queue took 80 % of the
+    packets between the samples. The finding is `high` on a real server, and `medium` on a host
+    that is also a director. With eight directors or more, the packets spread by themselves, and
+    the check reports nothing. Nor does it report tunnels in UDP (the module `fou` is loaded).
 
-    ## Why it matters In the outer header of every flow, the addresses are the same: director and
-    real server. A NIC that hashes these addresses therefore sends all flows to one queue and one
-    CPU.
+    ## Why it matters
+    In the outer header of every flow, the addresses are the same: director and real server. A NIC
+    that hashes these addresses therefore sends all flows to one queue and one CPU.
 
-    ## Remediation Use a tunnel in which each flow has its own outer source port: run `ipvsadm -e
-    ... -i --tun-type gue --tun-port 6080` on the director, and `ip fou add port 6080 gue` on the
-    real server. Both sides must support GUE and must change at the same time, and UDP and GUE take
-    12 more bytes of the MTU. Or let RPS spread packets on the real server, because RPS hashes the
+    ## Remediation
+    Use a tunnel in which each flow has its own outer source port: run `ipvsadm -e ... -i
+    --tun-type gue --tun-port 6080` on the director, and `ip fou add port 6080 gue` on the real
+    server. Both sides must support GUE and must change at the same time, and UDP and GUE take 12
+    more bytes of the MTU. Or let RPS spread packets on the real server, because RPS hashes the
     inner header.
 
-    ## Known problems An audit of the director does not show how the NICs of real servers spread
-    packets: audit the real servers as well. Some NICs hash inner headers, which only the counters
-    of their queues show. Only a plan says how many directors there are; without a plan, the check
-    assumes one.
+    ## Known problems
+    An audit of the director does not show how the NICs of real servers spread packets: audit the
+    real servers as well. Some NICs hash inner headers, which only the counters of their queues
+    show. Only a plan says how many directors there are; without a plan, the check assumes one.
 
     ## References
     - net/netfilter/ipvs/ip_vs_xmit.c, types of tunnels

@@ -25,22 +25,25 @@ _NOT_IN_GUESTS = frozenset({"i40e", "iavf", "i40evf"})
 def xps_unset(snapshot: Snapshot) -> Verdicts:
     """Several busy CPUs send through one queue while other queues are unused.
 
-    ## What it does The check looks for CPUs that spend 30 % of their time or more in softirqs. It
-    reports a NIC if its XPS masks make two of these CPUs send through the same transmit queue,
-    while none of them uses another queue. Not reported are drivers that choose queues themselves
-    (ena, mlx4, mlx5), i40e in a guest, whose vendor advises against XPS, and NICs with one queue.
+    ## What it does
+    The check looks for CPUs that spend 30 % of their time or more in softirqs. It reports a NIC if
+    its XPS masks make two of these CPUs send through the same transmit queue, while none of them
+    uses another queue. Not reported are drivers that choose queues themselves (ena, mlx4, mlx5),
+    i40e in a guest, whose vendor advises against XPS, and NICs with one queue.
 
-    ## Why it matters The CPUs wait for the same queue lock, and free each other's packets.
+    ## Why it matters
+    The CPUs wait for the same queue lock, and free each other's packets.
 
-    ## Remediation Let each CPU send through the transmit queue that belongs to the receive queue
-    it serves (`xps_cpus`). This takes effect immediately; keep it with a udev rule. First save the
-    output of `grep . /sys/class/net/IF/queues/tx-*/xps_cpus`: to undo the change, write these
-    values back.
+    ## Remediation
+    Let each CPU send through the transmit queue that belongs to the receive queue it serves
+    (`xps_cpus`). This takes effect immediately; keep it with a udev rule. First save the output of
+    `grep . /sys/class/net/IF/queues/tx-*/xps_cpus`: to undo the change, write these values back.
 
-    ## Known problems Without masks, a hash chooses the queue. dirtune does not measure the time
-    spent waiting for queue locks, so it cannot say whether the hash costs anything, and the check
-    is inconclusive. The check does not read maps from receive queues (`xps_rxqs`), which the
-    kernel prefers to masks.
+    ## Known problems
+    Without masks, a hash chooses the queue. dirtune does not measure the time spent waiting for
+    queue locks, so it cannot say whether the hash costs anything, and the check is inconclusive.
+    The check does not read maps from receive queues (`xps_rxqs`), which the kernel prefers to
+    masks.
 
     ## References
     - Documentation/networking/scaling.rst, "XPS: Transmit Packet Steering"

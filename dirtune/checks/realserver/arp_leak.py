@@ -42,26 +42,30 @@ _HIDE = {"net/ipv4/conf/all/arp_ignore": 1, "net/ipv4/conf/all/arp_announce": 2}
 def arp_leak(snapshot: Snapshot) -> Verdicts:
     """A real server answers ARP requests for the virtual address of its director.
 
-    ## What it does The check examines each interface with ARP on which other hosts may ask for the
-    virtual address, because this address or one of the director's addresses is in one of the
-    interface's networks. It reports three faults. First, the host answers for an address on
-    loopback: the greater of `all` and the interface's `arp_ignore` is not 1, 2 or 8 (nor 3 for an
-    address with scope host). Second, the greater of the two `arp_announce` values is below 2.
-    Third, the virtual address is on the interface itself, for which the host answers even with
+    ## What it does
+    The check examines each interface with ARP on which other hosts may ask for the virtual
+    address, because this address or one of the director's addresses is in one of the interface's
+    networks. It reports three faults. First, the host answers for an address on loopback: the
+    greater of `all` and the interface's `arp_ignore` is not 1, 2 or 8 (nor 3 for an address with
+    scope host). Second, the greater of the two `arp_announce` values is below 2. Third, the
+    virtual address is on the interface itself, for which the host answers even with
     `arp_ignore=1`. Without a plan, the addresses on loopback, dummies and tunnels count as virtual
     addresses. Not reported are servers behind NAT, interfaces with `noarp`, and virtual addresses
     that are routed to the director, because nobody asks for these on the link.
 
-    ## Why it matters The router caches this server's MAC address. All traffic for the virtual
-    address then bypasses the director and goes to this server.
+    ## Why it matters
+    The router caches this server's MAC address. All traffic for the virtual address then bypasses
+    the director and goes to this server.
 
-    ## Remediation Set `net.ipv4.conf.all.arp_ignore=1` and `net.ipv4.conf.all.arp_announce=2`
-    before you add the address, then flush the router's ARP entry. Setting only `conf.lo` has no
-    effect, because the setting of the interface that receives the request counts. If other
-    services need ARP for addresses on other interfaces, set only the interface instead of `all`.
+    ## Remediation
+    Set `net.ipv4.conf.all.arp_ignore=1` and `net.ipv4.conf.all.arp_announce=2` before you add the
+    address, then flush the router's ARP entry. Setting only `conf.lo` has no effect, because the
+    setting of the interface that receives the request counts. If other services need ARP for
+    addresses on other interfaces, set only the interface instead of `all`.
 
-    ## Known problems The check does not evaluate ARP filters: if there is a filter rule, the check
-    is inconclusive. The check does not examine IPv6.
+    ## Known problems
+    The check does not evaluate ARP filters: if there is a filter rule, the check is inconclusive.
+    The check does not examine IPv6.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `arp_ignore`, `arp_announce`
@@ -216,13 +220,13 @@ def _filtered(snapshot: Snapshot) -> str | None:
     """Return why a filter may drop ARP replies; None if there is no such filter."""
     rules = snapshot.rulesets
     if rules is None or rules.nft is None or rules.arptables is None:
-        return "the rules of arptables or nft are unknown, and may filter ARP"
+        return "the rules of arptables or nft are unknown, and may drop ARP replies"
     if any(row.startswith(("table arp", "table netdev", "table bridge")) for row in rules.nft):
-        return "an nft ruleset filters ARP, and may hold back the answers"
+        return "an nft ruleset filters ARP, and may drop ARP replies"
     if any(row.startswith("-A") for row in rules.arptables):
-        return "arptables filters ARP, and may hold back the answers"
+        return "arptables filters ARP, and may drop ARP replies"
     if policy_routed(snapshot) and _rule_names_vip(snapshot):
-        return "an ip rule names the virtual address, and may hold back the answers"
+        return "an ip rule names the virtual address, and may prevent ARP replies"
     return None
 
 

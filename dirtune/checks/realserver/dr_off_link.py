@@ -16,19 +16,22 @@ def dr_off_link(
 ) -> Verdicts:
     """A real server that uses direct routing is behind a router.
 
-    ## What it does The check looks up the director's route to every destination with the method
-    `Route`, and reports a route through a gateway. It does not report tunnels and NAT, which may
-    cross routers, and networks that vxlan or another tunnel joins into one link. If `ip rule`
-    lists more than the usual three rules, the check is inconclusive.
+    ## What it does
+    The check looks up the director's route to every destination with the method `Route`, and
+    reports a route through a gateway. It does not report tunnels and NAT, which may cross routers,
+    and networks that vxlan or another tunnel joins into one link. If `ip rule` lists more than the
+    usual three rules, the check is inconclusive.
 
-    ## Why it matters Direct routing changes only the MAC address. A router that gets the packet
-    sends it back to the director, because the packet is for the virtual address. The director
-    forwards it again, so the packet loops.
+    ## Why it matters
+    Direct routing changes only the MAC address. A router that gets the packet sends it back to the
+    director, because the packet is for the virtual address. The director forwards it again, so the
+    packet loops.
 
     ## Remediation
     Use a tunnel for that server, or move the server to the director's link.
 
-    ## Known problems The check does not read IPv6 routes and other routing tables.
+    ## Known problems
+    The check does not read IPv6 routes and other routing tables.
 
     ## References
     - LVS-HOWTO, LVS-DR

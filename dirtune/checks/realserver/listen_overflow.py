@@ -35,21 +35,24 @@ _COUNTERS = (_FULL, _DROPPED, _SYN_FULL)
 def listen_overflow(snapshot: Snapshot, snmp: Mapping[str, int]) -> Verdicts:
     """A server's accept queue is full, so connections are dropped.
 
-    ## What it does The check reports a rise of `ListenOverflows`, `ListenDrops` or
-    `TCPReqQFullDrop` (TcpExt) between the two samples; earlier drops do not count. Without a rise,
-    a `net.core.somaxconn` below 1,024 is `low`, because the default has been 4,096 since Linux
-    5.4.
+    ## What it does
+    The check reports a rise of `ListenOverflows`, `ListenDrops` or `TCPReqQFullDrop` (TcpExt)
+    between the two samples; earlier drops do not count. Without a rise, a `net.core.somaxconn`
+    below 1,024 is `low`, because the default has been 4,096 since Linux 5.4.
 
-    ## Why it matters The server drops the client's SYN or ACK, and the client sends it again a
-    second later, so the loss seems to be in the director.
+    ## Why it matters
+    The server drops the client's SYN or ACK, and the client sends it again a second later, so the
+    loss seems to be in the director.
 
-    ## Remediation The limit of the queue is the lesser of `net.core.somaxconn` and the backlog
-    that the application passes to listen(2). Raise both and restart the application, or give it
-    more workers so that it accepts faster. If `TCPReqQFullDrop` rises, the queue of half-open
+    ## Remediation
+    The limit of the queue is the lesser of `net.core.somaxconn` and the backlog that the
+    application passes to listen(2). Raise both and restart the application, or give it more
+    workers so that it accepts faster. If `TCPReqQFullDrop` rises, the queue of half-open
     connections is full: raise `net.ipv4.tcp_max_syn_backlog`.
 
-    ## Known problems The counters cover the whole network namespace and do not name the socket.
-    `ss -ltn` shows the full socket: its Recv-Q is above its Send-Q.
+    ## Known problems
+    The counters cover the whole network namespace and do not name the socket. `ss -ltn` shows the
+    full socket: its Recv-Q is above its Send-Q.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `somaxconn`, `tcp_max_syn_backlog`

@@ -32,22 +32,25 @@ _ANYWHERE = "0.0.0.0"  # noqa: S104  (the network of the default route, nothing 
 def nat_gateway(snapshot: Snapshot) -> Verdicts:
     """A real server behind NAT does not send its replies through the director.
 
-    ## What it does The check examines real servers that the director reaches by NAT (`Masq`). It
-    looks up the route to every client in the cluster or, if no client is known, the default route.
-    It reports a route whose next hop is not one of the director's addresses. The check is
-    inconclusive in three cases: the director may also rewrite source addresses (full NAT: it has
-    such rules, and `net.ipv4.vs.conntrack` is not 0); `ip rule` lists more than the usual three
-    rules; or the default route leads elsewhere, but other networks are routed through the
-    director.
+    ## What it does
+    The check examines real servers that the director reaches by NAT (`Masq`). It looks up the
+    route to every client in the cluster or, if no client is known, the default route. It reports a
+    route whose next hop is not one of the director's addresses. The check is inconclusive in three
+    cases: the director may also rewrite source addresses (full NAT: it has such rules, and
+    `net.ipv4.vs.conntrack` is not 0); `ip rule` lists more than the usual three rules; or the
+    default route leads elsewhere, but other networks are routed through the director.
 
-    ## Why it matters The replies reach the client with the real server's own address as their
-    source. The client has no connection with that address, so it answers with a reset. On the
-    director, IPVS counts incoming packets but no outgoing ones.
+    ## Why it matters
+    The replies reach the client with the real server's own address as their source. The client has
+    no connection with that address, so it answers with a reset. On the director, IPVS counts
+    incoming packets but no outgoing ones.
 
-    ## Remediation Make the director's inside address the default gateway; with two directors, use
-    the address that VRRP moves. The change may cut off your own session, so prepare a rollback.
+    ## Remediation
+    Make the director's inside address the default gateway; with two directors, use the address
+    that VRRP moves. The change may cut off your own session, so prepare a rollback.
 
-    ## Known problems The check does not read other routing tables and IPv6 routes.
+    ## Known problems
+    The check does not read other routing tables and IPv6 routes.
 
     ## References
     - LVS-HOWTO, LVS-NAT

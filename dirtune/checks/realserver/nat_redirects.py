@@ -23,18 +23,21 @@ def nat_redirects(
 ) -> Verdicts:
     """A director with NAT sends ICMP redirects that make real servers bypass it.
 
-    ## What it does The check examines each network with real servers behind NAT (`Masq`). It
-    reports a network that also has a client of the cluster, if `send_redirects` is on for `all` or
-    for the interface. It also reports a rise of `OutRedirects` between two samples. If a network
-    has virtual addresses and the clients are unknown, the check is inconclusive.
+    ## What it does
+    The check examines each network with real servers behind NAT (`Masq`). It reports a network
+    that also has a client of the cluster, if `send_redirects` is on for `all` or for the
+    interface. It also reports a rise of `OutRedirects` between two samples. If a network has
+    virtual addresses and the clients are unknown, the check is inconclusive.
 
-    ## Why it matters The director forwards replies through the interface on which they arrive, so
-    it sends a redirect: the real server should send to the client directly. Replies that bypass
-    the director have the real server's own address, so the client resets the connection.
+    ## Why it matters
+    The director forwards replies through the interface on which they arrive, so it sends a
+    redirect: the real server should send to the client directly. Replies that bypass the director
+    have the real server's own address, so the client resets the connection.
 
-    ## Remediation Set `send_redirects` to 0 for `all` **and** for the interface. Set it again
-    after turning `ip_forward` on, which resets it. Real servers must not have their own route to
-    the clients' network either.
+    ## Remediation
+    Set `send_redirects` to 0 for `all` **and** for the interface. Set it again after turning
+    `ip_forward` on, which resets it. Real servers must not have their own route to the clients'
+    network either.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `send_redirects`

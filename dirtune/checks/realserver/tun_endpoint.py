@@ -16,19 +16,22 @@ _TUN_TAP = 65534  # ARPHRD_NONE: the end of a tunnel that a program made
 def tun_endpoint(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verdicts:
     """A real server has no interface that decapsulates packets from the director's tunnel.
 
-    ## What it does The check examines real servers that the director reaches through a tunnel, and
-    reports a host on which no tunnel interface (IP-in-IP, GRE, GUE) is up. If a program has its
-    own tunnel device, the check is inconclusive.
+    ## What it does
+    The check examines real servers that the director reaches through a tunnel, and reports a host
+    on which no tunnel interface (IP-in-IP, GRE, GUE) is up. If a program has its own tunnel
+    device, the check is inconclusive.
 
-    ## Why it matters The kernel answers each packet with ICMP protocol unreachable, and the
-    client's connect(2) fails with ENOPROTOOPT, `Protocol not available`.
+    ## Why it matters
+    The kernel answers each packet with ICMP protocol unreachable, and the client's connect(2)
+    fails with ENOPROTOOPT, `Protocol not available`.
 
     ## Remediation
     Run `modprobe ipip` and `ip link set tunl0 up`, and put the virtual address on tunl0; for GUE
     run `ip fou add port 6080 gue` as well. Let protocol 4 (or the UDP port) through firewalls.
 
-    ## Known problems The check does not see a tunnel that ends in another network namespace or in
-    hardware. It does not know the tunnel type that the director uses.
+    ## Known problems
+    The check does not see a tunnel that ends in another network namespace or in hardware. It does
+    not know the tunnel type that the director uses.
 
     ## References
     - LVS-HOWTO, LVS-Tun

@@ -24,21 +24,23 @@ def tun_mss(
 ) -> Verdicts:
     """A real server behind a tunnel announces a TCP segment size that the tunnel cannot carry.
 
-    ## What it does The check examines real servers that the director reaches through a tunnel. It
-    reports a server that announces an MSS above 1440 bytes on its default route (`advmss`, or the
-    interface's MTU minus 40), if the MTU of the link is 1500 bytes. It does not report servers
-    with rules that set the MSS. If the rules could not be read, the check is inconclusive.
+    ## What it does
+    The check examines real servers that the director reaches through a tunnel. It reports a server
+    that announces an MSS above 1440 bytes on its default route (`advmss`, or the interface's MTU
+    minus 40), if the MTU of the link is 1500 bytes. It does not report servers with rules that set
+    the MSS. If the rules could not be read, the check is inconclusive.
 
-    ## Why it matters The director cannot fragment a client's full-sized packets (DF is set), so
-    uploads stall. Clients send smaller packets only if the server announces a smaller MSS in its
-    SYN-ACK.
+    ## Why it matters
+    The director cannot fragment a client's full-sized packets (DF is set), so uploads stall.
+    Clients send smaller packets only if the server announces a smaller MSS in its SYN-ACK.
 
-    ## Remediation On the real server, not on the director, set `advmss 1440` on the default route,
-    or add a TCPMSS rule for the virtual address. The MSS applies to new connections.
+    ## Remediation
+    On the real server, not on the director, set `advmss 1440` on the default route, or add a
+    TCPMSS rule for the virtual address. The MSS applies to new connections.
 
-    ## Known problems The check assumes IP-in-IP, which takes 20 bytes; GRE and GUE take more. A
-    larger MTU on this host's link does not prove that the complete path to the director has the
-    larger MTU.
+    ## Known problems
+    The check assumes IP-in-IP, which takes 20 bytes; GRE and GUE take more. A larger MTU on this
+    host's link does not prove that the complete path to the director has the larger MTU.
 
     ## References
     - LVS-HOWTO, LVS-Tun, MTU

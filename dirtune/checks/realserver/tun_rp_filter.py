@@ -20,17 +20,19 @@ _LOOSE = 2
 def tun_rp_filter(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """The reverse path filter drops packets that the director sends through the tunnel.
 
-    ## What it does The check examines real servers that the director reaches through a tunnel. It
-    reports each tunnel interface that is up, if the greater of `all` and the interface's
-    `rp_filter` is 1 (strict). 0 and 2 are fine. Without a plan, the check assumes that a tunnel
-    interface with an address but without routes is the director's tunnel.
+    ## What it does
+    The check examines real servers that the director reaches through a tunnel. It reports each
+    tunnel interface that is up, if the greater of `all` and the interface's `rp_filter` is 1
+    (strict). 0 and 2 are fine. Without a plan, the check assumes that a tunnel interface with an
+    address but without routes is the director's tunnel.
 
-    ## Why it matters The inner packet has the client's address as its source, and the route to the
-    client uses another interface. So the strict filter silently drops every packet from the
-    tunnel.
+    ## Why it matters
+    The inner packet has the client's address as its source, and the route to the client uses
+    another interface. So the strict filter silently drops every packet from the tunnel.
 
-    ## Remediation Set `all` to 2 (loose) and the tunnel's value to 0. The greater value applies,
-    so while `all` is 1, a lower value of the tunnel has no effect.
+    ## Remediation
+    Set `all` to 2 (loose) and the tunnel's value to 0. The greater value applies, so while `all`
+    is 1, a lower value of the tunnel has no effect.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `rp_filter`

@@ -17,20 +17,22 @@ from dirtune.snapshot import Snapshot
 def vip_mask(snapshot: Snapshot, interface_addresses: tuple[InterfaceAddress, ...]) -> Verdicts:
     """A virtual address on loopback has a mask that covers other addresses.
 
-    ## What it does The check reports an address on `lo`, other than 127.0.0.0/8 and ::1, whose
-    prefix is shorter than /32 (IPv4) or /128 (IPv6). It does not report an IPv4 network that is
-    not completely in the local table (`noprefixroute`). On other interfaces, a mask makes no
-    further addresses local.
+    ## What it does
+    The check reports an address on `lo`, other than 127.0.0.0/8 and ::1, whose prefix is shorter
+    than /32 (IPv4) or /128 (IPv6). It does not report an IPv4 network that is not completely in
+    the local table (`noprefixroute`). On other interfaces, a mask makes no further addresses
+    local.
 
-    ## Why it matters On loopback, a /24 makes every address of the network local to this host. The
-    host then cannot reach its neighbours, including the director and the gateway, but answers in
-    their place.
+    ## Why it matters
+    On loopback, a /24 makes every address of the network local to this host. The host then cannot
+    reach its neighbours, including the director and the gateway, but answers in their place.
 
-    ## Remediation Add the address with /32 (/128 for IPv6), then delete the address with the
-    shorter prefix.
+    ## Remediation
+    Add the address with /32 (/128 for IPv6), then delete the address with the shorter prefix.
 
-    ## Known problems Some servers make a complete network local on purpose. Use `ip route add
-    local NETWORK dev lo` for this purpose, which is not reported.
+    ## Known problems
+    Some servers make a complete network local on purpose. Use `ip route add local NETWORK dev lo`
+    for this purpose, which is not reported.
 
     ## References
     - LVS-HOWTO, netmask for the VIP

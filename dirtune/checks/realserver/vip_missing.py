@@ -22,16 +22,19 @@ _MODULES = frozenset(
 def vip_missing(snapshot: Snapshot) -> Verdicts:
     """A real server lacks the virtual address of its service.
 
-    ## What it does The check examines real servers that the director reaches by direct routing or
-    through a tunnel. It reports each virtual address of the server's services that is neither an
-    address of the host nor in a network that is completely local to the host. If rules may
-    redirect or proxy packets, or if the rules could not be read, the check is inconclusive.
+    ## What it does
+    The check examines real servers that the director reaches by direct routing or through a
+    tunnel. It reports each virtual address of the server's services that is neither an address of
+    the host nor in a network that is completely local to the host. If rules may redirect or proxy
+    packets, or if the rules could not be read, the check is inconclusive.
 
-    ## Why it matters Without the address, packets for it are not for this host: the kernel drops
-    them, or forwards them back, which makes a loop.
+    ## Why it matters
+    Without the address, packets for it are not for this host: the kernel drops them, or forwards
+    them back, which makes a loop.
 
-    ## Remediation First set `arp_ignore` and `arp_announce`, then add the address with /32 to
-    loopback. For a tunnel, add it to the tunnel interface.
+    ## Remediation
+    First set `arp_ignore` and `arp_announce`, then add the address with /32 to loopback. For a
+    tunnel, add it to the tunnel interface.
 
     ## References
     - LVS-HOWTO, LVS-DR

@@ -17,20 +17,24 @@ _LARGEST = 300_000  # packets; the largest known from a director in service
 def backlog_drops(snapshot: Snapshot, softnet: tuple[SoftnetRow, ...]) -> Verdicts:
     """The kernel drops packets because a CPU's backlog is full.
 
-    ## What it does The check compares the second column of /proc/net/softnet_stat, which counts
-    drops, between two samples. 10 drops/s or more are `critical`, and fewer are `high`. If there
-    were drops since boot but none between the samples, the finding is `info`.
+    ## What it does
+    The check compares the second column of /proc/net/softnet_stat, which counts drops, between two
+    samples. 10 drops/s or more are `critical`, and fewer are `high`. If there were drops since
+    boot but none between the samples, the finding is `info`.
 
-    ## Why it matters The packets are lost inside the kernel, and after a lost SYN a client waits
-    one second. Only packets that RPS steers, and packets of devices without NAPI (veth, tunnels,
-    loopback), go through the backlog. Packets that a NIC's own queue delivers do not.
+    ## Why it matters
+    The packets are lost inside the kernel, and after a lost SYN a client waits one second. Only
+    packets that RPS steers, and packets of devices without NAPI (veth, tunnels, loopback), go
+    through the backlog. Packets that a NIC's own queue delivers do not.
 
-    ## Remediation Raise `net.core.netdev_max_backlog` to 10,000, and higher if drops continue.
-    Give RPS more CPUs, or use the NIC's own queues instead. A longer backlog costs memory, and
-    increases latency under overload. Some of the drops may come from the flow limit (column 11),
-    which drops packets of one big flow when the backlog is half full.
+    ## Remediation
+    Raise `net.core.netdev_max_backlog` to 10,000, and higher if drops continue. Give RPS more
+    CPUs, or use the NIC's own queues instead. A longer backlog costs memory, and increases latency
+    under overload. Some of the drops may come from the flow limit (column 11), which drops packets
+    of one big flow when the backlog is half full.
 
-    ## Known problems The counters also include devices in other network namespaces.
+    ## Known problems
+    The counters also include devices in other network namespaces.
 
     ## References
     - Documentation/networking/scaling.rst, "RPS Flow Limit"

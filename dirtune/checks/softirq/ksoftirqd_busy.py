@@ -24,13 +24,15 @@ _TICKS_PER_SECOND = 100  # USER_HZ
 def ksoftirqd_busy(snapshot: Snapshot, processes: tuple[Process, ...]) -> Verdicts:
     """The thread ksoftirqd processes the softirqs and competes with programs for the CPU.
 
-    ## What it does The check compares the CPU time of each `ksoftirqd/N` between two samples: 30 %
-    of a CPU or more is `medium`, 80 % or more is `high`. Kernels with PREEMPT_RT are not reported,
-    because this is normal there. The threads of threaded NAPI (`napi/...`) do not count.
+    ## What it does
+    The check compares the CPU time of each `ksoftirqd/N` between two samples: 30 % of a CPU or
+    more is `medium`, 80 % or more is `high`. Kernels with PREEMPT_RT are not reported, because
+    this is normal there. The threads of threaded NAPI (`napi/...`) do not count.
 
-    ## Why it matters If softirqs are still pending after 2 ms or ten rounds, the kernel leaves
-    them to this thread, which has the same priority (nice 0) as other programs. Packets then wait
-    longer, and keepalived's advertisements may be late.
+    ## Why it matters
+    If softirqs are still pending after 2 ms or ten rounds, the kernel leaves them to this thread,
+    which has the same priority (nice 0) as other programs. Packets then wait longer, and
+    keepalived's advertisements may be late.
 
     ## Remediation
     Spread the load over more CPUs, turn generic receive offload on, coalesce interrupts, and give

@@ -27,20 +27,24 @@ class _Steered:
 def rps_backlog(snapshot: Snapshot) -> Verdicts:
     """RPS fills a backlog that has the default limit, or the flow limit of RPS drops packets.
 
-    ## What it does If RPS is on, the check reports drops by the flow limit (column 11 of
-    /proc/net/softnet_stat). It also reports a `net.core.netdev_max_backlog` of 1,000 packets or
-    fewer, if RPS steers to a CPU that processes 100,000 packets/s or more. The finding is `medium`
-    if the backlog dropped packets between the samples, else `low`.
+    ## What it does
+    If RPS is on, the check reports drops by the flow limit (column 11 of /proc/net/softnet_stat).
+    It also reports a `net.core.netdev_max_backlog` of 1,000 packets or fewer, if RPS steers to a
+    CPU that processes 100,000 packets/s or more. The finding is `medium` if the backlog dropped
+    packets between the samples, else `low`.
 
-    ## Why it matters When the backlog is half full, the flow limit may drop packets of the biggest
-    flow. On a director the biggest flow is often a tunnel, or a proxy with many users.
+    ## Why it matters
+    When the backlog is half full, the flow limit may drop packets of the biggest flow. On a
+    director the biggest flow is often a tunnel, or a proxy with many users.
 
-    ## Remediation Raise `net.core.netdev_max_backlog`. On a director with tunnels, set
+    ## Remediation
+    Raise `net.core.netdev_max_backlog`. On a director with tunnels, set
     `net.core.flow_limit_cpu_bitmap` to 0. Set `net.core.netdev_tstamp_prequeue` to 0, so that the
     target CPUs of RPS take the time stamps.
 
-    ## Known problems softnet_stat counts all packets of a CPU: those that RPS steers to the CPU,
-    and those of NIC queues that the CPU serves.
+    ## Known problems
+    softnet_stat counts all packets of a CPU: those that RPS steers to the CPU, and those of NIC
+    queues that the CPU serves.
 
     ## References
     - Documentation/networking/scaling.rst, "RPS Flow Limit"

@@ -23,23 +23,25 @@ _HIGH_PERCENT, _HIGH_SHARE = 80.0, 0.50
 def rx_imbalance(snapshot: Snapshot) -> Verdicts:
     """A few CPUs process most of the received packets.
 
-    ## What it does The check compares the packets of each CPU (first column of
-    /proc/net/softnet_stat) between two samples. It considers the CPUs near the NICs that are not
-    isolated. It reports a Gini coefficient of 0.6 or more, or a CPU with at least three times the
-    mean. The finding is `high` if the busiest CPU processes half of the packets or more and spends
-    80 % of its time or more in softirqs, else `medium`. A host on which every CPU is busy for less
-    than 20 % of its time is not reported.
+    ## What it does
+    The check compares the packets of each CPU (first column of /proc/net/softnet_stat) between two
+    samples. It considers the CPUs near the NICs that are not isolated. It reports a Gini
+    coefficient of 0.6 or more, or a CPU with at least three times the mean. The finding is `high`
+    if the busiest CPU processes half of the packets or more and spends 80 % of its time or more in
+    softirqs, else `medium`. A host on which every CPU is busy for less than 20 % of its time is
+    not reported.
 
-    ## Why it matters A director reaches its limit when its busiest core is full, whatever the
-    average is.
+    ## Why it matters
+    A director reaches its limit when its busiest core is full, whatever the average is.
 
     ## Remediation
     Spread the queues over CPUs (`irq/single-cpu`), use more queues (`nic/single-queue`), or repair
     the RSS table (`nic/rss-skew`).
 
-    ## Known problems One elephant flow, or one tunnel, goes to one CPU by design and looks the
-    same. Packets that RPS steers are counted on two CPUs. With only two or three CPUs near a NIC,
-    even a strong imbalance may stay below both limits.
+    ## Known problems
+    One elephant flow, or one tunnel, goes to one CPU by design and looks the same. Packets that
+    RPS steers are counted on two CPUs. With only two or three CPUs near a NIC, even a strong
+    imbalance may stay below both limits.
 
     ## References
     - Documentation/networking/scaling.rst

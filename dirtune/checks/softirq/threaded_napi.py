@@ -16,19 +16,21 @@ _NUMBER = re.compile(r"(?:-\d*)?")
 def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verdicts:
     """Threads that poll a NIC move between CPUs, or run far from the NIC.
 
-    ## What it does If an interface's `threaded` is 1, the check reports threads `napi/INTERFACE-N`
-    that ran on different CPUs in the two samples, or on a CPU that is not near the NIC. The
-    finding is `low`.
+    ## What it does
+    If an interface's `threaded` is 1, the check reports threads `napi/INTERFACE-N` that ran on
+    different CPUs in the two samples, or on a CPU that is not near the NIC. The finding is `low`.
 
-    ## Why it matters A thread that moves loses the caches that hold packets and the connection
-    table, and may end up far from the memory of the NIC's ring.
+    ## Why it matters
+    A thread that moves loses the caches that hold packets and the connection table, and may end up
+    far from the memory of the NIC's ring.
 
     ## Remediation
     Pin each thread to the CPU that takes its queue's interrupts (`taskset -cp CPU PID`), or write
     0 into the interface's `threaded`.
 
-    ## Known problems The check does not read the affinity of threads. A thread that stayed on one
-    CPU may or may not be pinned, so the check is then inconclusive.
+    ## Known problems
+    The check does not read the affinity of threads. A thread that stayed on one CPU may or may not
+    be pinned, so the check is then inconclusive.
 
     ## References
     - Documentation/networking/napi.rst

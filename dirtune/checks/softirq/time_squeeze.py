@@ -21,23 +21,25 @@ _US_STEPS = (8_000, 16_000)
 def time_squeeze(snapshot: Snapshot, seconds: float) -> Verdicts:
     """NET_RX stops although packets are left in the rings.
 
-    ## What it does The third column of /proc/net/softnet_stat counts runs of NET_RX that ended
-    with packets left. The check compares how much this column and the runs of NET_RX in
-    /proc/softirqs rose between two samples. It reports a CPU on which 1 % of the runs or more, and
-    10/s or more, ended that way. The finding is `high` if a NIC lost packets in the same time
-    because its ring was full, else `medium`.
+    ## What it does
+    The third column of /proc/net/softnet_stat counts runs of NET_RX that ended with packets left.
+    The check compares how much this column and the runs of NET_RX in /proc/softirqs rose between
+    two samples. It reports a CPU on which 1 % of the runs or more, and 10/s or more, ended that
+    way. The finding is `high` if a NIC lost packets in the same time because its ring was full,
+    else `medium`.
 
-    ## Why it matters One run may poll `netdev_budget` packets (300) and take `netdev_budget_usecs`
-    microseconds. The remaining packets wait in the NIC's ring for the next run, and the ring may
-    fill up.
+    ## Why it matters
+    One run may poll `netdev_budget` packets (300) and take `netdev_budget_usecs` microseconds. The
+    remaining packets wait in the NIC's ring for the next run, and the ring may fill up.
 
-    ## Remediation Raise `net.core.netdev_budget` to 600. If that does not suffice, raise
+    ## Remediation
+    Raise `net.core.netdev_budget` to 600. If that does not suffice, raise
     `net.core.netdev_budget_usecs` to 8,000, and later to 16,000. User programs on that CPU, such
     as keepalived, then wait longer.
 
-    ## Known problems The counter also rises if the budget ended exactly with the last packet, so
-    it alone does not prove a loss. The kernel rounds the time up to a jiffy, whose length is
-    unknown to the check.
+    ## Known problems
+    The counter also rises if the budget ended exactly with the last packet, so it alone does not
+    prove a loss. The kernel rounds the time up to a jiffy, whose length is unknown to the check.
 
     ## References
     - net/core/dev.c, `net_rx_action()`
