@@ -79,6 +79,8 @@ class Facts:
     clients: tuple[ClientResult, ...]
     edges: tuple[Sample, Sample]
     """Samples of the director at the start and at the end of the window."""
+    apart_s: float
+    """Seconds between these two samples, by the controller's clock."""
     around: tuple[Sample, Sample]
     """Samples of the director before the load, and after the last connections have ended."""
     host: dict[str, float]

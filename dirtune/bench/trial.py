@@ -167,6 +167,7 @@ async def _measure(
         settled.settled,
         clients,
         edges=seen.edges,
+        apart_s=seen.apart_s,
         around=around,
         host=seen.host,
         stolen_s=seen.stolen_s,

@@ -159,6 +159,13 @@ def _noise(facts: Facts, plan: Plan) -> Iterator[str]:
     spread, limits = outcome.spread_ms(facts), plan.validity
     if spread is not None and spread > 1000 * seconds(limits.start_spread):
         yield f"the clients started {spread:.0f} ms apart"
+    before, after = facts.edges
+    pace = (after.at_s - before.at_s) / facts.apart_s if facts.apart_s else 1.0
+    if abs(pace - 1) > limits.clock / 100:
+        yield (
+            f"the director's clock advanced {pace:.2f} s in each second of this machine's clock; "
+            "a virtual director needs more of its host's CPU time"
+        )
     stolen = {
         "the director": (cpu.shares(*facts.edges) or {}).get("steal"),
         "this machine": facts.host.get("steal"),

@@ -18,6 +18,8 @@ class Window:
     """The samples of the nodes in one window, and this machine's CPU time during the window."""
 
     edges: tuple[Sample, Sample]
+    apart_s: float
+    """Seconds between the two samples, by the rig's clock."""
     host: dict[str, float]
     stolen_s: float | None
     peers: tuple[dict[str, Sample], dict[str, Sample]]
@@ -31,16 +33,23 @@ async def edges(rig: Rig, opens_s: float, window_s: float) -> Window:
     """
     await rig.sleep_until(opens_s)
     # The director is sampled first, so that its window does not include the other samples.
-    first, stolen, host = await rig.sample(), rig.guest_stolen_s(), [rig.host_times()]
+    first, began_s = await rig.sample(), rig.now()
+    stolen, host = rig.guest_stolen_s(), [rig.host_times()]
     peers = await rig.sample_peers()
     for second in range(1, int(window_s)):
         await rig.sleep_until(opens_s + second)
         host.append(rig.host_times())
     await rig.sleep_until(opens_s + window_s)
-    last = await rig.sample()
+    last, ended_s = await rig.sample(), rig.now()
     host.append(rig.host_times())
     taken = _since(stolen, rig)
-    return Window((first, last), _host_shares(host), taken, (peers, await rig.sample_peers()))
+    return Window(
+        (first, last),
+        ended_s - began_s,
+        _host_shares(host),
+        taken,
+        (peers, await rig.sample_peers()),
+    )
 
 
 async def each_second(
@@ -51,9 +60,11 @@ async def each_second(
     if probe is not None:
         await probe.begin()
     host, stolen, series = [rig.host_times()], rig.guest_stolen_s(), [await rig.sample_all()]
+    began_s = ended_s = rig.now()
     for second in range(1, round(window_s) + 1):
         await rig.sleep_until(opens_s + second)
         series.append(await rig.sample_all())
+        ended_s = rig.now()
         host.append(rig.host_times())
     roles = rig.roles()
     nodes = (
@@ -64,6 +75,7 @@ async def each_second(
     first, last = ({name: edge[name] for name in others} for edge in (series[0], series[-1]))
     return Window(
         (series[0][director], series[-1][director]),
+        ended_s - began_s,
         _host_shares(host),
         _since(stolen, rig),
         (first, last),

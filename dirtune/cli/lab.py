@@ -73,6 +73,13 @@ def _say(phase: str) -> None:
     help="Give the director NUMBER virtual CPUs.",
 )
 @click.option(
+    "--clock",
+    type=click.Choice(["exact", "host"]),
+    help="Let the director's clock count the instructions that the director executes, which does "
+    "not depend on other programs on this machine, or follow this machine's clock.  "
+    "[default: exact, or host with --cpus 2]",
+)
+@click.option(
     "--real-servers",
     type=click.IntRange(1, 8),
     metavar="NUMBER",
@@ -99,22 +106,30 @@ def _say(phase: str) -> None:
     metavar="OPTIONS",
     help="Add OPTIONS to the director's kernel command line.",
 )
-def up(scenario: str, real_servers: int | None, **options: str | int) -> None:
+def up(
+    scenario: str, cpus: int, clock: str | None, real_servers: int | None, **options: str
+) -> None:
     """Build the lab and wait until every node answers.
 
     Examples:
       dirtune lab up --scenario crowded --cpus 2
     """
     from dirtune.lab import lifecycle, state
-    from dirtune.lab.spec import Spec
+    from dirtune.lab.spec import Spec, text_of_clock
 
     # Each guest takes its share of this machine's CPUs.
     servers = real_servers or (1 if options["forwarding"] == "tun" else 4)
-    placement = state.scenario(scenario)
-    spec = Spec(scenario=placement, real_servers=servers, **options)  # type: ignore[arg-type]
+    spec = Spec(
+        scenario=state.scenario(scenario),
+        cpus=cpus,
+        clock=clock or ("exact" if cpus == 1 else "host"),  # type: ignore[arg-type]
+        real_servers=servers,
+        **options,  # type: ignore[arg-type]
+    )
     status = lifecycle.up(spec, _say)
     place = state.folder()
     _output.result(f"The director booted in {status.boot_s:.0f} s, and the lab is ready.")
+    _output.result(text_of_clock(spec))
     _output.result(
         f"export DIRTUNE_SSH_CONFIG={place.ssh_config}  # then: dirtune audit --host lb1"
     )

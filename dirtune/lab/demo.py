@@ -45,7 +45,7 @@ def up(
     With *keep*, the lab stays up. *pairs* replaces the plan's number of pairs. If a lab is already
     up, leave that lab alone and raise `LabError`.
     """
-    spec = Spec(scenario=scenario(name))
+    spec = Spec(scenario=scenario(name), clock="exact")
     if spec.scenario.experiment is None:
         raise LabError(f"The scenario {name} defines no experiment. Use --scenario crowded.")
     lifecycle.up(spec, say)

@@ -7,6 +7,7 @@ director's own files are in a shared folder (`Folder.share`).
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dirtune import reading
@@ -15,7 +16,8 @@ from dirtune.analyse.run import Role
 from dirtune.collect.facts import VIRTME, lab_kernel, lab_kernels
 from dirtune.errors import LabError, NotPossible
 from dirtune.host import Host, LiveHost, run
-from dirtune.lab.spec import Device, Node, Spec, mac, tap
+from dirtune.lab.kernel import unpacked
+from dirtune.lab.spec import INSTRUCTION_SHIFT, Device, Node, Spec, mac, tap
 
 _SERVER_MIB = 512
 _NOBODY = 65534
@@ -35,6 +37,30 @@ def kernel_image(kind: str, host: Host | None = None) -> Path:
     if release is None:
         raise LabError(": ".join(no_lab_kernel(kind)))
     return Path(f"/boot/vmlinuz-{release}")
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """An installed kernel, as a guest boots it."""
+
+    image: Path
+    """The image below /boot, whose version names the folder of modules."""
+    unpacked: Path | None
+    """The same kernel without compression; None if QEMU could not boot it directly."""
+
+
+def prepared(image: Path, folder: Path) -> Kernel:
+    """Unpack the kernel *image* into *folder*, unless that was done before."""
+    path = folder / image.name.replace("vmlinuz", "vmlinux")
+    if not path.exists():
+        try:
+            kernel = unpacked(image.read_bytes())
+            if kernel is None:
+                return Kernel(image, None)
+            path.write_bytes(kernel)
+        except OSError as error:
+            raise LabError(f"Cannot unpack {image}: {error.strerror}.") from error
+    return Kernel(image, path)
 
 
 def command_line(etc: Path) -> str:
@@ -74,7 +100,7 @@ def _without_rights() -> tuple[str, ...]:
     )
 
 
-def argv(spec: Spec, image: Path, options: str, share: Path, script: Path) -> tuple[str, ...]:
+def argv(spec: Spec, kernel: Kernel, options: str, share: Path, script: Path) -> tuple[str, ...]:
     """Return the command that boots the director."""
     director = spec.with_role(Role.DIRECTOR)[0]
     devices = [("-device", _options(d)) for d in spec.scenario.devices]
@@ -84,7 +110,8 @@ def argv(spec: Spec, image: Path, options: str, share: Path, script: Path) -> tu
     control = f"virtio-net-pci,bus=pcie.0,addr=0xf,mac={mac(director, 'ctl')}"
     size = (spec.cpus, spec.memory_mib)
     return (
-        *_machine(director, image, size, share, script, options=options),
+        *_machine(director, kernel, size, share, script, options=options),
+        *(_EXACT if spec.clock == "exact" else ()),
         *_nic("load", "tap-load", load),
         *_nic("ctl", "tap-ctl", control),
         *(word for name, card in more for word in _nic(name, f"tap-{name}", card)),
@@ -92,18 +119,23 @@ def argv(spec: Spec, image: Path, options: str, share: Path, script: Path) -> tu
     )
 
 
-def server_argv(node: Node, image: Path, share: Path, script: Path) -> tuple[str, ...]:
+# QEMU sleeps while the guest's clock is ahead of this machine's clock, and does not skip the time
+# in which the guest is idle.
+_EXACT = ("-icount", f"shift={INSTRUCTION_SHIFT},sleep=on,align=on")
+
+
+def server_argv(node: Node, kernel: Kernel, share: Path, script: Path) -> tuple[str, ...]:
     """Return the command that boots a real server."""
     cards = ((name, f"virtio-net-pci,mac={mac(node, name)}") for name in ("load", "ctl"))
     return (
-        *_machine(node, image, (1, _SERVER_MIB), share, script),
+        *_machine(node, kernel, (1, _SERVER_MIB), share, script),
         *(word for name, card in cards for word in _nic(name, tap(node, name), card)),
     )
 
 
 def _machine(
     node: Node,
-    image: Path,
+    kernel: Kernel,
     size: tuple[int, int],
     share: Path,
     script: Path,
@@ -112,13 +144,15 @@ def _machine(
 ) -> tuple[str, ...]:
     cpus, memory_mib = size
     return (
-        *(VIRTME, "--kimg", str(image), "--mods", "auto", "--force-9p"),
+        *(VIRTME, "--kimg", str(kernel.image), "--mods", "auto", "--force-9p"),
         *("--disable-kvm", "--disable-microvm", "--cpus", str(cpus)),
         *("--memory", f"{memory_mib}M", "--name", node.name),
         *(word for option in options.split() for word in ("-a", option)),
         # The console shows whether a guest panicked. It is slow, so it shows emergencies only.
         *("--show-boot-console", "-a", "quiet", "-a", "loglevel=1"),
         *("--script-sh", f"sh {script}", "--qemu-opts"),
+        # The last -kernel is the one that QEMU boots.
+        *(("-kernel", str(kernel.unpacked)) if kernel.unpacked else ()),
         *("-name", f"{node.name},debug-threads=on"),
         *("-fsdev", f"local,id=lab,path={share},security_model=passthrough,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=lab,mount_tag=lab"),
@@ -148,5 +182,7 @@ def rebooted(reason: str | None, console: str) -> bool:
 def vcpu_threads(pid: int, proc: Path = Path("/proc")) -> tuple[int, ...]:
     """Return the thread ids of QEMU's virtual CPUs, in order; empty before the threads start."""
     names = {path.parent.name: path.read_text() for path in proc.glob(f"{pid}/task/*/comm")}
-    found = [(name, int(tid)) for tid, name in names.items() if re.match(r"CPU \d+/TCG", name)]
+    # With an exact clock, one thread executes all virtual CPUs.
+    named = re.compile(r"(CPU \d+|ALL CPUs)/TCG")
+    found = [(name, int(tid)) for tid, name in names.items() if named.match(name)]
     return tuple(tid for _, tid in sorted(found))

@@ -85,8 +85,8 @@ class Keeper:
         cgroups.create(self._groups, node.name, frozenset(self._load_cpus))
         folder = self._folder.node(node.name)
         if self._spec.is_guest(node):
-            image = guest.kernel_image("standard")
-            argv = guest.server_argv(node, image, folder, folder / "boot.sh")
+            kernel = guest.prepared(guest.kernel_image("standard"), self._folder.path)
+            argv = guest.server_argv(node, kernel, folder, folder / "boot.sh")
             return self._spawn(node.name, argv, folder / "node.log")
         return self._spawn(
             node.name,
@@ -104,11 +104,11 @@ class Keeper:
         self._boots += 1
         self._say(f"booting the director: {options}", options=options)
         cgroups.create(self._groups, "lb1", frozenset(os.sched_getaffinity(0)))
-        image = guest.kernel_image(self._spec.kernel)
+        kernel = guest.prepared(guest.kernel_image(self._spec.kernel), self._folder.path)
         console, monitor = folder.path / "console.log", folder.path / "qmp.sock"
         monitor.unlink(missing_ok=True)
         argv = (
-            *guest.argv(self._spec, image, options, folder.share, folder.path / "director.sh"),
+            *guest.argv(self._spec, kernel, options, folder.share, folder.path / "director.sh"),
             *("-qmp", f"unix:{monitor},server=on,wait=off"),
         )
         began = time.monotonic()

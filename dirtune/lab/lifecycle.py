@@ -161,6 +161,11 @@ def _cut_power(place: Folder, record: Record) -> None:
 
 def _require(spec: Spec) -> None:
     _require_root()
+    if spec.clock == "exact" and spec.cpus > 1:
+        raise LabError(
+            "The exact clock needs --cpus 1: to count instructions, QEMU executes two CPUs in "
+            "turns, never at the same time. Use --clock host with two CPUs."
+        )
     facts = read_facts(LiveHost())
     # A real server that is a guest boots a standard kernel.
     guests = any(spec.is_guest(node) for node in spec.with_role(Role.REAL_SERVER))

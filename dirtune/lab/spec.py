@@ -10,6 +10,7 @@ and TUN, all nodes are in one network, and real servers answer the clients direc
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
@@ -22,6 +23,9 @@ NAT_OUTSIDE = "198.18.128.1"
 """The director's address on the clients' network."""
 PAGE_BYTES = 628
 """The size of the page in the measurements of 2001, in bytes; the reply fits into one packet."""
+INSTRUCTION_SHIFT = 4
+"""The exact clock's price of one instruction, as a power of two in nanoseconds: 2^4 is 16 ns."""
+MILLION_INSTRUCTIONS_PER_S = 1000 / 2**INSTRUCTION_SHIFT
 STATUS = "/.status"
 """The path at which a real server's nginx reports its counts of connections and requests."""
 
@@ -102,6 +106,9 @@ class Spec(msgspec.Struct, frozen=True):
     forwarding: str = "dr"
     append: str = ""
     """Kernel options for the director, in addition to the scenario's options."""
+    clock: Literal["exact", "host"] = "host"
+    """The director's clock: `exact` counts the instructions that the director has executed, `host`
+    follows this machine's clock."""
 
     def nodes(self) -> tuple[Node, ...]:
         """Return every node, the director first."""
@@ -265,10 +272,27 @@ Host {" ".join(node.name for node in spec.nodes())}
 """
 
 
+def text_of_clock(spec: Spec) -> str:
+    """Return a sentence about the director's clock."""
+    if spec.clock == "exact":
+        return (
+            "The director's clock is exact: it counts executed instructions, and "
+            f"{MILLION_INSTRUCTIONS_PER_S:g} million are one second."
+        )
+    disturbed = "other programs on this machine change the director's CPU times"
+    if spec.cpus > 1:
+        return (
+            "The director has no exact clock, because QEMU counts the instructions of only one "
+            f"CPU; {disturbed}."
+        )
+    return f"The director's clock follows this machine's clock, so {disturbed}."
+
+
 def plan(spec: Spec, host_cpus: tuple[int, ...]) -> str:
     """Return the lab's plan file, for `dirtune bench` and `dirtune tune`.
 
-    *host_cpus* are the CPUs of this machine to which the director's virtual CPUs are pinned.
+    *host_cpus* are the CPUs of this machine to which the director's virtual CPUs are pinned. With
+    an exact clock, the time that these CPUs lose is in no account of the director.
     """
     return _PLAN_HEAD.format(name=spec.scenario.name) + toml(_tables(spec, host_cpus))
 
@@ -280,11 +304,11 @@ def _tables(spec: Spec, host_cpus: tuple[int, ...]) -> dict[str, object]:
     return {
         "title": spec.scenario.title,
         "ssh_config": "ssh_config",
-        "notes": [*NOTES, _NOTE_OF[spec.forwarding == "tun"]],
+        "notes": [*NOTES_OF_CLOCK[spec.clock], _NOTE_OF[spec.forwarding == "tun"]],
         "director": {
             "host": director.name,
             "address": director.load_address,
-            "host_cpus": list(host_cpus),
+            "host_cpus": list(host_cpus) if spec.clock == "host" else [],
             "max_overhead": 50,
         },
         "services": [
@@ -337,10 +361,24 @@ _PLAN_HEAD = """\
 PAIR_STEAL_POINTS = 10
 # Arms differ by a few of these points.
 PAIR_BUSY_POINTS = 20
-NOTES = (
-    "Time that this machine's own hypervisor took away is not counted as the director's work.",
-    "The director is emulated: calls per interrupt carry over to hardware, percentages do not.",
-)
+NOTES_OF_CLOCK = {
+    "host": (
+        "Time that this machine's own hypervisor took away is not counted as the director's work.",
+        "The director is emulated: numbers of calls carry over to hardware, percentages do not.",
+    ),
+    "exact": (
+        (
+            "The director's clock counts the instructions that the director executes: "
+            f"{MILLION_INSTRUCTIONS_PER_S:g} million are one second, so {2**INSTRUCTION_SHIFT} ns "
+            "of CPU time are one instruction, however busy this machine is."
+        ),
+        (
+            "Numbers of instructions and of calls carry over to hardware. Prices do not: here, an "
+            "access to a device register costs one instruction, but on hardware it takes about a "
+            "microsecond. The cost of useless interrupt handlers is therefore a lower bound."
+        ),
+    ),
+}
 _NOTE_OF = {
     False: "Real servers and clients are namespaces; control groups count their CPU time.",
     True: "Real servers are emulated as well. Clients are namespaces; control groups count their "

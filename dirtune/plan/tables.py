@@ -48,6 +48,9 @@ class Validity(Table, frozen=True):
     """Difference between the clients' and the director's count of connections, per cent."""
     start_spread: Duration = "50ms"
     """Time between the first and the last client's start."""
+    clock: Percent = 5.0
+    """Difference between the speeds of the director's clock and the controller's clock within the
+    window, per cent. The clock of a virtual director falls behind while its host is too busy."""
     client_busy: Percent = 90.0
     """Load of the busiest CPU of a client, per cent."""
     burst: Duration = "50ms"

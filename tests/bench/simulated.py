@@ -48,6 +48,7 @@ class Director:
         self.log = Log(self)
         self.steal_percent = 0.0
         self.stolen_s = 0.0
+        self.pace = 1.0  # seconds of the director's clock in a second of the controller's
         self.guest = False
         self.leak = 0.0
         self.spread_s = 0.001
@@ -154,7 +155,7 @@ class Director:
         times = CpuTimes(None, 0, 0, busy, round(total) - busy, 0, 0, 0, 0)
         seen = round(self.connections * (1 - self.leak))
         return Sample(
-            self.clock_s,
+            self.clock_s * self.pace,
             Stat(times, (), None),
             lines={"10": 6 * seen},
             ip_vs={"connections": seen, "packets_in": 5 * seen, "packets_out": 0},

@@ -65,6 +65,17 @@ def test_what_was_stolen_from_a_guest_director_is_not_its_work():
     assert "stolen_us_per_connection" not in machine
 
 
+@pytest.mark.parametrize(
+    ("pace", "validity"), [(0.9, "noisy"), (0.97, "valid"), (1.04, "valid"), (1.2, "noisy")]
+)
+def test_a_director_whose_clock_is_not_real_time_does_not_count(pace, validity):
+    trial = conducted(broken(pace=pace)).trial
+
+    assert trial.validity == validity
+    if validity == "noisy":
+        assert f"{pace:.2f} s in each second" in trial.reason
+
+
 def test_a_judged_trial_touches_the_nodes_twice_while_the_load_runs():
     director = Director()
     conducted(director)

@@ -1,18 +1,24 @@
 """What a lab is to be, worked out without building one."""
 
+import gzip
+import lzma
 import os
+import struct
 import subprocess
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from dirtune import plan
 from dirtune.analyse.run import Role
 from dirtune.errors import LabError
 from dirtune.host import LiveHost
-from dirtune.lab import boot, cgroups, guest, keeper, qmp, spec, state
+from dirtune.lab import boot, cgroups, guest, keeper, kernel, lifecycle, qmp, spec, state
 from dirtune.lab.spec import Spec
+
+PACKED = guest.Kernel(Path("/boot/vmlinuz-1"), None)
 
 
 @pytest.fixture
@@ -77,7 +83,7 @@ def test_a_real_server_behind_a_tunnel_is_a_guest_on_taps(crowded, tmp_path):
     tun = Spec(scenario=crowded.scenario, forwarding="tun", real_servers=1, clients=1)
     server = tun.nodes()[1]
     commands = spec.network_commands(tun)
-    argv = guest.server_argv(server, tmp_path / "k", tmp_path, tmp_path / "s")
+    argv = guest.server_argv(server, PACKED, tmp_path, tmp_path / "s")
     text = " ".join(argv)
 
     assert [tun.is_guest(node) for node in tun.nodes()] == [True, True, False]
@@ -224,7 +230,7 @@ def test_a_grub_file_that_never_ends_printing_is_one_line(tmp_path):
 
 
 def test_qemu_is_asked_for_the_scenarios_line(crowded, tmp_path):
-    argv = guest.argv(crowded, tmp_path / "k", "noapic", tmp_path, tmp_path / "s")
+    argv = guest.argv(crowded, PACKED, "noapic", tmp_path, tmp_path / "s")
     text = " ".join(argv)
 
     assert "--disable-kvm" in argv
@@ -234,7 +240,91 @@ def test_qemu_is_asked_for_the_scenarios_line(crowded, tmp_path):
     assert "lsi53c895a,bus=pcie.0,addr=0x15.0,multifunction=on" in text
 
 
+def test_an_exact_clock_counts_instructions_and_keeps_to_real_time(crowded, tmp_path):
+    exact = structs.replace(crowded, clock="exact")
+    ready = guest.Kernel(PACKED.image, tmp_path / "vmlinux-1")
+    argvs = [guest.argv(asked, ready, "", tmp_path, tmp_path / "s") for asked in (crowded, exact)]
+    on_host, counted = (" ".join(argv) for argv in argvs)
+
+    assert "-icount" not in on_host
+    # 2^4 ns an instruction, as QEMU has it, are 62.5 million a second.
+    assert "-icount shift=4,sleep=on,align=on" in counted
+    assert "62.5 million" in spec.text_of_clock(exact)
+    # QEMU boots the last that is named; the first one names the folder of modules.
+    assert "--kimg /boot/vmlinuz-1" in counted
+    assert f"-kernel {tmp_path}/vmlinux-1" in counted.partition("--qemu-opts")[2]
+    # What this machine's hypervisor takes is in no account of such a director.
+    assert plan.parse(spec.plan(exact, (0,))).director.host_cpus == ()
+    assert "date" in boot.director_boot(exact)
+    assert "date" not in boot.director_boot(crowded)
+
+
+def test_two_cpus_have_no_exact_clock_and_say_why(crowded):
+    two = structs.replace(crowded, cpus=2)
+
+    assert "no exact clock" in spec.text_of_clock(two)
+    with pytest.raises(LabError, match=r"needs --cpus 1: .* turns.* Use --clock host"):
+        lifecycle.up(structs.replace(two, clock="exact"), lambda _: None)
+
+
+def bzimage(packed, *, sectors=2):
+    """A bzImage as Documentation/arch/x86/boot.rst lays it out, with its payload."""
+    setup = bytearray((1 + sectors) * 512)
+    setup[0x1F1] = sectors
+    setup[0x202:0x206] = b"HdrS"
+    setup[0x248:0x250] = struct.pack("<II", 100, len(packed))
+    return bytes(setup) + bytes(100) + packed + bytes(50)
+
+
+# elf(5): the sizes of name and descriptor, the type, and the name with its terminating zero.
+NOTE = struct.pack("<III4s", 4, 8, 18, b"Xen\0") + struct.pack("<Q", 0x1000000)
+PVH = b"\x7fELF" + bytes(60) + NOTE
+
+
+@pytest.mark.parametrize("pack", [lzma.compress, gzip.compress])
+def test_a_kernel_is_unpacked_before_the_guest_boots(pack):
+    # The size of the kernel follows the packed data, within the payload.
+    assert kernel.unpacked(bzimage(pack(PVH) + struct.pack("<I", len(PVH)))) == PVH
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        bzimage(lzma.compress(b"\x7fELF" + bytes(99))),  # no entry that QEMU could use
+        bzimage(lzma.compress(NOTE)),
+        bzimage(b"\x28\xb5\x2f\xfd" + bytes(99)),  # zstd
+        bzimage(lzma.compress(PVH)[:-40]),
+        bzimage(b"\xfd7zXZ garbage"),
+        b"MZ",
+        b"",
+    ],
+)
+def test_a_kernel_that_qemu_cannot_boot_unpacked_is_left_packed(image, tmp_path):
+    assert kernel.unpacked(image) is None
+    path = tmp_path / "vmlinuz-1"
+    path.write_bytes(image)
+    assert guest.prepared(path, tmp_path) == guest.Kernel(path, None)
+
+
+def test_an_installed_kernel_is_unpacked_once(tmp_path):
+    installed = sorted(Path("/boot").glob("vmlinuz-*-amd64"))
+    if not installed:
+        pytest.skip("no kernel is installed here")
+    first = guest.prepared(installed[0], tmp_path)
+    text = first.unpacked.read_bytes()
+    release = installed[0].name.removeprefix("vmlinuz-").encode()
+
+    assert text.startswith(b"\x7fELF")
+    assert b"Linux version " + release in text
+    first.unpacked.write_bytes(b"there")
+    assert guest.prepared(installed[0], tmp_path) == first
+    assert first.unpacked.read_bytes() == b"there"
+
+
 def test_vcpu_threads_are_found_by_name(tmp_path):
+    (tmp_path / "9/task/8").mkdir(parents=True)
+    (tmp_path / "9/task/8/comm").write_text("ALL CPUs/TCG\n")
+    assert guest.vcpu_threads(9, tmp_path) == (8,)
     for tid, name in (("11", "qemu-system-x86"), ("13", "CPU 1/TCG"), ("12", "CPU 0/TCG")):
         (tmp_path / "10/task" / tid).mkdir(parents=True)
         (tmp_path / "10/task" / tid / "comm").write_text(name + "\n")
