@@ -20,7 +20,7 @@ _HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click 8.2
 
 
 class Command(click.Command):
-    """A command with examples."""
+    """A command whose help shows examples."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (click's own)
         super().__init__(*args, **options)
@@ -28,7 +28,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group with examples, which suggests the nearest command for a mistyped one."""
+    """A group whose help shows examples. For a mistyped command it suggests the nearest ones."""
 
     command_class = Command
 

@@ -58,7 +58,7 @@ def example() -> None:
 def check(plan: str | None, format: str) -> None:
     """Check that every node is ready, and estimate the time of a run. Starts no load.
 
-    Exit status 2 means that a node is not ready.
+    The exit status is 2 if a node is not ready.
 
     Examples:
       dirtune bench check plan.toml

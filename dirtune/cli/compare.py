@@ -50,8 +50,8 @@ def command(
     """Compare B with A, and report how certain the verdict is.
 
     A and B are folders of runs or files of pyperf, or one arm or cell of a run (RUN:A, RUN:B,
-    RUN:scheduler=wlc). Without B, the two arms of run A are compared, pair by pair. Exit status 1
-    means that B is worse.
+    RUN:scheduler=wlc). Without B, the two arms of run A are compared, pair by pair. The exit
+    status is 1 if B is worse.
 
     Examples:
       dirtune compare dirtune-runs/20260730-101500

@@ -245,7 +245,7 @@ def demo(scenario: str, pairs: int | None, full: bool, keep: bool, out: Path) ->
 @_KEEP
 @_OUT
 def control(scenario: str, pairs: int | None, keep: bool, out: Path) -> None:
-    """Run the negative control: change only the order of the handlers on the line.
+    """Run the negative control: change only the order of the handlers on the NIC's line.
 
     The NIC's handler is last on its line in arm A, and first in arm B. No effect is expected; the
     verdict is printed whatever it is.

@@ -97,7 +97,7 @@ def plan(
     drain_s: float,
     form: str,
 ) -> None:
-    """Print the changes that `apply` would make. Exit status 1 if there are any; changes nothing.
+    """Print the changes that `apply` would make, and make none. Exit status 1 if there are any.
 
     Examples:
       dirtune lvs plan dirtune.toml --director-only
@@ -180,8 +180,8 @@ def apply(
     """Set up the IPVS table and the real servers as PLAN says; `dirtune rollback` undoes it.
 
     dirtune prepares the real servers first, and rolls them back if it cannot set up the director.
-    At the end it sends requests from the plan's clients until each real server has answered; exit
-    status 1 if one does not.
+    At the end it sends requests from the plan's clients until each real server has answered; the
+    exit status is 1 if one does not.
 
     Examples:
       dirtune lvs apply dirtune.toml --confirm 60
@@ -219,8 +219,8 @@ def apply(
 def check(plan: str | None, form: str) -> None:
     """Send requests through the VIP until every real server has answered, and print which did.
 
-    The plan's clients send the requests to the service that the plan's load uses. Exit status 1
-    if a real server does not answer.
+    The plan's clients send the requests to the service that the plan's load uses. The exit status
+    is 1 if a real server does not answer.
 
     Examples:
       dirtune lvs check dirtune.toml
@@ -282,8 +282,8 @@ def import_(text: TextIO) -> None:
 def export(plan: str | None, host: str | None, form: str) -> None:
     """Print the table of PLAN, or without PLAN the table of a host, for other programs.
 
-    The format ipvsadm is for `ipvsadm -R`, keepalived for its configuration file (virtual_server
-    blocks), and plan is a plan file.
+    --format ipvsadm prints input for `ipvsadm -R`, --format keepalived prints virtual_server
+    blocks of keepalived.conf(5), and --format plan prints a plan file.
 
     Examples:
       dirtune lvs export dirtune.toml --format keepalived
