@@ -19,7 +19,7 @@ import errno
 
 _REMEDIES = {
     errno.EMFILE: "this process has too many open files. Raise its limit: ulimit -n 1024",
-    errno.ENFILE: "this machine has too many open files. Raise its limit: sysctl fs.file-max",
+    errno.ENFILE: "this machine has too many open files. Raise its limit: sysctl -w fs.file-max=N",
 }
 
 
@@ -81,7 +81,7 @@ class Exhausted(NotPossible):
 def require_files(error: BaseException) -> None:
     """Raise `Exhausted` if *error* means that no more files can be opened.
 
-    Otherwise the caller would report the file or the host as missing.
+    A caller that did not check this would report the file or the host as missing.
     """
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         raise Exhausted(_REMEDIES[error.errno]) from error

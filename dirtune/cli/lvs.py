@@ -42,7 +42,8 @@ _DRAIN_S = click.option(
     default=300,
     show_default=True,
     metavar="SECONDS",
-    help="Wait SECONDS for connections to removed real servers to end; then roll everything back.",
+    help="Roll everything back if connections to removed real servers have not ended within "
+    "SECONDS.",
 )
 
 

@@ -32,8 +32,8 @@ ALL = "irq,softirq,locks,cpu,drops,ipvs"
     is_flag=False,
     flag_value="",
     metavar="[PLAN]",
-    help="Profile all nodes while the load of PLAN runs through the director. Without PLAN: "
-    "dirtune.toml in this folder, else the plan of a running lab.",
+    help="Profile all nodes while the load of PLAN runs through the director. Without PLAN, "
+    "use dirtune.toml in this folder, else the plan of a running lab.",
 )
 @click.option(
     "--rate",

@@ -91,7 +91,7 @@ def run(tune: Tune, request: Request | None) -> tuple[Kept, str | None]:
 
 
 def _left_as(kept: Kept, host: str) -> str:
-    """Return how a session that was ended by a signal left the director, as a clause."""
+    """Return a clause that says how the director was left when a signal ended the session."""
     number = decide.upcoming(kept.session)
     attempt = None if number is None else kept.session.attempts[number]
     on = f"the same command with --resume continues {kept.folder}"

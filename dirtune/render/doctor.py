@@ -46,7 +46,7 @@ def markdown(diagnosis: Diagnosis) -> str:
 
 
 def _probe_lines(diagnosis: Diagnosis, shown: tuple[Obstacle, ...]) -> Iterator[str]:
-    """Yield the source of each probe, and the obstacles to better sources not yet *shown*."""
+    """Yield each probe's source, and the obstacles to better sources that are not yet *shown*."""
     for ladder in diagnosis.probes:
         used = next((rung for rung in ladder.rungs if rung.source == ladder.uses), None)
         yield f"{ladder.probe:<7}  {ladder.uses or 'no':<11}  {(used or ladder.rungs[0]).gives}"
