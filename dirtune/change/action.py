@@ -112,7 +112,7 @@ class Action(msgspec.Struct, frozen=True):
         """Restore the state from before the change; raises `ApplyError` if that fails.
 
         An undo may be repeated. It also works if the change was never made, because after a crash
-        nobody knows that. It restores the previous value, not a default.
+        this is unknown. It restores the previous value, not a default.
         """
 
     def as_now(self, saved: Saved, host: Host) -> Self:  # noqa: ARG002  (most name no interface)

@@ -150,7 +150,7 @@ def load(path: Path) -> Entry:
     count = len(planned.changes)
     if not all(0 <= step.index < count for step in records[1:] if isinstance(step, Begun)):
         raise _damaged(
-            path, f"a record refers to a change that is not among the {count} of the plan"
+            path, f"the number of a change in a record is too high: the plan has {count} changes"
         )
     return Entry(planned, records[1:])
 

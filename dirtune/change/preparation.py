@@ -102,7 +102,7 @@ def need(table: Table, addresses: frozenset[str], gateway: str | None = None) ->
 
 
 def real_server(needs: Need, seen: Seen) -> Plan:
-    """Return the changes that make a real server ready for *needs*, and the refusals."""
+    """Return the changes that *needs* requires on a real server, and the refusals."""
     return _plan(
         (
             *_quiet(needs, seen.snapshot),
@@ -225,7 +225,7 @@ def _loosely(snapshot: Snapshot) -> Iterator[Change]:
 def _default_route(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
     """Route NAT replies to the director, and limit the segment size to what a tunnel can carry.
 
-    Both are one change: a second change would find routes that differ from those in the plan.
+    One change does both, because a second change would no longer find the routes in the plan.
     """
     if needs.nat and needs.gateway is None:
         why = "must lead to the director; set the director's address in the plan: director.address"

@@ -98,7 +98,7 @@ def restore(host: WritableHost, interface: str, then: Queues, name_then: str) ->
 
 
 def names(host: Host, interface: str, then: Queues, name_then: str) -> frozenset[str]:
-    """Return the names of the settings in *then*, as the targets of actions have them."""
+    """Return the names of the settings in *then*, in the form of `Action.targets`."""
     masks = {f"{_folder(interface)}/{name}" for name in then.masks}
     numbers = _numbers(host, interface, then, name_then)
     affinities = {_affinity(number or gone.irq) for gone, number in numbers}

@@ -34,7 +34,7 @@ class Planned(msgspec.Struct, frozen=True, tag="planned", tag_field="record"):
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="record"):
-    """A change is about to be made. After a crash, nobody knows whether it was made."""
+    """A change is about to be made. After a crash, it may or may not have been made."""
 
     index: int
     saved: Saved

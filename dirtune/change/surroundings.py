@@ -36,7 +36,7 @@ def look_around(
 
 
 def ssh_connection(host: Host, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the session's SSH_CONNECTION; if sudo has removed it, a parent process has it."""
+    """Return the session's SSH_CONNECTION, if necessary from a parent process: sudo removes it."""
     if _SSH in environ:
         return _as_sshd_says(environ[_SSH])
     pid = os.getppid()

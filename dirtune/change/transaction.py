@@ -143,7 +143,7 @@ def renew(at: Place, host: WritableHost, name: str | None = None) -> Settled:
 
 
 def _in_time(at: Place, host: Host, name: str | None) -> tuple[Path, Entry]:
-    """Return the journal *name* if it is confirmed or can be; raises `ApplyError` otherwise."""
+    """Return the journal *name*; raises `ApplyError` if it is too late to confirm it."""
     path = journal.find(at.state, name)
     entry = journal.load(path)
     if entry.state is State.ROLLED_BACK:

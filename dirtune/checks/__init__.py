@@ -268,7 +268,7 @@ def one_sample() -> Undecided:
 
 
 def uncounted(snapshot: Snapshot, reason: str) -> Undecided:
-    """Return the verdict that nobody knows how much a counter rose.
+    """Return the verdict that the rise of a counter is unknown.
 
     If there is only one sample, the cause of the verdict is the missing sample.
     """

@@ -53,7 +53,7 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     address: str
     port: int
-    """Port of the real server; 0, for a firewall mark, keeps the port that the client used."""
+    """Port of the real server; 0 keeps the client's port (only with a firewall mark)."""
     forwarding: Forwarding
     weight: int = 1
     """Share of new connections; with weight 0 the destination only keeps existing ones."""

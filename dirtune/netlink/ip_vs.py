@@ -175,7 +175,7 @@ class DestAttributes(NamedTuple):
     persist_conns: int = 0
     stats: bytes = b""
     addr_family: int = 0
-    """Family of `addr`; kernels before Linux 3.18 omit it, and the service's family is used."""
+    """Family of `addr`. Kernels before Linux 3.18 omit it: the service's family then applies."""
     stats64: bytes = b""
     tun_type: int = 0
     """Since Linux 5.3."""

@@ -98,8 +98,8 @@ class SetNic(Action, frozen=True, tag="card"):
     def _queues(self, saved: Saved, host: Host, name: str) -> Queues | None:
         """Return the settings of the queues that the change may have lost.
 
-        None if the interface is a new one, since a boot or since its module was loaded again: then
-        its queues are new as well.
+        Return None if the interface was made again by a boot or by loading its module, because its
+        queues are then new too.
         """
         then = (saved.interfaces or {}).get(self.interface)
         return saved.queues if interfaces.is_still(host, name, then) else None

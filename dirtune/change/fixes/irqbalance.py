@@ -46,7 +46,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
 
 
 def with_variable(text: str, setting: IrqbalanceVariable) -> str:
-    """Return the text of a file of NAME="value" rows with *setting* in it."""
+    """Return *text*, a file with NAME="value" rows, after adding or replacing *setting*."""
     mine = re.compile(rf"\s*(?:export\s+)?{re.escape(setting.name)}=")
     kept = [row for row in lines_of(text) if not mine.match(row)]
     return "\n".join((*kept, f'{setting.name}="{setting.value}"', ""))

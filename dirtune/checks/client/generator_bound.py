@@ -27,10 +27,10 @@ def generator_bound(cluster: Cluster) -> Verdicts:
     """A client is the bottleneck, not the director.
 
     ## What it does
-    The check compares the nodes of a plan under load. It reports a client if one of its CPUs is 90
-    % busy or more, or if one of its links is used to 90 % or more in one direction, while no CPU
-    of any director is 60 % busy. Without two samples of a director and a client, the check is
-    inconclusive.
+    The check compares the nodes of a plan under load. It reports a client that has a CPU with a
+    load of at least 90 %, or a link with a load of at least 90 % in one direction, if every CPU of
+    the directors is less than 60 % busy. Without two samples of a director and a client, the check
+    is inconclusive.
 
     ## Why it matters
     The benchmark then measures the client, not the director.
@@ -39,7 +39,7 @@ def generator_bound(cluster: Cluster) -> Verdicts:
     Use more clients, or faster ones.
 
     ## Known problems
-    The check does not see interrupt time that the kernel does not account, on clients and
+    Some kernels do not account interrupt time, and the check then ignores it on clients and
     directors.
 
     ## References

@@ -255,7 +255,7 @@ def shared_nic_lines(snapshot: Snapshot) -> tuple[NicLine, ...]:
 
 
 def unknown_lines(snapshot: Snapshot) -> tuple[Line, ...]:
-    """Return the shared legacy lines for which nobody knows whether a NIC uses them."""
+    """Return the shared legacy lines that may or may not have a NIC on them."""
     table = snapshot.interrupts or Interrupts((), ())
     wires = (line for line in table.numbered if line.shared and not on_msi(line))
     return tuple(line for line in wires if nic_line(line, who(snapshot, line)) is None)

@@ -55,7 +55,7 @@ def conn_footprint(snapshot: Snapshot, meminfo: Mapping[str, int]) -> Verdicts:
     held = entries(snapshot) + (templates(snapshot) or 0)
     coming = _coming(snapshot)
     projected = max(held, coming or 0)
-    # If nobody knows whether entries are tracked, use the smaller size.
+    # If it is unknown whether entries are tracked, use the smaller size.
     least, most = (
         _footprint(snapshot, projected, size)
         for size in (_ENTRY_BYTES, _ENTRY_BYTES + _TRACKED_BYTES)

@@ -42,10 +42,10 @@ def rp_filter_director(
     so while `all` is 1, a lower value of the interface has no effect.
 
     ## Known problems
-    If the virtual addresses are routed to the director, as with BGP, nobody knows on which
-    interface client packets arrive, and the check is inconclusive. It is also inconclusive if `ip
-    rule` uses other routing tables. Clients on a network with its own route are not considered.
-    IPv6 has no such setting.
+    If the virtual addresses are routed to the director, as with BGP, the interface on which client
+    packets arrive is unknown, and the check is inconclusive. It is also inconclusive if `ip rule`
+    uses other routing tables. Clients on a network with its own route are not considered. IPv6 has
+    no such setting.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `rp_filter`

@@ -19,8 +19,8 @@ def ring_below_max(snapshot: Snapshot) -> Verdicts:
     ## What it does
     The check reports a receive ring that is a quarter of the NIC's maximum or shorter. The finding
     is `medium` if the NIC lost packets between the samples because the ring was full. Without a
-    known loss, the finding is `info`, on links of 10 Gbit/s or more only. virtio, whose ring the
-    hypervisor sets, and hosts with a tuned profile for low latency are not reported.
+    known loss, the check reports only links of 10 Gbit/s or more, as `info`. It does not report
+    virtio, whose ring the hypervisor sets, and hosts with a tuned profile for low latency.
 
     ## Why it matters
     At 1.5 million packets/s, 256 descriptors hold the traffic of 170 us, which is less than one
