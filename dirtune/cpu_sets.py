@@ -1,7 +1,8 @@
-"""Sets of CPUs as the kernel writes them: lists (`0-3,8`) and masks (`ffffffff,00000003`). Pure.
+"""Parse and format the kernel's lists (`0-3,8`) and masks (`ffffffff,00000003`) of CPUs. Pure.
 
-Formats: lib/bitmap-str.c, bitmap_parselist() and bitmap_parse() (lib/bitmap.c before Linux 6.6).
-A text may come from a broken or hostile host, so the number of CPUs in a text is limited.
+The formats are those of bitmap_parselist() and bitmap_parse() in lib/bitmap-str.c (lib/bitmap.c
+before Linux 6.6). A text may come from a broken or hostile host, so the number of CPUs in a text
+is limited.
 """
 
 import re
@@ -11,18 +12,18 @@ from dirtune.errors import ParseError
 from dirtune.formats import parsing
 
 _MOST_CPUS = 1 << 16
-"""The most CPUs in one text; CONFIG_NR_CPUS is 8,192 at most (x86, Linux 6.1)."""
+"""Largest number of CPUs in a text; CONFIG_NR_CPUS is 8,192 at most (x86, Linux 6.1)."""
 _SPAN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 _DIGITS = re.compile(r"(?:0[xX])?[0-9a-fA-F]*")
 _GROUP = 8
-"""Digits between two commas of a mask: 32 CPUs."""
+"""Number of hexadecimal digits between two commas of a mask: 32 CPUs."""
 
 
 @parsing("list of CPUs")
 def parse_cpulist(text: str) -> tuple[int, ...]:
-    """Return the CPUs in a list such as `0-3,8`, in ascending order.
+    """Return the numbers of the CPUs in a list such as `0-3,8`, in ascending order.
 
-    An empty list and `(null)` mean no CPUs. Raises `ParseError` if *text* is not a list.
+    An empty text and `(null)` mean no CPUs. Raises `ParseError` if *text* is not such a list.
     """
     words = text.strip().replace("(null)", "")
     cpus: set[int] = set()
@@ -38,7 +39,7 @@ def parse_cpulist(text: str) -> tuple[int, ...]:
 
 
 def format_cpulist(cpus: Iterable[int]) -> str:
-    """Return *cpus* as the kernel prints a list, `0-3,8`; without CPUs, the list is empty."""
+    """Return *cpus* as a list in the kernel's format, such as `0-3,8`; empty without CPUs."""
     spans: list[list[int]] = []
     for cpu in sorted(set(cpus)):
         if spans and cpu == spans[-1][1] + 1:
@@ -50,7 +51,10 @@ def format_cpulist(cpus: Iterable[int]) -> str:
 
 @parsing("mask of CPUs")
 def parse_cpumask(text: str) -> tuple[int, ...]:
-    """Return the CPUs in a mask such as `ffffffff,00000003`; raises `ParseError` otherwise."""
+    """Return the numbers of the CPUs in a mask such as `ffffffff,00000003`.
+
+    Raises `ParseError` if *text* is not such a mask.
+    """
     digits = text.strip().replace(",", "")
     if not _DIGITS.fullmatch(digits):
         raise ParseError("mask of CPUs", f"{text.strip()[:60]!r} is not a hexadecimal mask")
@@ -63,9 +67,9 @@ def parse_cpumask(text: str) -> tuple[int, ...]:
 
 
 def format_cpumask(cpus: Iterable[int], *, like: str = "") -> str:
-    """Return *cpus* as a mask for a file in /sys, with a comma after every 32 CPUs.
+    """Return *cpus* as a mask in the kernel's format, with a comma after every 32 CPUs.
 
-    The mask has at least as many digits as *like*, the mask that the kernel prints now.
+    The mask has at least as many digits as *like*, the mask that the kernel currently prints.
     """
     digits = f"{sum(1 << cpu for cpu in set(cpus)):0{len(like.replace(',', ''))}x}"
     ends = range(len(digits), 0, -_GROUP)

@@ -1,7 +1,7 @@
-"""Decode texts from untrusted sources, or refuse them with an error that callers expect. Pure.
+"""Decode JSON and TOML from untrusted sources within limits. Pure.
 
-The plain decoders are not safe. msgspec raises RecursionError for deep nesting. tomllib does so as
-well, raises a plain ValueError for a number with thousands of digits, and stores every prefix of a
+The plain decoders are not safe. msgspec and tomllib raise RecursionError for deep nesting. tomllib
+also raises a plain ValueError for a number with thousands of digits, and stores every prefix of a
 dotted key, so that 120 kB of text can take 3 GB of memory.
 """
 
@@ -20,17 +20,18 @@ _T = TypeVar("_T")
 _SHOWN = 120
 _NESTED = "the text is nested too deeply"
 _LARGEST_TOML = 1 << 20
-"""Limit in characters. A plan with 10,000 destinations takes two thirds; programs write JSON."""
+"""Size limit of a TOML text, in characters. A plan with 10,000 destinations needs two thirds of
+this; larger plans can be written as JSON."""
 _LONGEST_KEY = 16
-"""Limit of the parts of a dotted key; dirtune's own keys have four parts at most."""
+"""Largest number of parts in a dotted key; the keys of dirtune have four parts at most."""
 _PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
-# Where a key may begin; never inside a word, so that each is looked at once.
+# Matches where a key may begin, but never inside a word, so that each key is examined once.
 _LONG_KEY = re.compile(
     rf"(?:^|[\[{{,])[ \t]*+{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{_LONGEST_KEY}}}", re.MULTILINE
 )
 _MOST_PARTS = 1 << 16
-"""Limit of the parts of all table headers and dotted keys: 10,000 destinations have 20,000, and
-tomllib keeps about 1 kB for each."""
+"""Largest number of parts in all table headers and dotted keys together. A plan with 10,000
+destinations has 20,000 parts, and tomllib needs about 1 kB for each part."""
 _NAMED_BY_PARTS = re.compile(
     rf"^[ \t]*+\[{{1,2}}[ \t]*+{_PART}(?:[ \t]*+\.[ \t]*+{_PART})*+"
     rf"|(?:^|[{{,])[ \t]*+{_PART}(?:[ \t]*+\.[ \t]*+{_PART})++",
@@ -45,10 +46,10 @@ class _Head(msgspec.Struct):
 
 @contextmanager
 def parsing(source: str, *more: type[Exception]) -> Iterator[None]:
-    """Turn exceptions from malformed numbers, rows and names into a `ParseError` about *source*.
+    """Turn exceptions that a malformed text causes in a parser into a `ParseError` about *source*.
 
-    *more* are further types of exceptions to turn. Use this around the body of a parser or as its
-    decorator, but not as the decorator of a generator, whose body runs later.
+    *more* are further types of exceptions to turn. Use this as a context in a parser, or as its
+    decorator, but not as the decorator of a generator, because the body of a generator runs later.
     """
     kinds: tuple[type[Exception], ...] = (ArithmeticError, LookupError, struct.error, ValueError)
     try:
@@ -59,16 +60,16 @@ def parsing(source: str, *more: type[Exception]) -> Iterator[None]:
 
 def _problem(error: Exception) -> str:
     text = str(error)
-    if "set_int_max_str_digits" in text:  # advice for programmers of Python
+    if "set_int_max_str_digits" in text:  # advice that Python gives to programmers
         return "a number has more digits than any number of the kernel"
     return text[:_SHOWN]
 
 
 def from_json(text: bytes | str, kind: type[_T]) -> _T:
-    """Decode *text* as *kind*. Raises `msgspec.DecodeError` if *text* is not of this kind.
+    """Decode the JSON *text* as a value of the type *kind*.
 
-    A kind with a field `schema` is one of dirtune's documents. If another version wrote the
-    document, the error says so, instead of naming a wrong field.
+    Raises `msgspec.DecodeError` if *text* is not of this type. If *kind* is a dirtune document (it
+    has a field `schema`) and another version of dirtune wrote *text*, the error says so.
     """
     try:
         if (schema := _schema(kind)) and (problem := foreign(text, (schema,))):
@@ -76,14 +77,17 @@ def from_json(text: bytes | str, kind: type[_T]) -> _T:
         return msgspec.json.decode(text, type=kind)
     except RecursionError as error:
         raise msgspec.DecodeError(_NESTED) from error
-    except UnicodeEncodeError as error:  # a lone surrogate, which no bytes of UTF-8 give
+    except (
+        UnicodeEncodeError
+    ) as error:  # the text contains a lone surrogate, which UTF-8 cannot express
         raise msgspec.DecodeError("The text is not UTF-8.") from error
 
 
 def foreign(text: bytes | str, known: Collection[str]) -> str | None:
-    """Return why this dirtune cannot read *text*; None if its schema is one of the *known*.
+    """Return why this version of dirtune cannot read the document *text*; None if it can.
 
-    Raises `msgspec.DecodeError` if *text* is not a document at all.
+    dirtune can read a document whose schema is one of *known*. Raises `msgspec.DecodeError` if
+    *text* is not a document of dirtune.
     """
     head = msgspec.json.decode(text, type=_Head)
     if head.schema in known:
@@ -96,7 +100,7 @@ def foreign(text: bytes | str, known: Collection[str]) -> str | None:
 
 
 def _schema(kind: type) -> str | None:
-    """Return the schema that documents of *kind* have; None if *kind* is not a document type."""
+    """Return the name of the schema of *kind*; None if *kind* is not a dirtune document."""
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return None
     if "schema" not in kind.__struct_fields__:
@@ -106,8 +110,11 @@ def _schema(kind: type) -> str | None:
 
 
 def from_toml(text: str) -> dict[str, object]:
-    """Decode *text*. Raises `PlanError` if it is not TOML or is too large."""
-    import tomllib  # noqa: PLC0415  (a plan in JSON, which a program made, needs it not)
+    """Decode the TOML *text*.
+
+    Raises `PlanError` if *text* is not TOML, or if it is too large.
+    """
+    import tomllib  # noqa: PLC0415  (a plan in JSON does not need it)
 
     if len(text) > _LARGEST_TOML:
         raise PlanError(f"The text is longer than {_LARGEST_TOML >> 20} MiB.")
@@ -122,5 +129,5 @@ def from_toml(text: str) -> dict[str, object]:
         return tomllib.loads(text)
     except RecursionError as error:
         raise PlanError("The text is nested too deeply for TOML.") from error
-    except ValueError as error:  # TOMLDecodeError, and what int() and datetime raise
+    except ValueError as error:  # TOMLDecodeError, and the ValueError of int() and datetime
         raise PlanError(f"The text is not TOML: {error}") from error

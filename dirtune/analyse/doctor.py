@@ -240,7 +240,7 @@ def lab_obstacles(facts: Facts, kernel: str = "standard") -> tuple[Obstacle, ...
 def no_lab_kernel(kind: str) -> tuple[str, str]:
     """Return why /boot has no kernel of *kind* for the lab, and the command that installs one."""
     *names, last = LAB_MODULES
-    why = f"No {kind} kernel in /boot has {', '.join(names)} and {last}"
+    why = f"No {kind} kernel in /boot has the modules {', '.join(names)} and {last}"
     return why, f"apt install {_KERNELS[kind]}"
 
 

@@ -106,7 +106,7 @@ async def _answered(plan: Plan, node: Node) -> bool:
 async def _entries(plan: Plan, director: Node) -> dict[_Place, tuple[int, int]]:
     """Return the weight and the number of connection table entries of each destination.
 
-    Raises `TrialError` if the director lacks the service.
+    Raises `NotPossible` if the director lacks the service.
     """
     table = await director.run(_TABLE, most_bytes=remote.DOCUMENT_BYTES)
     service = ours(ip_vs.parse_services(table), plan)

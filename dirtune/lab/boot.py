@@ -1,7 +1,7 @@
-"""The boot scripts of the lab's nodes, and the configuration of nginx and sshd. Pure.
+"""Write the boot scripts of the lab's nodes, and their nginx and sshd configurations. Pure.
 
-A guest runs its script as the last step of its boot; in a namespace the script is pid 1. Every
-script ends by executing sshd.
+A guest runs its script as the last step of its boot. For a node that is a namespace, the script
+runs as pid 1. Every script ends by executing sshd.
 """
 
 from dirtune.analyse.run import Role
@@ -9,9 +9,9 @@ from dirtune.lab.spec import NAT_OUTSIDE, STATUS, VIP, Node, Spec, ipvs_commands
 
 
 def director_boot(spec: Spec) -> str:
-    """Return the shell script that turns the booted guest into the director.
+    """Return the shell script that turns a booted guest into the director.
 
-    The script runs once per boot, as the last step of the guest's init, and then executes sshd.
+    The script runs as the last step of each boot, and ends by executing sshd.
     """
     director = spec.with_role(Role.DIRECTOR)[0]
     ipvs = "\n".join(f"ipvsadm {line}" for line in ipvs_commands(spec))
@@ -47,8 +47,9 @@ until [ $(date +%s) -ge $(cat /sys/class/rtc/rtc0/since_epoch) ] || [ $n -ge 300
   n=$((n + 1))
 done 2>/dev/null"""
 
-# The root's 9p mount caches nothing, so every exec would read its libraries again. /usr does not
-# change while a guest runs, and reading one archive is faster than reading a thousand files.
+# The 9p mount of the root caches nothing, so every program start would read its libraries again.
+# /usr does not change while a guest runs, so its mount may cache. For /opt, reading one archive is
+# faster than reading a thousand files.
 _9P = "trans=virtio,version=9p2000.L,msize=512000,access=any"
 _MOUNTS = f"""mount -t 9p -o {_9P} lab $share
 mount -t 9p -o ro,{_9P},cache=loose usr /usr
@@ -57,9 +58,9 @@ mount -t tmpfs -o mode=0700 root /root"""
 
 
 def _on_networks(node: Node, spec: Spec) -> str:
-    """Return the lines that set a guest's host name and the addresses of its two NICs.
+    """Return the script lines that set a guest's host name and the addresses of its two NICs.
 
-    The NIC `load` stays down.
+    The NIC `ctl` is brought up; the NIC `load` stays down.
     """
     return f"""hostname {node.name}
 mkdir -p /run/sshd /run/dirtune
@@ -76,13 +77,14 @@ ip link set $ctl up
 ip addr add {node.load_address}/{spec.load_prefix} dev $load"""
 
 
-# Replies leave through the NIC they came in on. With redirects they would bypass the director.
+# With NAT, replies leave through the NIC on which they arrived. ICMP redirects would make them
+# bypass the director.
 _BETWEEN_NETWORKS = f"""ip addr add {NAT_OUTSIDE}/17 dev $load
 sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.$load.send_redirects=0
 sysctl -qw net.ipv4.conf.$load.forwarding=1"""
 
-# Until a node ends, it has its own copy of each file that it writes below these folders. This
-# machine's files in them, such as the lab's folder, stay visible.
+# Each node gets its own copy of every file that it writes below these folders, until the node
+# ends. This machine's files there, such as the lab's folder, stay visible.
 _OWN = """for place in {places}; do
   upper=/run/own$place
   mkdir -p $upper $upper.work
@@ -91,13 +93,16 @@ done
 chmod 1777 /tmp"""
 
 
-# The file is removed from the node's copy first, because a link would lead to this machine's file.
+# Remove the file from the node's copy first, because a link would lead to this machine's file.
 _SHADOW = """rm -f /etc/shadow
 printf '%s:*:1::::::\n' root sshd www-data > /etc/shadow"""
 
 
 def node_boot(node: Node, spec: Spec, folder: str) -> str:
-    """Return the script that runs as pid 1 of a namespace; *folder* holds the node's files."""
+    """Return the shell script that runs as pid 1 of a node that is a namespace.
+
+    *folder* holds the files of the node.
+    """
     serve = _serve(spec, folder) if node.role == Role.REAL_SERVER else _DRIVE
     # `ip netns exec` mounts a /sys of its own, without control groups.
     return f"""set -ex
@@ -121,10 +126,10 @@ nginx -c {folder}/nginx.conf &"""
 
 
 def guest_server_boot(node: Node, spec: Spec, folder: str) -> str:
-    """Return the script that turns a booted guest into a real server behind a tunnel.
+    """Return the shell script that turns a booted guest into a real server behind a tunnel.
 
-    The real server decapsulates the director's packets and answers clients directly. *folder* is
-    the folder on this machine with the node's files.
+    The real server decapsulates packets from the director, and answers clients directly. *folder*
+    is the folder on this machine with the files of the node.
     """
     return f"""set -ex
 share=/mnt
@@ -144,11 +149,11 @@ exec /usr/sbin/sshd -D -e -f $share/sshd_config
 """
 
 
-# A DR real server takes packets for the VIP and must not answer ARP for it.
+# With DR, a real server accepts packets for the VIP, but must not answer ARP requests for the VIP.
 _HOLD_VIP = {
     "dr": f"""sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
 ip addr add {VIP}/32 dev lo""",
-    "nat": ":",  # under tun the real server is a guest
+    "nat": ":",  # with a tunnel, the real server is a guest
 }
 
 _DRIVE = "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'"
@@ -156,7 +161,7 @@ _DRIVE = "sysctl -qw net.ipv4.ip_local_port_range='1024 65535'"
 
 def nginx_config(folder: str) -> str:
     """Return a real server's nginx configuration, with one worker and no access log."""
-    # Only root can enter the node's folder, and the node is a namespace that belongs to root.
+    # nginx runs as root, because only root can enter the node's folder.
     return f"""daemon off;
 user root;
 worker_processes 1;
@@ -180,7 +185,10 @@ http {{
 
 
 def sshd_config(keys: str, path: str) -> str:
-    """Return a node's sshd configuration; *keys* is its folder of keys, and *path* its PATH."""
+    """Return the sshd configuration of a node.
+
+    *keys* is the folder with the SSH keys, and *path* the PATH of commands that run over SSH.
+    """
     return f"""Port 22
 HostKey {keys}/host_key
 AuthorizedKeysFile {keys}/user_key.pub

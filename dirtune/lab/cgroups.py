@@ -1,7 +1,7 @@
-"""Control groups that count the CPU time of each lab node and limit the CPUs it runs on.
+"""Create control groups that count the CPU time of each lab node and limit its CPUs.
 
-Control groups version 1 have one hierarchy per controller (cpuset, cpuacct); version 2 has one
-hierarchy for all controllers.
+With control groups version 1, each controller (cpuset, cpuacct) has its own hierarchy; with
+version 2, one hierarchy serves all controllers.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from dirtune.errors import LabError
 
 @dataclass(frozen=True, slots=True)
 class Hierarchies:
-    """The hierarchies of control groups on this machine, and the lab's group in each of them."""
+    """The hierarchies of control groups on this machine, and the lab's group in them."""
 
     roots: tuple[Path, ...]
     version: int
@@ -23,7 +23,10 @@ class Hierarchies:
 
 
 def find(lab: Path, root: Path = Path("/sys/fs/cgroup")) -> Hierarchies:
-    """Return the hierarchies with CPU sets and CPU accounting, for the lab in the folder *lab*."""
+    """Return the hierarchies that offer CPU sets and CPU accounting, for the lab in *lab*.
+
+    *root* is the folder where the hierarchies are mounted. Raises `LabError` if they are missing.
+    """
     name = f"dirtune-lab-{zlib.crc32(bytes(lab.absolute())):08x}"
     v1 = tuple(root / controller for controller in ("cpuset", "cpuacct"))
     if all((path / "tasks").exists() for path in v1):
@@ -37,7 +40,7 @@ def find(lab: Path, root: Path = Path("/sys/fs/cgroup")) -> Hierarchies:
 
 
 def create(hierarchies: Hierarchies, node: str, cpus: frozenset[int]) -> None:
-    """Create the control group of *node*, and limit the group to *cpus*."""
+    """Create the control group of *node*, which may use only *cpus*."""
     for root, group in zip(hierarchies.roots, hierarchies.groups, strict=True):
         group.mkdir(exist_ok=True)
         if hierarchies.version == 2:
@@ -62,12 +65,12 @@ def _inherit(parent: Path, group: Path) -> None:
 
 
 def members_files(hierarchies: Hierarchies, node: str) -> tuple[Path, ...]:
-    """Return the files to which a process writes its id to join the group of *node*."""
+    """Return the files to which a process writes its id to join the control group of *node*."""
     return tuple(group / node / "cgroup.procs" for group in hierarchies.groups)
 
 
 def remove(hierarchies: Hierarchies) -> None:
-    """Remove every group of the lab. All processes in the groups must have ended."""
+    """Remove all control groups of the lab, in which no process may be left."""
     for group in hierarchies.groups:
         if not group.is_dir():
             continue
@@ -77,12 +80,12 @@ def remove(hierarchies: Hierarchies) -> None:
 
 
 def exists(hierarchies: Hierarchies) -> bool:
-    """Return whether a group of the lab exists."""
+    """Return whether a control group of the lab exists."""
     return any(group.is_dir() for group in hierarchies.groups)
 
 
 def remove_when_empty(hierarchies: Hierarchies) -> bool:
-    """Remove the lab's groups; return False while a process is still in one of them."""
+    """Remove the lab's control groups; return False if a process is still in one of them."""
     with contextlib.suppress(OSError):
         remove(hierarchies)
     return not exists(hierarchies)

@@ -1,4 +1,4 @@
-"""Ending a lab: end its processes, and remove its control groups and its folder."""
+"""End a lab: end its processes, and remove its control groups and its folder."""
 
 import contextlib
 import itertools
@@ -14,13 +14,13 @@ from dirtune.lab import cgroups
 from dirtune.lab.state import Folder, Process
 
 _KEPT_BYTES = 16 << 20
-"""The number of bytes that are kept from the end of a log."""
+"""Number of bytes that are copied from the end of each log."""
 
 
 def keep_logs(place: Folder) -> Path:
-    """Copy a failed lab's logs to a folder beside the lab's, and return the new folder.
+    """Copy the logs of a failed lab to a folder next to the lab's folder, and return it.
 
-    The new folder replaces a folder of earlier logs, but nothing else.
+    A folder with earlier logs is replaced, but nothing else.
     """
     names = itertools.chain(("failed",), (f"failed-{number}" for number in itertools.count(2)))
     paths = (place.path.with_name(f"{place.path.name}-{name}") for name in names)
@@ -40,9 +40,10 @@ def _holds_logs_alone(folder: Path) -> bool:
 
 
 def _copy_logs(lab: Path, kept: Path) -> None:
-    # In an existing folder, a name could be a link. Only root may read some of the logs.
+    # The folder is new, because names in an existing folder could be links. Only root may read
+    # some of the logs.
     kept.mkdir(0o700)
-    # Deeper files are not logs of the lab, and the root of a guest can replace them with links.
+    # Files in deeper folders are not logs, and a guest's root user could replace them with links.
     for log in (*lab.glob("*.log"), *lab.glob("*/*.log")):
         copy = kept / log.relative_to(lab)
         with contextlib.suppress(OSError):
@@ -61,7 +62,10 @@ def _end_of(log: Path) -> bytes:
 
 
 def end(place: Folder) -> None:
-    """End the processes in the lab's record, then remove its control groups and its folder."""
+    """End all processes of the lab, then remove its control groups and its folder.
+
+    Raises `LabError` if a process does not end.
+    """
     record = place.record()
     for process in (record.keeper, record.holder) if record else ():
         _end_process(process)
@@ -85,7 +89,10 @@ def _end_process(process: Process) -> None:
 
 
 def clear(place: Folder) -> None:
-    """Remove the control groups and the folder of a lab after its processes have ended."""
+    """Remove the control groups and the folder of a lab whose processes have ended.
+
+    Raises `LabError` if a process remains in a control group.
+    """
     place.require_own()
     groups = cgroups.find(place.path)
     for _ in range(100):

@@ -1,8 +1,8 @@
-"""A demonstration in the lab: find the shared line, measure its cost, fix it, prove the effect.
+"""Demonstrate dirtune in a lab: find a shared interrupt line, fix it, and prove the effect.
 
 Every measurement uses the plan and the ssh_config that the lab wrote, as for any other nodes. Only
 this module takes into account that the lab runs on this machine: it keeps dirtune off the
-director's CPUs, and boots the director to compare boots.
+director's CPUs, and boots the director to compare boots with and without a kernel option.
 """
 
 import os
@@ -33,17 +33,18 @@ from dirtune.tune.decide import Trying
 Say = Callable[[str], None]
 
 _BOOTS = 3
-"""The number of boots per arm. A verdict needs five; the demo only shows the comparison."""
+"""Boots with the fix, and as many without it. A verdict needs five; the demo only shows how it
+works."""
 
 
 @contextmanager
 def up(
     name: str, pairs: int | None, say: Say, *, keep: bool
 ) -> Iterator[tuple[Folder, Plan, Experiment]]:
-    """Start a lab with scenario *name*, yield its folder, plan and experiment, then end the lab.
+    """Start a lab, yield its folder, plan and experiment, and end the lab after the context.
 
-    With *keep*, the lab stays up. *pairs* replaces the plan's number of pairs. If a lab is already
-    up, leave that lab alone and raise `LabError`.
+    The lab has the scenario *name*. If *keep* is True, the lab stays up. *pairs* replaces the
+    plan's number of pairs. Raises `LabError`, and changes nothing, if a lab is already up.
     """
     spec = Spec(scenario=scenario(name), clock="exact")
     if spec.scenario.experiment is None:
@@ -65,7 +66,7 @@ def up(
 
 
 def trying(place: Folder, bench_plan: Plan, experiment: Experiment, command: str) -> Trying:
-    """Return the trial of a fix that the scenario's file describes."""
+    """Return the fix to measure, and the settings for it, from the experiment of a scenario."""
     spec = place.spec()
     return Trying(
         plan=bench_plan,
@@ -77,7 +78,7 @@ def trying(place: Folder, bench_plan: Plan, experiment: Experiment, command: str
 
 
 async def noise(trying: Trying, out: Path, say: Say) -> Store:
-    """Run the same pairs without the fix in both arms (A/A), to measure the noise floors."""
+    """Run pairs of trials without the fix in either arm (A/A), to measure the noise floor."""
     plan = trying.plan
     kept = turn.begin(replace(trying, title=f"A/A: {trying.title}"), out)
     async with rig.opened(plan) as nodes:
@@ -96,8 +97,8 @@ async def noise(trying: Trying, out: Path, say: Say) -> Store:
 
 
 async def reboots(trying: Trying, out: Path, say: Say) -> Store:
-    """Compare boots with and without the kernel option; each boot counts as one replicate."""
-    trying = replace(trying, checks=("irq/xtpic-mode",), title=f"Reboot arm: {trying.title}")
+    """Compare boots with and without the kernel option; each boot counts as one value."""
+    trying = replace(trying, checks=("irq/xtpic-mode",), title=f"Comparison of boots: {trying.title}")
     kept = turn.begin(trying, out)
 
     def boot() -> None:

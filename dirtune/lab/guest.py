@@ -1,4 +1,4 @@
-"""The machines of the lab's guests: QEMU without hardware virtualisation.
+"""Write the QEMU command lines of the lab's guests, without hardware virtualisation.
 
 virtme-ng boots an installed kernel, with this machine's root file system as a read-only root. The
 director's own files are in a shared folder (`Folder.share`).
@@ -22,7 +22,7 @@ from dirtune.lab.spec import INSTRUCTION_SHIFT, Device, Node, Spec, mac, tap
 _SERVER_MIB = 512
 _NOBODY = 65534
 _LARGEST_BYTES = 64 << 10
-# The output of the files themselves is discarded.
+# Whatever the files themselves print is discarded.
 _SOURCE = (
     'exec 3>&1 >/dev/null; for text do eval "$text"; done; '
     'printf "\\001%s %s\\002" "$GRUB_CMDLINE_LINUX" "$GRUB_CMDLINE_LINUX_DEFAULT" >&3'
@@ -32,7 +32,10 @@ _BOUNDED = '"$@" 2>&1 | head -c 65536'
 
 
 def kernel_image(kind: str, host: Host | None = None) -> Path:
-    """Return the newest installed kernel of *kind* (standard, rt) that can run a lab."""
+    """Return the newest kernel of *kind* (standard or rt) in /boot that can run a lab.
+
+    Raises `LabError` if there is none.
+    """
     release = lab_kernel(lab_kernels(host or LiveHost()), kind)
     if release is None:
         raise LabError(": ".join(no_lab_kernel(kind)))
@@ -64,14 +67,14 @@ def prepared(image: Path, folder: Path) -> Kernel:
 
 
 def command_line(etc: Path) -> str:
-    """Return the kernel options that the guest's grub files currently contain.
+    """Return the kernel options that the grub files of the guest in *etc* currently contain.
 
-    This function sources the files with a shell, in the same order as grub-mkconfig. The shell has
-    no rights on this machine, because the guest's root can write anything into the files.
+    A shell reads the files in the same order as grub-mkconfig. The shell has no rights on this
+    machine, because the guest's root user can write anything into the files.
     """
     files = (etc / "default/grub", *sorted((etc / "default/grub.d").glob("*.cfg")))
     try:
-        # A link is not followed, because it would be resolved on this machine.
+        # Links are not followed, because they would lead to files of this machine.
         own = (path for path in files if path.is_file() and path.resolve() == _unlinked(path, etc))
         texts = [reading.read_text(path, _LARGEST_BYTES) for path in own]
         shell = run(
@@ -87,7 +90,10 @@ def command_line(etc: Path) -> str:
 
 
 def _unlinked(path: Path, etc: Path) -> Path:
-    """Return the resolved path of *path*; neither *etc* nor anything below it may be a link."""
+    """Return *path* with links resolved only above *etc*.
+
+    The resolved path of a file differs from the result if *etc* or anything below it is a link.
+    """
     return etc.parent.resolve() / path.relative_to(etc.parent)
 
 
@@ -101,7 +107,7 @@ def _without_rights() -> tuple[str, ...]:
 
 
 def argv(spec: Spec, kernel: Kernel, options: str, share: Path, script: Path) -> tuple[str, ...]:
-    """Return the command that boots the director."""
+    """Return the command that boots the director in QEMU."""
     director = spec.with_role(Role.DIRECTOR)[0]
     devices = [("-device", _options(d)) for d in spec.scenario.devices]
     more = [(f"load{n}", _options(card)) for n, card in enumerate(spec.scenario.more_nics)]
@@ -125,7 +131,7 @@ _EXACT = ("-icount", f"shift={INSTRUCTION_SHIFT},sleep=on,align=on")
 
 
 def server_argv(node: Node, kernel: Kernel, share: Path, script: Path) -> tuple[str, ...]:
-    """Return the command that boots a real server."""
+    """Return the command that boots a real server in QEMU."""
     cards = ((name, f"virtio-net-pci,mac={mac(node, name)}") for name in ("load", "ctl"))
     return (
         *_machine(node, kernel, (1, _SERVER_MIB), share, script),
@@ -148,7 +154,7 @@ def _machine(
         *("--disable-kvm", "--disable-microvm", "--cpus", str(cpus)),
         *("--memory", f"{memory_mib}M", "--name", node.name),
         *(word for option in options.split() for word in ("-a", option)),
-        # The console shows whether a guest panicked. It is slow, so it shows emergencies only.
+        # The console shows if a guest panicked. The console is slow, so it shows only emergencies.
         *("--show-boot-console", "-a", "quiet", "-a", "loglevel=1"),
         *("--script-sh", f"sh {script}", "--qemu-opts"),
         # The last -kernel is the one that QEMU boots.
@@ -175,12 +181,18 @@ def _nic(name: str, tap: str, device: str) -> Sequence[str]:
 
 
 def rebooted(reason: str | None, console: str) -> bool:
-    """Return whether a guest ended in a reboot. A guest that panicked also resets itself."""
+    """Return whether a guest ended because it rebooted, and not because it panicked.
+
+    QEMU reports the same *reason* for both; *console* is the guest's console output.
+    """
     return reason == "guest-reset" and "Kernel panic" not in console
 
 
 def vcpu_threads(pid: int, proc: Path = Path("/proc")) -> tuple[int, ...]:
-    """Return the thread ids of QEMU's virtual CPUs, in order; empty before the threads start."""
+    """Return the thread ids of the virtual CPUs of the QEMU process *pid*, in order.
+
+    The result is empty before the threads start.
+    """
     names = {path.parent.name: path.read_text() for path in proc.glob(f"{pid}/task/*/comm")}
     # With an exact clock, one thread executes all virtual CPUs.
     named = re.compile(r"(CPU \d+|ALL CPUs)/TCG")

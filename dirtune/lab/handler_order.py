@@ -1,9 +1,9 @@
-"""The negative control, which changes only the order of the handlers on the NIC's line.
+"""Run a negative control: change only the order of the handlers on the NIC's interrupt line.
 
 The kernel calls every handler of a line at every interrupt, so their order should not change the
-cost. If the control shows an effect, the method reports effects that do not exist. A handler moves
-to the end of its line when its device is bound again. Only the lab may run this control, because
-the NIC that carries the load disappears for a moment.
+CPU time. If the control shows an effect, the method reports effects that do not exist. A handler
+moves to the end of its line if its device is unbound and bound again. Only a lab may run this
+control, because the NIC that carries the load disappears for a moment.
 """
 
 import shlex
@@ -30,14 +30,14 @@ from dirtune.tune.decide import Trying
 Say = Callable[[str], None]
 
 _ARMS = {"A": "last", "B": "first"}
-"""The place of the NIC's handler on its line in each arm; after a boot the handler is last."""
+"""The position of the NIC's handler on its line in each arm; after a boot, the handler is last."""
 _REBIND = """\
 {unbind}
 {bind}
 """
-# The interface and its addresses disappear while the NIC is unbound. When the NIC is bound again,
+# The interface and its addresses disappear while the NIC is unbound. After the NIC is bound again,
 # its interface has a new name, which udev may change at any moment. If renaming fails, udev may
-# already have renamed the interface.
+# have renamed the interface already.
 _CARD = """\
 set -e
 held=$(ip -o -4 addr show dev {name} | awk '{{print $4}}')
@@ -54,17 +54,20 @@ _SWITCH_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The NIC's line, and the scripts that make the NIC's handler the first or last there."""
+    """The interrupt line of the NIC, and scripts that move the NIC's handler on this line."""
 
     irq: str
     card: str
-    """The NIC's action, as /proc/interrupts names it."""
+    """The name of the NIC's handler in /proc/interrupts."""
     scripts: dict[str, str]
-    """Shell scripts by the place that they give the NIC's handler: `first` or `last`."""
+    """Shell scripts that move the NIC's handler, by its new position: `first` or `last`."""
 
 
 def shared(snapshot: Snapshot) -> Shared:
-    """Return the NIC's shared line. Raise `LabError` if the NIC does not share its line."""
+    """Return the interrupt line that the director's NIC shares with other devices.
+
+    Raises `LabError` if the NIC does not share its line.
+    """
     table = snapshot.interrupts
     for line in table.numbered if table else ():
         sharing = lines.sharers(line, snapshot.pci, snapshot.interfaces)
@@ -84,7 +87,10 @@ def _scripts(card: Sharer, others: list[Sharer]) -> dict[str, str]:
 
 
 def _bound(sharer: Sharer) -> tuple[str, str]:
-    """Return the address of the sharer's PCI function, and the driver bound to the function."""
+    """Return the PCI address of a device on the line, and its driver.
+
+    Raises `LabError` if no PCI function with a driver belongs to the handler of *sharer*.
+    """
     if sharer.device is None or sharer.device.driver is None:
         raise LabError(
             f"{sharer.action} cannot be moved on its line, because no PCI function with a driver "
@@ -101,13 +107,13 @@ def _rebind(sharer: Sharer) -> str:
 
 
 def place(line: Line, card: str) -> str:
-    """Return the place of the NIC's handler on its line: first, last or between."""
+    """Return the position of the NIC's handler on its interrupt line: first, last or between."""
     at = line.actions.index(card)
     return {0: "first", len(line.actions) - 1: "last"}.get(at, "between")
 
 
 class Switch:
-    """A callable that moves the NIC's handler to the place for an arm and checks the order."""
+    """A callable that moves the NIC's handler to its position in an arm, and checks the result."""
 
     def __init__(self, director: Node, line: Shared, note: Callable[[str, str], None]) -> None:
         self._director = director
@@ -115,7 +121,10 @@ class Switch:
         self._note = note
 
     async def __call__(self, arm: str) -> None:
-        """Change the line to the order of *arm*. Raise `LabError` if the order does not change."""
+        """Move the NIC's handler to its position in *arm*.
+
+        Raises `LabError` if the order of the handlers does not change.
+        """
         arms_place = _ARMS[arm]
         if place(await self._now(), self._line.card) != arms_place:
             await self._director.run(self._line.scripts[arms_place], timeout_s=_SWITCH_S)
@@ -137,8 +146,8 @@ class Switch:
 
 
 async def control(trying: Trying, out: Path, say: Say) -> Store:
-    """Compare, in pairs, the NIC's handler last on its line (arm A) with first (arm B)."""
-    title = f"Negative control, only the handlers' order changes: {trying.title}"
+    """Compare two orders: the NIC's handler last on its line (arm A), and first (arm B)."""
+    title = f"Negative control (only the order of handlers changes): {trying.title}"
     trying = replace(trying, title=title)
     plan = trying.plan
     kept = turn.begin(trying, out)

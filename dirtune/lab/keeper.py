@@ -1,9 +1,9 @@
-"""The program that builds a lab and keeps it up, as pid 1 of the lab's namespaces.
+"""Build a lab and keep it up, as pid 1 of the lab's namespaces.
 
-`lab up` starts this program under unshare(1) in new process, mount, network, UTS and IPC
-namespaces, which contain every part of the lab. When this program ends, for whatever reason, the
-kernel ends every process of the lab and frees its links, taps and mounts. The control groups and
-the folder remain until `lab down` removes them.
+`dirtune lab up` starts this program (the keeper) with unshare(1) in new process, mount, network,
+UTS and IPC namespaces, which contain every part of the lab. When the keeper ends, for whatever
+reason, the kernel ends every process of the lab and frees its links, taps and mounts. The control
+groups and the folder remain until `dirtune lab down` removes them.
 """
 
 import contextlib
@@ -24,12 +24,12 @@ from dirtune.lab.state import Folder, Status
 
 BOOT_LIMIT_S = 240
 CRASH_LIMIT = 3
-"""The number of consecutive boots that may end before the director answers."""
+"""Number of boots in a row that may end before the director answers on SSH."""
 _LAST_BYTES = 1 << 20
 
 
 def main() -> None:
-    """Build and keep the lab in the folder that the only argument names."""
+    """Build the lab in the folder that the only command-line argument names, and keep it up."""
     folder = Folder(Path(sys.argv[1]))
     try:
         _wait_for_record(folder)
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _wait_for_record(folder: Folder) -> None:
-    # `dirtune lab down` could not end a lab that was not recorded.
+    # `dirtune lab down` could not end a lab that `dirtune lab up` has not recorded.
     for _ in range(100):
         if folder.record():
             return
@@ -51,7 +51,7 @@ def _wait_for_record(folder: Folder) -> None:
 
 
 class Keeper:
-    """The lab while it is being built and while it runs."""
+    """A lab that is being built or is running."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -61,12 +61,12 @@ class Keeper:
         self._boots = 0
 
     def keep(self) -> None:
-        """Build the lab, then boot the director after each reboot, until a signal ends the lab."""
-        self._say("network")
+        """Build the lab, and boot the director again after each reboot, until a signal arrives."""
+        self._say("building the network")
         _private_mounts(self._folder)
         for line in network_commands(self._spec):
             run(("ip", *line.split()))
-        self._say("real servers and clients")
+        self._say("starting the real servers and clients")
         others = [node for node in self._spec.nodes() if node.role != Role.DIRECTOR]
         started = [(node, self._start_node(node)) for node in others]
         for node, process in started:
@@ -98,7 +98,7 @@ class Keeper:
         )
 
     def _boot(self) -> bool:
-        """Boot the director, wait until QEMU exits, and return whether the director answered."""
+        """Boot the director, wait until its QEMU exits, and return whether it answered on SSH."""
         folder = self._folder
         options = guest.command_line(folder.share / "etc")
         self._boots += 1
@@ -142,7 +142,7 @@ class Keeper:
         return True
 
     def _pin(self, pid: int) -> None:
-        """Pin each virtual CPU to a CPU that the load does not use."""
+        """Pin each virtual CPU of the director to a CPU that the load does not use."""
         cpus = self._director_cpus
         for number, thread in enumerate(guest.vcpu_threads(pid)):
             os.sched_setaffinity(thread, {cpus[number % len(cpus)]})
@@ -179,7 +179,7 @@ class Keeper:
 
 
 def last_words(console: Path, spoken: int) -> str:
-    """Return the end of a guest's output after the first *spoken* bytes.
+    """Return the end of a guest's console output, without its first *spoken* bytes.
 
     Only the end is read, because a guest may print without limit.
     """

@@ -1,4 +1,4 @@
-"""The lab seen from this machine: start, end and describe a lab, and enter its nodes."""
+"""Start, end and describe a lab, reboot its director, and enter its nodes."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NODE_PATH = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
 
 Say = Callable[[str], None]
-# With -m, Python would import from the folder in which `lab up` is called, which may be unsafe.
+# With -m, Python would import from the current folder of `dirtune lab up`, which may be unsafe.
 _KEEP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from dirtune.exit_status import outermost; from dirtune.lab.keeper import main; "
@@ -47,13 +47,16 @@ _KEEP = (
 _ETC = Path("/etc")
 _LOCKS = Path("/run/dirtune")
 _PATIENCE_S = 300
-"""The longest time that `down` waits for another lab command, in seconds."""
+"""Longest time that `dirtune lab down` waits for another lab command, in seconds."""
 _ROOTS_ALONE = 0o700
-"""The mode of the folders with keys, the copy of /etc, journals, and the files of a node."""
+"""The mode of folders that hold keys, the copy of /etc, journals or the files of a node."""
 
 
 def up(spec: Spec, say: Say) -> Status:
-    """Build the lab and wait until every node answers. On any failure, end the lab again."""
+    """Build a lab, and wait until every node answers.
+
+    On any failure, the lab is ended again. Raises `LabError` with the reason.
+    """
     _require(spec)
     place = folder()
     with _lock(place), _roots_to_write():
@@ -71,7 +74,7 @@ def up(spec: Spec, say: Say) -> Status:
                     _prepare(place, spec, say)
                     _start(place)
                     return _await_ready(place, say)
-            except BaseException as error:  # also Ctrl-C: half a lab is worse than none
+            except BaseException as error:  # also after Ctrl-C: half a lab is worse than no lab
                 kept = clearing.keep_logs(place)
                 clearing.end(place)
                 if isinstance(error, OSError):
@@ -82,10 +85,10 @@ def up(spec: Spec, say: Say) -> Status:
 
 
 def down() -> bool:
-    """End the lab, or remove what remains of one; return False if nothing of a lab remained."""
+    """End the lab, or remove the rest of one; return False if there was nothing to remove."""
     place = folder()
     _require_root()
-    # Another lab command may be running, and the lab must not stay up because of it.
+    # Wait for another lab command to end, so that the lab does not stay up because of it.
     with _lock(place, wait_s=_PATIENCE_S):
         if not place.path.exists() and not cgroups.exists(cgroups.find(place.path)):
             return False
@@ -95,7 +98,10 @@ def down() -> bool:
 
 
 def running() -> Folder:
-    """Return the folder of the running lab. Raise `LabError` if no lab is running."""
+    """Return the folder of the running lab.
+
+    Raises `LabError` if no lab is running.
+    """
     place, _ = _running()
     return place
 
@@ -111,7 +117,10 @@ def _running() -> tuple[Folder, Record]:
 
 
 def enter(node: str, command: Sequence[str], *, terminal: bool) -> int:
-    """Run *command*, or a shell, on *node* and return the exit status."""
+    """Run *command* on *node*, or a shell if *command* is empty, and return the exit status.
+
+    If *terminal* is True, the command gets a terminal.
+    """
     argv = _ssh_argv(running(), node, command, terminal=terminal)
     return subprocess.run(argv, check=False).returncode
 
@@ -126,7 +135,7 @@ def _ssh_argv(place: Folder, node: str, command: Sequence[str], *, terminal: boo
 def reboot(say: Say, *, power_cut: bool = False) -> Status:
     """Reboot the director with the kernel options of its grub files, and wait until it answers.
 
-    With *power_cut*, kill the director's QEMU without a shutdown.
+    If *power_cut* is True, the director's QEMU is killed without a shutdown.
     """
     place, record = _running()
     before = place.status()
@@ -135,7 +144,7 @@ def reboot(say: Say, *, power_cut: bool = False) -> Status:
     if power_cut:
         _cut_power(place, record)
     else:
-        # The connection breaks when the director reboots, so ssh's exit status is meaningless.
+        # The SSH connection breaks when the director reboots, so its exit status means nothing.
         subprocess.run(
             _ssh_argv(place, "lb1", ("reboot", "-f"), terminal=False),
             capture_output=True,
@@ -147,9 +156,11 @@ def reboot(say: Say, *, power_cut: bool = False) -> Status:
 
 def _cut_power(place: Folder, record: Record) -> None:
     for member in psutil.Process(record.keeper.pid).children(recursive=True):
-        # The processes of other nodes come and go.
+        # Processes of other nodes may end at any time.
         with contextlib.suppress(psutil.NoSuchProcess):
-            named = "lb1,debug-threads=on" in member.cmdline()  # real servers may be guests, too
+            named = (
+                "lb1,debug-threads=on" in member.cmdline()
+            )  # real servers may be guests as well
             if named and member.name().startswith("qemu-system"):
                 place.power_cut.touch()
                 member.kill()
@@ -203,7 +214,7 @@ def _lock(place: Folder, *, wait_s: float = 0) -> Iterator[None]:
 
 
 def _locked(file: TextIO, path: Path) -> bool:
-    """Return whether *file* is now locked by this process and is still the file at *path*."""
+    """Lock *file*; return whether this succeeded, and *file* is still the file at *path*."""
     with contextlib.suppress(OSError):
         return locking.take(file) and path.stat().st_ino == os.fstat(file.fileno()).st_ino
     return False
@@ -211,7 +222,7 @@ def _locked(file: TextIO, path: Path) -> bool:
 
 @contextlib.contextmanager
 def _roots_to_write() -> Iterator[None]:
-    """Create only files that no other user may write to, whatever umask root has."""
+    """Set a umask within the context, so that no other user may write to new files."""
     before = os.umask(0o077)
     os.umask(before | 0o022)
     try:
@@ -225,11 +236,12 @@ def _make(place: Folder) -> None:
         place.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LabError(f"Cannot make the folder {place.path}: {error.strerror}.") from error
-    folder()  # another user may have been first
+    folder()  # another user may have created the folder first
 
 
 def _prepare(place: Folder, spec: Spec, say: Say) -> None:
-    # The spec comes first: it marks the folder as a lab's, which can be cleared after a kill.
+    # Write the spec first, because it marks the folder as that of a lab, which may be removed
+    # after a kill.
     place.write("spec", spec)
     say("installing dirtune for the nodes")
     place.opt.mkdir()
@@ -279,13 +291,13 @@ def _prepare_director(place: Folder, spec: Spec) -> None:
 
 
 def _unlink(path: Path) -> None:
-    """Remove *path* from the copy of /etc if it is a link, which leads to this machine's files."""
+    """Remove *path* from the copy of /etc if it is a link to a file of this machine."""
     if path.is_symlink():
         path.unlink()
 
 
-# The lab has no boot loader, so each boot reads the grub drop-ins. It has no initramfs either, and
-# the director must not write to this machine's /boot.
+# The lab has no boot loader, so dirtune reads the grub drop-ins before each boot. The lab has no
+# initramfs either, and the director must not write to this machine's /boot.
 _TOOLS = {
     "update-grub": "#!/bin/sh\necho 'the lab reads /etc/default/grub.d at each boot'\n",
     "update-initramfs": "#!/bin/sh\necho 'the lab boots without an initramfs'\n",
@@ -309,7 +321,7 @@ def _start(place: Folder) -> None:
     with (place.path / "keeper.log").open("ab") as log:
         holder = subprocess.Popen(
             ("unshare", *spaces, "--mount-proc", *keep),
-            # QEMU takes its firmware out of the current folder, if it finds some there.
+            # QEMU would load firmware from the current folder if it found any there.
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -364,7 +376,7 @@ def _last_line(place: Folder) -> str:
 
 
 def describe() -> LabDocument:
-    """Return the lab's state as `dirtune lab status` prints it (`dirtune/lab/1`)."""
+    """Return the state of the lab, as `dirtune lab status` prints it (`dirtune/lab/1`)."""
     place = folder()
     record, status = place.record(), place.status()
     alive = bool(record and record.keeper.alive())

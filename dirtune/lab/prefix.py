@@ -1,7 +1,7 @@
-"""The dirtune that the lab's nodes run: a wheel, installed into its own prefix.
+"""Install the dirtune that the lab's nodes run: a wheel in a folder of its own, the prefix.
 
 The prefix is made with /usr/bin/python3, the interpreter for which the distribution packages bcc,
-and contains only the base installation. The prefix never refers to a checkout, because the lab
+and contains dirtune without extras. The prefix never refers to the source tree, because the lab
 would then hide every fault of the installation.
 """
 
@@ -23,12 +23,15 @@ PYTHON = "/usr/bin/python3"
 CACHE = Path("/var/cache/dirtune")
 PLACE = "/opt/dirtune"
 """The path of the prefix on the nodes."""
-# Without -P, Python would look for the module in the current folder, which may be unsafe.
+# Without -P, Python would import modules from the current folder, which may be unsafe.
 _OURS = (sys.executable, "-P", "-m")
 
 
 def source_tree() -> Path:
-    """Return the checkout that this dirtune runs from, from which a wheel can be built."""
+    """Return the source tree of this dirtune, from which a wheel can be built.
+
+    Raises `LabError` if this dirtune was not installed from a source tree.
+    """
     root = Path(dirtune.__file__).parents[1]
     if not (root / "pyproject.toml").exists():
         raise LabError(
@@ -39,16 +42,17 @@ def source_tree() -> Path:
 
 
 def copy(to: Path, cache: Path = CACHE) -> None:
-    """Copy a prefix with this dirtune to *to*, after rebuilding the prefix if the source changed.
+    """Copy an installation of this dirtune to the folder *to*.
 
-    Labs of other checkouts share the cache, so the prefix is copied while the cache is locked.
+    The installation is kept in *cache*, and is built again if the source has changed. Labs of
+    other source trees use the same cache, so it is locked while it is copied.
     """
     root = source_tree()
     cache.mkdir(parents=True, exist_ok=True)
-    # No other user may open the file, because anyone who can read it could hold the lock.
+    # No other user may open the file, because any user who can open it could lock it.
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(cache / "lock", flags, 0o600), "w") as lock:
-        os.fchmod(lock.fileno(), 0o600)  # an older version may have made the file
+        os.fchmod(lock.fileno(), 0o600)  # an older version of dirtune may have made the file
         locking.take(lock, wait_s=math.inf)
         run(("cp", "-a", str(_made(root, cache)), str(to)))
 
@@ -85,12 +89,12 @@ def _install(root: Path, prefix: Path) -> None:
         run((*build, str(root)), timeout_s=120)
         (wheel,) = Path(scratch).glob("*.whl")
         pip = (*_OURS, "pip", "--python", str(prefix / "bin/python"))
-        # The second call installs the same version again when only the source has changed.
+        # The second call also replaces an installation of the same version.
         quiet = ("-q", "--disable-pip-version-check", "--no-warn-script-location")
         run((*pip, "install", *quiet, str(wheel)), timeout_s=300)
         again = ("--force-reinstall", "--no-deps", str(wheel))
         run((*pip, "install", *quiet, *again), timeout_s=120)
-    # The script's first line contains the prefix's path on the nodes, not its path here.
+    # The first line of the script contains the path of the prefix on the nodes.
     script = prefix / "bin/dirtune"
     body = script.read_text().split("\n", 1)[1]
     script.write_text(f"#!{PLACE}/bin/python\n{body}")

@@ -1,8 +1,8 @@
-"""The reason why QEMU exited, as its monitor reports it.
+"""Ask QEMU's monitor why QEMU exited.
 
 The console is not enough, because a machine that resets may lose its last output. The protocol is
-the QEMU Machine Protocol (QMP), with one JSON object per line on a local socket. The event
-SHUTDOWN has a reason, which is `guest-reset` if the guest rebooted (QEMU, qapi/run-state.json).
+the QEMU Machine Protocol (QMP): one JSON object per line on a local socket. The event SHUTDOWN has
+a reason, which is `guest-reset` if the guest rebooted (qapi/run-state.json of QEMU).
 """
 
 import json
@@ -18,7 +18,7 @@ _CONNECT_S = 10
 
 
 class Monitor:
-    """A connection that is opened while QEMU runs and is read after QEMU has exited."""
+    """A connection to QEMU's monitor, opened while QEMU runs and read after QEMU has exited."""
 
     def __init__(self, path: Path, alive: Callable[[], bool]) -> None:
         self._socket = socket.socket(socket.AF_UNIX)

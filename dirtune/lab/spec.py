@@ -1,12 +1,12 @@
-"""The description of a lab: scenario, nodes, addresses, and the texts made from them. Pure.
+"""Describe a lab: its scenario, nodes and addresses, its ssh_config and its plan. Pure.
 
-Addresses come from 198.18.0.0/15, the block that RFC 2544 reserves for benchmarks. 198.18/16
-carries the load, and 198.19/16 is the control network, which the load never uses. Both networks
-exist only inside the lab's own network namespaces, and are not routed.
+Addresses come from 198.18.0.0/15, the block that RFC 2544 reserves for benchmarks. 198.18.0.0/16
+carries the load, and 198.19.0.0/16 is the control network, which the load never uses. Both
+networks exist only inside the lab's network namespaces, and are not routed elsewhere.
 
-With NAT, the clients are in the network 198.18.128/17 and the real servers in 198.18.0/17. The
-director, which still has one NIC for the load, is the only route between the two networks. With DR
-and TUN, all nodes are in one network, and real servers answer the clients directly.
+With NAT, the clients are in 198.18.128.0/17 and the real servers in 198.18.0.0/17. The director is
+the only route between these two networks, through its single NIC for the load. With DR and TUN,
+all nodes are in one network, and real servers answer the clients directly.
 """
 
 from collections.abc import Iterable
@@ -22,12 +22,12 @@ _NAT_SERVERS = "198.18.0.0/17"
 NAT_OUTSIDE = "198.18.128.1"
 """The director's address on the clients' network."""
 PAGE_BYTES = 628
-"""The size of the page in the measurements of 2001, in bytes; the reply fits into one packet."""
+"""Size in bytes of the page in the measurements of 2001; the reply fits into one packet."""
 INSTRUCTION_SHIFT = 4
 """The exact clock's price of one instruction, as a power of two in nanoseconds: 2^4 is 16 ns."""
 MILLION_INSTRUCTIONS_PER_S = 1000 / 2**INSTRUCTION_SHIFT
 STATUS = "/.status"
-"""The path at which a real server's nginx reports its counts of connections and requests."""
+"""Path at which nginx on a real server reports its numbers of connections and requests."""
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,12 +36,12 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     driver: str
     """QEMU's name for the device, such as `lsi53c895a` (driver sym53c8xx)."""
     addr: str
-    """The slot and the function on the bus pcie.0, such as `0x14.0`."""
+    """The device's slot and function on the bus pcie.0, such as `0x14.0`."""
     options: str = ""
 
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The measurement of a demo, fixed in the scenario's file before any run."""
+    """The measurement that a demo makes, as the scenario's file defines it before any run."""
 
     question: str
     check: str
@@ -49,37 +49,38 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fix: str
     """The runtime fix, by the name that `dirtune fix` uses."""
     rate: float
-    """Offered connections per second, over all clients."""
+    """Offered connections per second, summed over all clients."""
     primary: str
-    """The primary metric, by its name in `Trial.metrics`."""
+    """The name of the primary metric, such as `cpu_us_per_connection`."""
     pairs: int
     warmup_s: float
     window_s: float
     settle_idle_percent: float
     settle_seconds: int
-    """Seconds that the director must stay at `settle_idle_percent` before a trial begins."""
+    """Seconds for which the director must be idle, at `settle_idle_percent`, before a trial
+    begins."""
     settle_max_s: float
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One placement of the director's devices, with the director's kernel options."""
+    """A scenario for the lab: the director's devices and kernel options."""
 
     name: str
     title: str
     description: str
     expect: str
-    """The findings that an audit is expected to report, in words."""
+    """The findings that an audit of the director should report, in words."""
     boot: str = ""
-    """Kernel options for the director, which the lab writes into a grub drop-in."""
+    """Kernel options of the director, which the lab writes into a grub drop-in."""
     nic_options: str = ""
     """Options for QEMU's e1000, such as `mitigation=off`."""
     more_nics: tuple[Device, ...] = ()
-    """Additional NICs on the load's switch, without addresses."""
+    """Number of additional NICs of the director on the load's switch, without addresses."""
     devices: tuple[Device, ...] = ()
     ipvs_tcpfin_s: int = 120
     """The FIN_WAIT timeout of IPVS; the kernel's default is 120 s.
 
-    With a shorter timeout, connections drain sooner in both arms.
+    With a shorter timeout, connections leave the connection table sooner between trials.
     """
     experiment: Experiment | None = None
 
@@ -105,13 +106,13 @@ class Spec(msgspec.Struct, frozen=True):
     clients: int = 4
     forwarding: str = "dr"
     append: str = ""
-    """Kernel options for the director, in addition to the scenario's options."""
+    """Kernel options of the director, in addition to the options of the scenario."""
     clock: Literal["exact", "host"] = "host"
     """The director's clock: `exact` counts the instructions that the director has executed, `host`
     follows this machine's clock."""
 
     def nodes(self) -> tuple[Node, ...]:
-        """Return every node, the director first."""
+        """Return all nodes of the lab, the director first."""
         servers, clients = range(1, self.real_servers + 1), range(1, self.clients + 1)
         beyond = 128 if self.two_networks else 0
         return (
@@ -122,12 +123,12 @@ class Spec(msgspec.Struct, frozen=True):
 
     @property
     def two_networks(self) -> bool:
-        """Whether the clients are in a separate network, on the other side of the director."""
+        """Whether the clients and the real servers are in separate networks, as NAT needs."""
         return self.forwarding == "nat"
 
     @property
     def load_prefix(self) -> int:
-        """The prefix length of the load's networks."""
+        """The prefix length of the networks that carry the load."""
         return 17 if self.two_networks else 16
 
     def is_guest(self, node: Node) -> bool:
@@ -149,9 +150,9 @@ def _node(name: str, role: Role, host: int, network: int = 0) -> Node:
 
 
 def cpu_layout(cpus: Iterable[int], vcpus: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the CPUs for the director's virtual CPUs, and the CPUs for the load.
+    """Return the CPUs for the director's virtual CPUs, and the CPUs for real servers and clients.
 
-    On a machine with two or more CPUs, the load has at least one CPU that the director cannot use.
+    If the machine has two or more CPUs, at least one CPU is not used by the director.
     """
     have = tuple(sorted(cpus))
     director = have[: max(1, min(vcpus, len(have) - 1))]
@@ -159,7 +160,7 @@ def cpu_layout(cpus: Iterable[int], vcpus: int) -> tuple[tuple[int, ...], tuple[
 
 
 def network_commands(spec: Spec) -> tuple[str, ...]:
-    """Return the `ip` commands that build the lab's two switches and connect every node to them.
+    """Return the arguments of `ip` that build the lab's two switches and connect every node.
 
     The commands run in the lab's main network namespace, which contains both switches. A guest has
     two taps, which QEMU opens; any other node is a namespace with two veth pairs.
@@ -215,12 +216,12 @@ def _plug_in(node: Node, spec: Spec) -> tuple[str, ...]:
 
 
 def tap(node: Node, switch: str) -> str:
-    """Return the name of the tap that connects *node*, a guest, to a switch (load, ctl)."""
+    """Return the name of the tap that connects the guest *node* to *switch* (load or ctl)."""
     return f"tap-{node.name}-{switch}"
 
 
 def mac(node: Node, switch: str) -> str:
-    """Return the MAC address of a guest's NIC on a switch (load, ctl)."""
+    """Return the MAC address of the guest *node* on *switch* (load or ctl)."""
     address = node.load_address if switch == "load" else node.control_address
     return f"52:54:00:{'12' if switch == 'load' else '13'}:00:{int(address.split('.')[-1]):02x}"
 
@@ -235,7 +236,7 @@ def _routes(node: Node, spec: Spec) -> tuple[str, ...]:
 
 
 def ipvs_commands(spec: Spec) -> tuple[str, ...]:
-    """Return the `ipvsadm` argument lines that create the lab's only service."""
+    """Return the arguments of the `ipvsadm` commands that create the lab's only service."""
     flag = {"dr": "-g", "nat": "-m", "tun": "-i"}[spec.forwarding]
     servers = spec.with_role(Role.REAL_SERVER)
     return (
@@ -246,10 +247,10 @@ def ipvs_commands(spec: Spec) -> tuple[str, ...]:
 
 
 def ssh_config(spec: Spec, keys: str, keeper_pid: int) -> str:
-    """Return an ssh_config that reaches every node, without an address on this machine.
+    """Return an ssh_config for all nodes, which needs no IP address on this machine.
 
-    The proxy command enters only the network namespace of the switches. The key exchange is the
-    least expensive safe method, because the emulated director needs seconds for ssh's default.
+    The proxy command enters the network namespace of the switches. The key exchange is the least
+    expensive safe method, because an emulated director needs seconds for ssh's default.
     """
     hosts = "\n".join(
         f"Host {node.name}\n  HostName {node.control_address}\n" for node in spec.nodes()
@@ -289,7 +290,7 @@ def text_of_clock(spec: Spec) -> str:
 
 
 def plan(spec: Spec, host_cpus: tuple[int, ...]) -> str:
-    """Return the lab's plan file, for `dirtune bench` and `dirtune tune`.
+    """Return the text of the lab's plan file, for `dirtune bench` and `dirtune tune`.
 
     *host_cpus* are the CPUs of this machine to which the director's virtual CPUs are pinned. With
     an exact clock, the time that these CPUs lose is in no account of the director.
@@ -359,7 +360,7 @@ _PLAN_HEAD = """\
 # the same share of the CPUs. The size of that share does not matter.
 """
 PAIR_STEAL_POINTS = 10
-# Arms differ by a few of these points.
+# Even without a fix, trials differ by a few percentage points.
 PAIR_BUSY_POINTS = 20
 NOTES_OF_CLOCK = {
     "host": (
@@ -394,7 +395,7 @@ DEFAULT_EXPERIMENT = Experiment(
     pairs=8,
     warmup_s=5,
     window_s=15,
-    # The sampler itself takes up to 13 % of an emulated director on a slow machine.
+    # On a slow machine, the sampler itself uses up to 13 % of an emulated director's CPU.
     settle_idle_percent=80,
     settle_seconds=3,
     settle_max_s=60,

@@ -1,6 +1,7 @@
-"""The folder with all state of a lab: `$DIRTUNE_LAB`, by default `/var/lib/dirtune-lab`.
+"""Read and write the state of a lab in its folder, which `$DIRTUNE_LAB` names.
 
-The folder is not below `/var/lib/dirtune`, because every node of the lab has its own copy there.
+The default is `/var/lib/dirtune-lab`. The folder must not be below `/var/lib/dirtune`, because
+every node of the lab has its own copy of that folder.
 """
 
 import os
@@ -26,10 +27,13 @@ class Process(msgspec.Struct, frozen=True):
 
     pid: int
     started: float
-    """Seconds since the epoch, as psutil reports them."""
+    """Start time in seconds since the epoch, as psutil reports it."""
 
     def alive(self) -> bool:
-        """Return whether this process still runs; a new process with its id does not count."""
+        """Return whether this process still runs.
+
+        A new process with the same id does not count.
+        """
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < 1
@@ -39,53 +43,57 @@ class Process(msgspec.Struct, frozen=True):
 
 
 def process(pid: int) -> Process:
-    """Return the running process *pid*. Raise `psutil.NoSuchProcess` if it has ended."""
+    """Return the running process with the id *pid*.
+
+    Raises `psutil.NoSuchProcess` if it has ended.
+    """
     return Process(pid, psutil.Process(pid).create_time())
 
 
 class Record(msgspec.Struct, frozen=True):
-    """The processes that `lab up` started, recorded before anything needs to be cleaned up."""
+    """The processes that `dirtune lab up` started, recorded before the lab is built."""
 
     holder: Process
-    """The unshare(1) process of the namespaces; when it ends, every process in them ends."""
+    """The unshare(1) process that made the namespaces; when it ends, every process in them
+    ends."""
     keeper: Process
-    """The process that is pid 1 of the lab's process namespace."""
+    """The keeper: the process that builds the lab and is pid 1 in its process namespace."""
     started: float
-    """Seconds since the epoch."""
+    """Start time of the lab in seconds since the epoch."""
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The progress of the lab, as its keeper writes it."""
+    """The progress of the lab, as its keeper records it."""
 
     phase: str
     ready: bool = False
     error: str | None = None
     boots: int = 0
     boot_s: float | None = None
-    """Seconds from the start of QEMU until the director's sshd answered, at the last boot."""
+    """Seconds from the start of QEMU until the director answered on SSH, at the last boot."""
     command_line: str | None = None
-    """The kernel options that the last boot took from the guest's grub drop-ins."""
+    """The kernel options of the last boot, from the grub drop-ins of the director."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The lab's folder, and the paths in it."""
+    """The folder of a lab, and the paths in it."""
 
     path: Path
 
     @property
     def keys(self) -> Path:
-        """The SSH keys, which were made for this lab only."""
+        """The folder with the SSH keys, which were made for this lab only."""
         return self.path / "keys"
 
     @property
     def share(self) -> Path:
-        """The director's files that survive a reboot: its /etc, /var/lib/dirtune and /opt."""
+        """The folder with the director's files that survive a reboot, such as its copy of /etc."""
         return self.path / "lb1"
 
     @property
     def opt(self) -> Path:
-        """The /opt of the nodes, with dirtune and with replacements for some commands."""
+        """The folder that nodes mount as /opt, with dirtune and replacements for some commands."""
         return self.path / "opt"
 
     @property
@@ -95,20 +103,20 @@ class Folder:
 
     @property
     def plan(self) -> Path:
-        """The plan file of the lab's service."""
+        """The plan file of the lab."""
         return self.path / "plan.toml"
 
     @property
     def power_cut(self) -> Path:
-        """A file that makes the keeper reboot the director after QEMU was killed on purpose."""
+        """A file that tells the keeper to boot the director again after QEMU was killed."""
         return self.path / "power-cut"
 
     def node(self, name: str) -> Path:
-        """Return the folder of the node called *name*."""
+        """Return the folder with the files of the node *name*."""
         return self.path / name
 
     def spec(self) -> Spec:
-        """Return the lab's description, read from its folder."""
+        """Return the options of the lab, read from its folder."""
         path = self.path / "spec.json"
         try:
             return from_json(path.read_bytes(), Spec)
@@ -118,21 +126,24 @@ class Folder:
             ) from error
 
     def record(self) -> Record | None:
-        """Return the processes that `lab up` started; None if it has not recorded any."""
+        """Return the processes that `dirtune lab up` started; None if none are recorded."""
         try:
             return msgspec.json.decode((self.path / "lab.json").read_bytes(), type=Record)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
     def status(self) -> Status | None:
-        """Return the lab's progress; None if its keeper has not written any yet."""
+        """Return the progress of the lab; None if its keeper has not recorded any yet."""
         try:
             return msgspec.json.decode((self.path / "status.json").read_bytes(), type=Status)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
     def require_own(self) -> None:
-        """Raise `LabError` if the folder contains something other than a lab."""
+        """Check that the folder contains nothing but a lab.
+
+        Raises `LabError` otherwise.
+        """
         try:
             names = {path.name for path in self.path.iterdir()}
         except FileNotFoundError:
@@ -146,22 +157,22 @@ class Folder:
             )
 
     def write(self, name: str, value: Spec | Record | Status) -> None:
-        """Write *value* to NAME.json, replacing the old file in one step."""
+        """Write *value* to the file NAME.json in one step, in place of the old file."""
         new = self.path / f".{name}.new"
         new.write_bytes(msgspec.json.encode(value))
         new.replace(self.path / f"{name}.json")
 
 
 def folder() -> Folder:
-    """Return the lab's folder on this machine, which need not exist.
+    """Return the folder of the lab on this machine, which need not exist yet.
 
-    Raise `LabError` if another user could replace the folder or write to it, because root runs its
-    contents.
+    Raises `LabError` if another user could replace the folder or write to it, because root
+    executes files from it.
     """
     path = lab_folder().absolute()
     place = Folder(path)
     try:
-        # Check only the part that exists; `lab up` checks again after it has made the rest.
+        # Check only the part that exists; `dirtune lab up` checks again when it has made the rest.
         there = next(at for at in (path, *path.parents) if os.path.lexists(at))
         first = (path / "spec.json").relative_to(there).parts[0]
         private.require_safe_way(there / first, "DIRTUNE_LAB")
@@ -184,7 +195,10 @@ def scenario_names() -> tuple[str, ...]:
 
 
 def scenario(name: str) -> Scenario:
-    """Return the scenario called *name*. Raise `LabError` if dirtune does not have it."""
+    """Return the scenario *name*.
+
+    Raises `LabError` if dirtune has no such scenario.
+    """
     if name not in scenario_names():
         names = scenario_names()
         raise LabError(no_such("scenario", name, names, f"Choose from {', '.join(names)}."))

@@ -1,7 +1,7 @@
-"""A plan: the TOML file that names the nodes of a set-up and the load that they carry.
+"""Read plans: TOML files that name the nodes of a set-up and the load to run on them.
 
-This module parses plans and never contacts a node. The types of a plan are in `tables` and
-`configuration`; the rules that types cannot express are in `checking`.
+This module never contacts a node. The types of a plan are in `tables` and `configuration`; the
+rules that types cannot express are in `checking`.
 """
 
 import re
@@ -25,29 +25,33 @@ _Parsed = TypeVar("_Parsed", bound=Configuration)
 
 
 def read(path: Path) -> Plan:
-    """Read and check the plan in *path*, and make its `ssh_config` an absolute path.
+    """Read and check the plan in the file *path*, and make its `ssh_config` an absolute path.
 
-    Raises `PlanError`, which names the file and the key.
+    Raises `PlanError` with the name of the file and the wrong key.
     """
     return _read(path, parse)
 
 
 def read_configuration(path: Path) -> Configuration:
-    """Read the part of a plan that sets up a director; the plan needs no load.
+    """Read the part of a plan that sets up a director; the plan may lack a load.
 
-    A file whose name ends in .json is read as JSON with the same keys: for thousands of services,
-    JSON is fifty times as fast as TOML. Raises `PlanError`, as `read` does.
+    A file whose name ends in .json is read as JSON with the same keys, which is fifty times as
+    fast as TOML for thousands of services. Raises `PlanError` with the name of the file and the
+    wrong key.
     """
     return _read(path, parse_json if path.suffix == ".json" else parse_configuration)
 
 
 def read_traffic(path: Path) -> Traffic:
-    """Read the part of a plan that a comparison of live traffic needs, from TOML or JSON."""
+    """Read the part of a plan that `dirtune tune --live` needs, from TOML or JSON."""
     return _read(path, _json_traffic if path.suffix == ".json" else _toml_traffic)
 
 
 def parse(text: str) -> Plan:
-    """Parse and check the text of a plan. Raises `PlanError`, which names the key and its line."""
+    """Parse and check the text of a plan.
+
+    Raises `PlanError` with the wrong key and its line.
+    """
     with _located(text):
         plan = _converted(profiles.applied(_toml(text)), Plan)
         checking.check(plan)
@@ -55,7 +59,10 @@ def parse(text: str) -> Plan:
 
 
 def parse_configuration(text: str) -> Configuration:
-    """Parse the part of a plan that sets up a director. Raises `PlanError`, as `parse` does."""
+    """Parse the part of a plan that sets up a director.
+
+    Raises `PlanError` with the wrong key and its line.
+    """
     with _located(text):
         return _configuration(_toml(text))
 
@@ -63,16 +70,16 @@ def parse_configuration(text: str) -> Configuration:
 def parse_json(text: str) -> Configuration:
     """Parse the part of a plan that sets up a director, in JSON.
 
-    Raises `PlanError`, which names the key.
+    Raises `PlanError` with the wrong key.
     """
     return _configuration(_json(text))
 
 
 def kept(document: dict[str, object]) -> Plan:
-    """Return the plan that an unfinished run kept, so that the run can continue.
+    """Return the plan that is stored in an unfinished run, so that the run can continue.
 
-    The rules are not checked again: they were checked when the run began. Raises `PlanError`,
-    which names the key, if a value has the wrong type.
+    The rules of the plan are not checked again, because they were checked when the run began.
+    Raises `PlanError` with the key if a value has the wrong type.
     """
     return _converted(document, Plan)
 
@@ -101,7 +108,11 @@ def _read(path: Path, parsed: Callable[[str], _Parsed]) -> _Parsed:
         return plan
     try:
         config = (path.parent / Path(plan.ssh_config).expanduser()).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # no such user, links in a circle, NUL
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # the user does not exist, links form a circle, or the path contains NUL
         raise PlanError(
             f"{path}: ssh_config: {plan.ssh_config!r} cannot be resolved: {error}"
         ) from error
@@ -162,7 +173,7 @@ def _converted(document: dict[str, object], kind: type[_Parsed]) -> _Parsed:
 
 @contextmanager
 def _located(text: str) -> Iterator[None]:
-    """Add the line number to every `PlanError` that names a key of *text*."""
+    """Add a line number to each `PlanError` that names a key of the plan *text*."""
     try:
         yield
     except PlanError as error:
@@ -171,8 +182,11 @@ def _located(text: str) -> Iterator[None]:
 
 
 def _at(key: str, problem: str, text: str) -> str:
-    """Return *problem* after its key and the line number of the key, or of the key's table."""
-    # The message alone names a field that is missing or unknown.
+    """Return a message that begins with *key* and its line number, followed by *problem*.
+
+    If *text* lacks the key, the line number is that of its table.
+    """
+    # Only the message names a field that is missing or unknown.
     field = re.search(r"field `(\w+)`", problem)
     line = line_of(text, (*path_of(key), *((field[1],) if field else ())))
     where = f"line {line}: " if line is not None else ""

@@ -1,6 +1,6 @@
 """Check the rules of a plan that its types cannot express. Pure.
 
-Every `PlanError` names the key.
+The message of every `PlanError` begins with the wrong key.
 """
 
 import itertools
@@ -16,21 +16,24 @@ from dirtune.plan.metrics import METRICS
 from dirtune.plan.tables import AXES, Controls, Matrix, Plan, Traffic
 from dirtune.plan.values import Duration, seconds
 
-# What clients offer is within 2 per cent of what was asked.
+# The rate that clients offer is within 2 % of the requested rate.
 _APART = 1.05
 
 
 def check(plan: Plan) -> None:
-    """Check a complete plan."""
+    """Check a complete plan.
+
+    Raises `PlanError` with the wrong key.
+    """
     load = plan.load
     if not load.rates:
         raise PlanError("load.rates: name at least one rate")
-    # As they stand in the ids of trials.
+    # Compare rates as they appear in the ids of trials.
     _require_distinct("load.rates", tuple(f"{rate:g}" for rate in load.rates))
     if load.service >= len(plan.services):
         raise PlanError(
             f"load.service: {load.service} is not the number of a service; the plan has "
-            f"{len(plan.services)}, counted from 0"
+            f"{len(plan.services)} services, numbered from 0"
         )
     if not plan.clients:
         raise PlanError("clients: name at least one client")
@@ -73,9 +76,10 @@ def _check_nodes(plan: Plan) -> None:
 
 
 def _check_ends(plan: Plan) -> None:
-    """Check the services for IPVS, in full if every real server has an address.
+    """Check the services by the rules of IPVS.
 
-    A load alone does not need the addresses of the real servers.
+    Some rules are checked only if every real server has an address, because a plan that only runs
+    a load may leave the addresses out.
     """
     if all(server.address is not None for server in plan.real_servers):
         services.table(plan)
@@ -140,7 +144,10 @@ def _check_generator(plan: Plan) -> None:
 
 
 def check_compare(plan: Traffic) -> None:
-    """Check the table `compare`."""
+    """Check the table `compare` of a plan.
+
+    Raises `PlanError` with the wrong key.
+    """
     primary = plan.compare.primary
     if primary not in METRICS:
         known = ", ".join(METRICS)
@@ -148,7 +155,7 @@ def check_compare(plan: Traffic) -> None:
     for lower, higher in itertools.pairwise(sorted(plan.compare.rates)):
         if higher < _APART * lower:
             raise PlanError(
-                f"compare.rates: {lower:g} and {higher:g} are too close together to tell apart"
+                f"compare.rates: {lower:g} and {higher:g} connections/s are too close together"
             )
 
 
@@ -221,7 +228,10 @@ def _check_duration(key: str, duration: Duration) -> None:
 
 
 def check_services(plan: Configuration) -> None:
-    """Check each service and its destinations, without comparing services."""
+    """Check each service and its destinations separately.
+
+    Raises `PlanError` with the wrong key.
+    """
     known = {server.label for server in plan.real_servers}
     for i, service in enumerate(plan.services):
         if service.port == 0 and service.persistence is None:

@@ -1,4 +1,4 @@
-"""A plan file to start from. Pure."""
+"""Provide an example of a plan file as a starting point. Pure."""
 
 EXAMPLE = """\
 # Traffic from two clients through a director to two real servers.

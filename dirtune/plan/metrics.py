@@ -1,4 +1,4 @@
-"""The metrics by which arms are compared: each one's unit and better direction. Pure."""
+"""List the metrics that a comparison can use, with unit and better direction. Pure."""
 
 import msgspec
 

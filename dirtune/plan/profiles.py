@@ -1,4 +1,4 @@
-"""Profiles: default durations of a trial's phases, for plans that do not give them. Pure."""
+"""Fill in default durations and repeats of trials from a named profile. Pure."""
 
 import msgspec
 
@@ -19,10 +19,11 @@ PROFILES: dict[str, dict[str, dict[str, object]]] = {
         "settle": {"seconds": 1, "max": "15s"},
     },
 }
-"""Defaults of each profile, by table of the plan.
+"""The defaults of each profile, by table of the plan.
 
 The warm-up of `standard` is longer than the 120 s during which the connection table grows; the
-warm-ups of `lab` and `ci` are shorter. `ci` is only a smoke test: one pair gives no verdict.
+warm-ups of `lab` and `ci` are shorter. `ci` is only a smoke test, because a single pair gives no
+verdict.
 """
 
 
@@ -30,17 +31,17 @@ _DEFAULT = next(f.default for f in msgspec.structs.fields(Load) if f.name == "ge
 
 
 def _ramps(name: object) -> bool:
-    """Return whether the generator *name* can raise its load in steps."""
+    """Return whether the load generator *name* can raise its load in steps."""
     abilities = generators.abilities(str(name))
     return abilities is not None and abilities.ramps
 
 
 def applied(document: dict[str, object]) -> dict[str, object]:
-    """Return the complete plan *document* with the defaults of the profile that it names."""
+    """Return the plan *document*, completed with the defaults of the profile that it names."""
     load = document.get("load")
     name = load.get("profile") if isinstance(load, dict) else None
     if not isinstance(load, dict) or name not in tuple(PROFILES):
-        return document  # what it is instead is msgspec's to say
+        return document  # msgspec will report the wrong type
     changed = {
         table: {**defaults, **given}
         for table, defaults in PROFILES[name].items()

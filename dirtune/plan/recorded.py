@@ -1,9 +1,9 @@
-"""The part of a run's plan that its results depend on. Pure.
+"""Define types for the part of a run's plan on which results depend. Pure.
 
-`Run.plan` has this type for runs of every version, including the figures of the 2001 paper: every
-table may be missing, and unknown keys are ignored. `Run.plan_document` holds the original plan, so
-nothing is lost when a run is saved again. To continue a run, `dirtune.plan.kept` restores the
-complete plan from `Run.plan_document`.
+`Run.plan` has this type for runs of every dirtune version, including the figures of the 2001
+paper: every table may be missing, and unknown keys are ignored. `Run.plan_document` holds the
+original plan, so nothing is lost when a run is saved again. To continue a run, `dirtune.plan.kept`
+restores the complete plan from `Run.plan_document`.
 """
 
 from collections.abc import Mapping
@@ -16,43 +16,43 @@ from dirtune.plan import tables
 
 
 class Load(msgspec.Struct, frozen=True):
-    """The part of the load that results depend on."""
+    """The part of the table `load` on which results depend."""
 
     service: int = 0
 
 
 class Destination(msgspec.Struct, frozen=True):
-    """A real server of a service."""
+    """A real server to which a service forwards connections."""
 
     forwarding: str = "dr"
 
 
 class Service(msgspec.Struct, frozen=True):
-    """A virtual service."""
+    """A virtual service and its real servers."""
 
     destinations: tuple[Destination, ...] = ()
 
 
 class Compare(msgspec.Struct, frozen=True):
-    """The settings for comparing arms."""
+    """The settings for a comparison before and after a fix."""
 
     threshold: float | None = None
-    """Smallest effect that matters, in per cent."""
+    """The smallest effect that matters, in per cent."""
 
 
 class Controls(msgspec.Struct, frozen=True):
-    """The part of the control trials that results depend on."""
+    """The part of the table `controls` on which results depend."""
 
     link_bits_per_s: float | None = None
-    """Capacity of the director's link."""
+    """Capacity of the director's link, in bits/s."""
 
 
 class Price(tables.Price, frozen=True, forbid_unknown_fields=False):
-    """The prices of the set-up."""
+    """The prices of the nodes."""
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """The tables of a plan that results are computed from."""
+    """The tables of a plan on which results depend."""
 
     load: Load = Load()
     services: tuple[Service, ...] = ()
@@ -62,19 +62,22 @@ class Recorded(msgspec.Struct, frozen=True):
 
     @property
     def destinations(self) -> tuple[Destination, ...]:
-        """The real servers of the service under load; empty if the plan lists none."""
+        """The real servers of the service that carries the load; empty if the plan lists none."""
         number = self.load.service
         return self.services[number].destinations if number in range(len(self.services)) else ()
 
     @property
     def link_bits_per_s(self) -> float | None:
-        """Capacity of the director's link; None if the plan does not give it."""
+        """Capacity of the director's link in bits/s; None if the plan does not give it."""
         return self.controls.link_bits_per_s if self.controls else None
 
 
 @parsing("the run's plan")
 def recorded(plan: Mapping[str, object]) -> Recorded:
-    """Return the tables of a run's *plan*. Raises `ParseError` if a value has a wrong type."""
+    """Return the tables on which results depend from the *plan* of a run.
+
+    Raises `ParseError` if a value has a wrong type.
+    """
     try:
         return msgspec.convert(plan, Recorded)
     except msgspec.ValidationError as error:

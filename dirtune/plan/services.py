@@ -1,6 +1,6 @@
-"""Convert the services of a plan to an IPVS table, and check them against the kernel's rules.
+"""Convert the services of a plan to an IPVS table, and check them by the kernel's rules.
 
-This module never contacts a node. Every `PlanError` names the key.
+This module never contacts a node. The message of every `PlanError` begins with the wrong key.
 """
 
 import ipaddress
@@ -29,14 +29,17 @@ from dirtune.plan.configuration import Configuration
 from dirtune.plan.values import Duration, seconds
 
 _TUNNEL_BITS = {name: bit for bit, name in TUNNEL_FLAGS.items()}
-# The kernel holds them in jiffies, of which HZ is at most 1000 a second, in a signed int.
+# The kernel stores time-outs in jiffies, at most 1000 per second, in a signed int.
 _LONGEST_S = (2**31 - 1) // 1000
-# UDP in IPv4 and in IPv6. The kernel takes any and keeps what is in its range.
+# For UDP over IPv4 and IPv6. The kernel accepts any value, and changes it to one in its range.
 _LONGEST_MESSAGE = {4: 65535 - 28, 6: 65535 - 48}
 
 
 def table(configuration: Configuration) -> Table:
-    """Return the IPVS table for *configuration*. Raises `PlanError`, which names the wrong key."""
+    """Return the IPVS table that *configuration* describes.
+
+    Raises `PlanError` with the wrong key.
+    """
     addresses = {peer.label: peer.address for peer in configuration.real_servers}
     numbers: dict[ServiceKey, int] = {}
     services = []
@@ -121,7 +124,10 @@ def _with_destinations(
 def _destination(
     service: Service, entry: planned.Destination, addresses: Mapping[str, str | None]
 ) -> Destination:
-    """Return a destination. The message of a `PlanError` begins with the key, such as `.port`."""
+    """Return the IPVS destination for *entry* of the plan.
+
+    Raises `PlanError`, whose message begins with the key within the destination, such as `.port`.
+    """
     text = entry.address if entry.node is None else addresses[entry.node]
     if text is None:
         raise PlanError(f".node: the real server {entry.node!r} has no address")
@@ -129,7 +135,7 @@ def _destination(
     default = 0 if service.protocol == "fwmark" else service.port
     port = default if entry.port is None else entry.port
     if entry.forwarding != "nat" and port != default:
-        # Nothing rewrites the packet, so it arrives at the port that was asked for.
+        # With DR and tunnels, nothing rewrites the port, so it remains the port of the service.
         rule = f"{entry.forwarding} cannot change the port of the service ({default}); use nat"
         raise PlanError(f".port: {rule}")
     if entry.forwarding != "tun":
@@ -165,7 +171,7 @@ def _check_untunnelled(service: Service, entry: planned.Destination, family: int
 
 
 def _tunnel(entry: planned.Destination) -> tuple[Literal["ipip", "gue", "gre"], int, int]:
-    """Return a tunnel's kind, port and flags."""
+    """Return the kind, the port and the flags of a destination's tunnel."""
     if (entry.tunnel == "gue") != (entry.tunnel_port is not None):
         raise PlanError(
             '.tunnel_port: tunnel = "gue" needs this key, and other tunnels have no port'
@@ -248,14 +254,17 @@ def _seconds(at: str, duration: Duration | None, most: int) -> int | None:
 
 
 def address_of(at: str, text: str) -> tuple[str, Literal[4, 6]]:
-    """Return the address in *text* as the kernel's tools write it, and its IP version."""
+    """Return the address *text* as the kernel's tools write it, and its IP version.
+
+    Raises `PlanError` about the key *at* if *text* is not an address.
+    """
     with _at(at):
         return values.host_address(text)
 
 
 @contextmanager
 def _at(key: str) -> Iterator[None]:
-    """Turn a `ValueError` into a `PlanError` about *key*."""
+    """Turn a `ValueError` within the context into a `PlanError` about *key*."""
     try:
         yield
     except ValueError as error:

@@ -1,35 +1,37 @@
-"""Find the line of a key in a TOML file, because tomllib does not report lines. Pure.
+"""Find the line number of a key in a TOML file, because tomllib does not report it. Pure.
 
-The search covers the syntax that plans use: tables, arrays of tables, and keys at the beginning of
-a line. For a key inside an inline table or an array, the result is the line on which the outermost
-key begins.
+The search understands the syntax that plans use: tables, arrays of tables, and keys at the
+beginning of a line. For a key inside an inline table or an array, the result is the line on which
+the outermost key begins.
 """
 
 import re
 
-# No two parts in a row that match the same: a row may be a million blanks.
+# No two adjacent parts of a pattern match the same character, because a line may be a million
+# blanks.
 _HEADER = re.compile(r"(\[\[?)([^\]]+)\]")
 _KEY = re.compile(r"([A-Za-z0-9_.\"'-]+)\s*=")
 
 _LONGEST = 1 << 20
 _DEEPEST = 16
-"""Limit of the parts of a key, because the text may not be TOML at all."""
+"""Largest number of dotted parts of a key, because the text may not be TOML at all."""
 
 Path = tuple[str | int, ...]
 
 
 def path_of(text: str) -> Path:
-    """Return the path that a message names: `services[0].port` is ("services", 0, "port")."""
+    """Return the key *text* as a path: `services[0].port` becomes ("services", 0, "port")."""
     words = re.findall(r"[A-Za-z_][A-Za-z0-9_]*|\[\d+\]", text)
     return tuple(int(word[1:-1]) if word.startswith("[") else word for word in words)
 
 
 def line_of(text: str, path: Path) -> int | None:
-    """Return the line number of *path* in *text*; None if *text* has no part of *path*.
+    """Return the line number of the key *path* in the TOML *text*.
 
-    If *text* has only the beginning of *path*, the result is the line of that beginning.
+    If *text* lacks the key, the result is the line of its innermost table in *text*; None if
+    *text* lacks all of them.
     """
-    if len(text) > _LONGEST:  # refused for it
+    if len(text) > _LONGEST:  # the parser refuses a text of this length
         return None
     best, line = 0, None
     for number, place in _places(text):
@@ -38,14 +40,14 @@ def line_of(text: str, path: Path) -> int | None:
             if here != name:
                 break
             common += 1
-        # A table's own line stands for what is missing in it.
+        # For a key that is missing, the result is the line of its table.
         if common == len(place) and common > best:
             best, line = common, number
     return line
 
 
 def _places(text: str) -> list[tuple[int, Path]]:
-    """Return the line number and the path of each header and key."""
+    """Return the line number and the path of each table header and each key in *text*."""
     places: list[tuple[int, Path]] = []
     table: Path = ()
     counts: dict[Path, int] = {}
@@ -61,7 +63,10 @@ def _places(text: str) -> list[tuple[int, Path]]:
 
 
 def _table(names: list[str], counts: dict[Path, int], *, many: bool) -> Path:
-    """Return the path of a header; each `[[x]]` gets the next index in the latest parent table."""
+    """Return the path of the table header *names*.
+
+    *many* is True for `[[x]]`, which gets the next index in the latest parent table.
+    """
     path: Path = ()
     for place, name in enumerate(names, 1):
         path = (*path, name.strip(" \"'"))

@@ -1,4 +1,4 @@
-"""Write the tables of a plan file as TOML. Pure."""
+"""Write the tables of a plan as TOML. Pure."""
 
 import re
 
@@ -8,7 +8,10 @@ _BEYOND_ASCII = re.compile(r"[^\n -~]")
 
 
 def toml(tables: dict[str, object]) -> str:
-    """Return *tables* as TOML in ASCII, so that no name in the text can control a terminal."""
+    """Return *tables* as TOML in ASCII.
+
+    ASCII ensures that no name in the text can control a terminal.
+    """
     return _BEYOND_ASCII.sub(_escaped, tomli_w.dumps(tables))
 
 

@@ -1,1 +1,1 @@
-"""The closed loop: measure, fix, measure the same traffic again, keep the fix or roll it back."""
+"""Measure a director, apply a fix, measure again, and keep the fix or roll it back."""

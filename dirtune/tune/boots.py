@@ -1,7 +1,8 @@
-"""Measure a fix that needs a boot: boots with and without the fix alternate, as replicates.
+"""Measure a fix that needs a boot, by booting with and without the fix in turn.
 
-One boot per arm cannot separate the fix from the boot. If dirtune cannot boot the director, the
-run waits on disk; `--resume` continues it once somebody has booted the director.
+One boot per arm (A without the fix, B with it) cannot separate the effect of the fix from that of
+the boot, so each arm gets several boots. If dirtune cannot boot the director, the run waits on
+disk; `--resume` continues the run after somebody has booted the director.
 """
 
 import shlex
@@ -26,23 +27,26 @@ _FACTS = "cat /proc/sys/kernel/random/boot_id /proc/cmdline"
 
 @dataclass(frozen=True, slots=True)
 class Booting:
-    """The boots of a run, the way to boot the director, and the progress so far."""
+    """The boots of a run, how to boot the director, and the progress so far."""
 
     arms: str
-    """The arm of each boot."""
+    """The arm of each boot in order: A without the fix, B with it."""
     remember: Callable[[Boot], None] | None = None
-    """Writes to disk the boot for which the director is ready; None if a run is never resumed."""
+    """A function that records on disk for which boot the director is ready; None if the run cannot
+    be resumed."""
     last: Boot | None = None
-    """The boot that was written last."""
+    """The boot that was recorded last."""
     boot: Callable[[], None] | None = None
-    """Boots the director and waits until it answers; None if a person must boot it."""
+    """A function that boots the director and waits until it answers; None if a person must boot
+    it."""
 
 
 async def turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run | None:
-    """Measure the remaining boots, and judge; return None if a person must boot first.
+    """Measure the remaining boots of a run, and write the verdict into the run.
 
-    If the run is interrupted, the director stays in its arm, because a boot cannot be undone. A
-    message names the arm, and `--resume` continues the run from there.
+    Return None if a person must boot the director first. If the run is interrupted, the director
+    stays as it is, because a boot cannot be undone; a message says if the director has the fix,
+    and how to continue or remove the fix.
     """
     try:
         return await _turns(trying, kept, say, booting)
@@ -62,7 +66,7 @@ async def _turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run
     judged(trying, kept)
     arm, why = turn.verdict_of(trying, kept.run)
     if arm != booting.arms[-1]:
-        # A fix that was rolled back stays in force until a boot, and would affect the next fix.
+        # A fix that was rolled back remains active until a boot, and would affect the next fix.
         more = replace(booting, arms=booting.arms + arm)
         if not await _booted(trying, kept, say, more, len(more.arms)):
             return None
@@ -72,7 +76,10 @@ async def _turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run
 
 
 async def _booted(trying: Trying, kept: Store, say: Say, booting: Booting, number: int) -> bool:
-    """Ensure that the director is booted for boot *number*; False if a person must boot it."""
+    """Ensure that the director is booted for boot *number*.
+
+    Return False if a person must boot the director.
+    """
     boot_id, _ = await _facts(trying)
     stage = decide.boot_stage(booting.last, number, boot_id)
     if stage is Stage.MEASURE:
@@ -85,7 +92,9 @@ async def _booted(trying: Trying, kept: Store, say: Say, booting: Booting, numbe
     say(f"boot {number} of {len(booting.arms)}, arm {arm}")
     if booting.boot is None:
         return False
-    with interruptible():  # booting blocks the event loop for minutes
+    with (
+        interruptible()
+    ):  # booting blocks the event loop for minutes, so signals must still interrupt
         booting.boot()
     return True
 
@@ -109,9 +118,9 @@ async def _way_out(trying: Trying) -> str:
 
 
 def judged(trying: Trying, kept: Store) -> None:
-    """Compare the means of the boots and write the verdict into the run."""
+    """Compare the boots with and without the fix, and write the verdict into the run."""
     plan = trying.plan
-    # Boots take long, so they are compared at one rate only, the first.
+    # Boots take long, so dirtune compares them only at the first rate.
     rate = plan.compared_at[0]
     arms = decide.boot_means(kept.run.trials, plan.compare.primary)
     comparison = compare.compare(
@@ -136,7 +145,7 @@ async def _switched(
 ) -> None:
     switch = Switch(trying, kept, say)
     await switch.look()
-    # The director must not boot with half of a fix.
+    # The director must not boot with a fix that was only partly applied.
     await to_the_end(switch.settle(arm) if why is None else switch.leave(arm, why))
 
 
@@ -146,7 +155,7 @@ async def _measure(trying: Trying, kept: Store, say: Say, number: int, arm: str)
     async with rig.opened(trying.plan) as nodes:
         for place, name in enumerate(decide.boot_trials(number, arm)):
             if name not in done:
-                # The first trial pays for cold caches.
+                # In the first trial, the caches are still cold.
                 kind = TrialKind.JUDGED if place else TrialKind.BASELINE
                 order = Order(name, arm, kind, trying.plan.pair_rates[0])
                 keep(await conduct(nodes, trying.plan, order))

@@ -1,8 +1,8 @@
-"""The decisions of the closed loop: the next step, and whether a fix is kept. Pure.
+"""Decide the next step of `dirtune tune`, and if a fix is kept. Pure.
 
-A session is a queue of attempts. Each attempt tries one fix, or all fixes together, in its own
-run. The remaining work is a function of the session and the trials on disk. So a session that was
-interrupted, or waits for a boot, continues where it stopped.
+A session is a queue of attempts. Each attempt tries one fix, or all fixes together, in a run of
+its own. The next step is derived from the session and the trials on disk. Therefore a session that
+was interrupted, or waits for a boot, continues where it stopped.
 """
 
 import math
@@ -24,7 +24,10 @@ from dirtune.plan.tables import Plan
 
 
 class Outcome(StrEnum):
-    """The outcome of an attempt. The values appear on disk and in JSON (`dirtune/tune/1`)."""
+    """The outcome of an attempt to try a fix.
+
+    The values appear on disk and in JSON (`dirtune/tune/1`).
+    """
 
     KEPT = "kept"
     ROLLED_BACK = "taken back"
@@ -36,10 +39,10 @@ class Outcome(StrEnum):
 
 
 class Stage(StrEnum):
-    """The state of a boot that a run needs."""
+    """The stage of a boot that a run needs."""
 
     PREPARE = "prepare"
-    """The director must be switched to the arm of the boot."""
+    """The fix must still be applied or rolled back for this boot."""
     WAIT = "wait"
     """Somebody has to boot the director."""
     MEASURE = "measure"
@@ -47,52 +50,54 @@ class Stage(StrEnum):
 
 
 BOOTS = 5
-"""Boots per arm; fewer than five values per arm give no verdict."""
+"""Boots with the fix, and as many without it; fewer than five of each give no verdict."""
 TRIALS_PER_BOOT = 3
 _SLOWEST_S = 600
-"""Most seconds that a trial takes besides its load: to connect, compile probes and audit."""
+"""Longest time that a trial takes besides its load, in seconds: connecting, compiling probes,
+auditing."""
 
 
 class Boot(msgspec.Struct, frozen=True):
-    """The boot that an attempt waits for, or that it is measuring."""
+    """The boot for which an attempt waits, or which it is measuring."""
 
     number: int
     before: str
-    """The boot_id of the director when it was prepared for this boot."""
+    """The boot_id of the director before this boot."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
     """An attempt to improve the director with one fix, or with all fixes together."""
 
     checks: tuple[str, ...]
-    """Arguments of `dirtune fix apply`."""
+    """The fixes to try, as arguments of `dirtune fix apply`: CHECK or CHECK/FIX."""
     titles: tuple[str, ...] = ()
-    """Titles of the changes."""
+    """The titles of the changes that the fixes make."""
     risk: Risk = Risk.SAFE
     mends: bool = False
-    """Whether the fix mends a fault, rather than only making something faster."""
+    """Whether the fix corrects a fault, and does not only make something faster."""
     run: str | None = None
-    """Name of the run's folder, next to the session's folder; None before the run begins."""
+    """Name of the folder of the attempt's run, next to the folder of the session; None before the
+    run begins."""
     boot: Boot | None = None
     outcome: Outcome | None = None
-    """None before the attempt is over."""
+    """The outcome; None while the attempt is not over."""
     why: str = ""
-    """The rule or the reason behind the outcome."""
+    """The reason for the outcome."""
     journal: str | None = None
-    """Name of the director's journal for a fix that was kept."""
+    """Name of the journal on the director that records the kept fix; None if no fix was kept."""
     comparison: Comparison | None = None
-    """Comparison of the primary metric."""
+    """The comparison of the primary metric; None without a verdict."""
     sentence: str = ""
-    """The verdict in words."""
+    """The verdict as a sentence."""
 
     @property
     def name(self) -> str:
-        """The checks, separated by commas."""
+        """The name of the attempt: its checks, separated by commas."""
         return ", ".join(self.checks)
 
 
 class Session(msgspec.Struct, frozen=True):
-    """One session of `dirtune tune`, as stored on disk (`dirtune/tune/1`)."""
+    """A session of `dirtune tune`, as it is stored on disk (`dirtune/tune/1`)."""
 
     id: str
     started: str
@@ -104,41 +109,44 @@ class Session(msgspec.Struct, frozen=True):
     attempts: tuple[Attempt, ...]
     finished: str | None = None
     live: bool = False
-    """Whether the session measures real traffic, without a load generator."""
+    """Whether the session measures real traffic and sends no load."""
     keep_equivalent: bool = False
-    """Whether a fix that makes no difference is kept, too."""
+    """Whether a fix that makes no difference is kept as well."""
     standing: tuple[str, ...] = ()
-    """Journals in force on the director before the session, which does not roll them back."""
+    """Journals of fixes that were active on the director before the session; it does not roll them
+    back."""
     notes: tuple[str, ...] = ()
     number: int = 0
-    """Number of the session, higher than all earlier ones; 0 if an older dirtune wrote it."""
+    """Number of the session, higher than that of every earlier session; 0 if an older dirtune
+    wrote it."""
     schema: str = "dirtune/tune/1"
 
 
 @dataclass(frozen=True, slots=True)
 class Trying:
-    """The fix that one turn of the loop measures, and the settings for it."""
+    """The fix that an attempt measures, and the settings of the measurement."""
 
     plan: Plan
     checks: tuple[str, ...]
-    """The checks whose fixes are tried together."""
+    """The checks whose fixes the attempt tries together."""
     title: str
     command: str
-    """The command line of the user."""
+    """The command line that the user typed."""
     mends: bool = False
-    """Whether the fix mends a fault, rather than only making something faster."""
+    """Whether the fix corrects a fault, and does not only make something faster."""
     keep_equivalent: bool = False
-    """Whether a fix that makes no difference is kept, too."""
+    """Whether a fix that makes no difference is kept as well."""
     standing: tuple[str, ...] = ()
-    """Journals on the director that the loop does not roll back."""
+    """Journals on the director of fixes that the attempt must not roll back."""
     scenario: dict[str, object] | None = None
     still: tuple[Trial, ...] = ()
-    """The trials of an A/A run of the same plan; empty without one."""
+    """The trials of an A/A run (no fix in either arm) of the same plan; empty if there was
+    none."""
 
     def noise_floor(self, metric: str, rate: float | None) -> float | None:
-        """Return the noise floor of *metric* at *rate*, one of `Plan.compared_at`, as a share.
+        """Return the noise floor of *metric* as a share; None if there was no A/A run.
 
-        Returns None without an A/A run.
+        *rate* is one of `Plan.compared_at`.
         """
         if not self.still:
             return None
@@ -147,26 +155,26 @@ class Trying:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """The user's options."""
+    """The options of the user for a session."""
 
     words: tuple[str, ...] = ()
-    """Fixes to try, as CHECK or CHECK/FIX; empty to try every fix that is safe to apply."""
+    """The fixes to try, as CHECK or CHECK/FIX; empty to try every fix that is safe to apply."""
     together: bool = False
-    """Whether all fixes are one attempt."""
+    """Whether one attempt tries all fixes together."""
     live: bool = False
-    """Whether real traffic is measured, which no boot may interrupt."""
+    """Whether the session measures real traffic, which no boot may interrupt."""
 
 
 def attempts(
     plan: PlanDocument, wishes: Wishes, known: Mapping[str, Check]
 ) -> tuple[Attempt, ...]:
-    """Return the queue of attempts, ordered by the need of a boot and by severity.
+    """Return the queue of attempts, one for each fix in *plan*.
 
-    Fixes that need boots come first, because a boot undoes fixes that an earlier attempt kept at
-    run time. A fix that needs boots, or may interrupt traffic, is tried only if it is named;
-    otherwise its attempt is skipped, with the reason. Raises `PlanError` if two fixes of one check
-    are named: the director files both under the same finding, so dirtune could not find out which
-    of them an interrupted run left in force.
+    Fixes that need a boot come first, because a boot undoes fixes that were kept only in the
+    running system; the others follow by severity. A fix that needs a boot or may interrupt traffic
+    is tried only if the user named it; otherwise its attempt is skipped, with the reason. Raises
+    `PlanError` if the user named two fixes of the same check, because the journals on the director
+    name only the check, and would not show which fix an interrupted run left active.
     """
     _check_words(wishes.words)
     reasons = [*(c.reason for c in plan.changes), *(r.reason for r in plan.refusals)]
@@ -210,7 +218,7 @@ def _attempt(
     if not mine:
         refusals = (f"{r.subject}: {r.why}" for r in plan.refusals if r.reason == reason)
         return ended(attempt, Outcome.REFUSED, "; ".join(refusals))
-    named = f"Name it to try it: dirtune tune --check {shlex.quote(reason)}"
+    named = f"To try it, run: dirtune tune --check {shlex.quote(reason)}"
     if risk is Risk.REBOOT and wishes.live:
         why = "The fix needs boots, which would interrupt the live traffic."
         return ended(attempt, Outcome.SKIPPED, why)
@@ -236,15 +244,15 @@ def _together(open_: Sequence[Attempt]) -> Attempt:
 
 
 def ended(attempt: Attempt, outcome: Outcome, why: str) -> Attempt:
-    """Return *attempt* with its outcome."""
+    """Return *attempt* with its outcome and the reason for the outcome."""
     return msgspec.structs.replace(attempt, outcome=outcome, why=why)
 
 
 def keeps(verdict: Verdict, *, mends: bool, equivalent: bool = False) -> tuple[bool, str]:
-    """Return whether a fix is kept after *verdict*, and the rule that decides.
+    """Return whether a fix with this verdict is kept, and the rule that decided it.
 
-    A fix that *mends* a fault is also kept with the verdict `equivalent`. If *equivalent* is True,
-    any fix is kept with that verdict.
+    A fix is kept if the verdict is `improved`. With the verdict `equivalent`, a fix is kept only
+    if it corrects a fault (*mends*) or if *equivalent* is True.
     """
     if verdict == Verdict.IMPROVED:
         return True, "A fix with the verdict `improved` is kept."
@@ -258,7 +266,7 @@ def keeps(verdict: Verdict, *, mends: bool, equivalent: bool = False) -> tuple[b
 def judged(
     attempt: Attempt, comparison: Comparison, sentence: str, *, equivalent: bool
 ) -> Attempt:
-    """Return *attempt* with its verdict, kept or rolled back by the rule of `keeps`."""
+    """Return *attempt* with its comparison, and with the outcome kept or rolled back."""
     keep, why = keeps(comparison.verdict, mends=attempt.mends, equivalent=equivalent)
     outcome = Outcome.KEPT if keep else Outcome.ROLLED_BACK
     return msgspec.structs.replace(
@@ -267,39 +275,45 @@ def judged(
 
 
 def upcoming(session: Session) -> int | None:
-    """Return the index of the first attempt that is not over; None if all are over."""
+    """Return the index of the first attempt that is not over; None if all attempts are over."""
     open_ = (n for n, attempt in enumerate(session.attempts) if attempt.outcome is None)
     return next(open_, None)
 
 
 def with_attempt(session: Session, number: int, attempt: Attempt) -> Session:
-    """Return *session* with *attempt* at the index *number*."""
+    """Return *session* with *attempt* in place of the attempt at the index *number*."""
     attempts = list(session.attempts)
     attempts[number] = attempt
     return msgspec.structs.replace(session, attempts=tuple(attempts))
 
 
 def lease_s(plan: Plan) -> int:
-    """Return the seconds for which the director keeps a fix that nobody renews or confirms.
+    """Return the lease of a fix on trial, in seconds.
 
-    This lease outlasts every trial, and is renewed after each one. If the controller dies, the
-    director rolls the fix back when the lease ends.
+    The director rolls the fix back when the lease ends, for example because the controller died.
+    The lease is longer than any trial, and dirtune renews it after each trial.
     """
     return math.ceil(plan.settle.max_s + 2 * plan.load.load_s + _SLOWEST_S)
 
 
 def boot_arms(replicates: int) -> str:
-    """Return the arm of each boot, in an order that spreads drift evenly: ABBAAB for 3."""
+    """Return the arm of each boot, with *replicates* boots of A (no fix) and of B (with the fix).
+
+    The order ABBA ABBA ... spreads drift evenly over both arms.
+    """
     return ("ABBA" * replicates)[: 2 * replicates]
 
 
 def boot_trials(number: int, arm: str) -> tuple[str, ...]:
-    """Return the ids of a boot's trials; the first one warms up and is not judged."""
+    """Return the ids of the trials after a boot; the first is a warm-up and is not judged."""
     return tuple(f"b{number}-{place}-{arm}" for place in range(TRIALS_PER_BOOT + 1))
 
 
 def next_boot(trials: Sequence[Trial], arms: str) -> int | None:
-    """Return the number, from 1, of the first boot that lacks a trial; None if none does."""
+    """Return the number of the first boot that lacks a trial, counted from 1.
+
+    The result is None if no trial is missing.
+    """
     done = {trial.id for trial in trials}
     for number, arm in enumerate(arms, 1):
         if not done.issuperset(boot_trials(number, arm)):
@@ -308,14 +322,21 @@ def next_boot(trials: Sequence[Trial], arms: str) -> int | None:
 
 
 def boot_stage(boot: Boot | None, number: int, boot_id: str) -> Stage:
-    """Return the stage of boot *number*; *boot* is the boot that was prepared last."""
+    """Return the stage of boot *number*.
+
+    *boot* is the boot for which the director was prepared last, and *boot_id* the director's
+    current boot_id.
+    """
     if boot is None or boot.number != number:
         return Stage.PREPARE
     return Stage.WAIT if boot.before == boot_id else Stage.MEASURE
 
 
 def boot_means(trials: Sequence[Trial], metric: str) -> Arms:
-    """Return each boot's mean as one value, because trials of one boot are not replicates."""
+    """Return the mean of *metric* over the trials of each boot, for both arms.
+
+    A boot counts as a single value, because trials after the same boot are not independent.
+    """
     boots: dict[tuple[str, str], list[float]] = {}
     warm = [trial for trial in trials if trial.kind == TrialKind.JUDGED]
     for trial in warm:

@@ -1,4 +1,4 @@
-"""Query and change the plan's director through the dirtune that is installed there."""
+"""Run commands of the dirtune that is installed on the director."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ _RESUME = "To continue, run the same command with --resume."
 
 
 async def connect(plan: Plan) -> Node:
-    """Connect to the plan's director."""
+    """Connect to the director of *plan*."""
     config = None if plan.ssh_config is None else Path(plan.ssh_config)
     return await remote.connect(plan.director.host, ssh_config=config, become=plan.director.become)
 
 
 async def in_force(trying: Trying) -> str | None:
-    """Return the director's journal for the fix on trial; None if the fix is not in force."""
+    """Return the director's journal for the fix on trial; None if the fix is not active."""
     names = map(check_of, trying.checks)
     async with await connect(trying.plan) as director:
         journals = await standing(director, trying.plan, *names)
@@ -41,26 +41,30 @@ async def in_force(trying: Trying) -> str | None:
 async def ask(
     director: Node, plan: Plan, words: Sequence[str], kind: type[T], *, ok: tuple[int, ...] = (0,)
 ) -> T:
-    """Run *words* with the director's dirtune, and return the document that it printed."""
+    """Run a dirtune command on the director, and return the JSON document that it printed.
+
+    *words* are the arguments of the command, *kind* is the type of the document, and *ok* holds
+    the accepted exit statuses.
+    """
     far = FarDirtune(director, plan.director.dirtune)
     return (await far.ask(words, kind, timeout_s=_FIX_S, ok=ok)).document
 
 
 async def standing(director: Node, plan: Plan, *checks: str) -> tuple[str, ...]:
-    """Return the director's journals that record fixes for *checks*, the oldest first.
+    """Return the names of the director's journals of active fixes for *checks*, the oldest first.
 
-    Without *checks*, return the journals that record any fix.
+    Without *checks*, the result holds the journals of all active fixes.
     """
     answer = await ask(director, plan, ("fix", "verify", *checks), VerifyDocument, ok=(0, 1))
     return tuple(dict.fromkeys(change.journal for change in answer.changes))
 
 
 class Switch:
-    """Switches the director to an arm, with the dirtune that is installed there.
+    """A callable that applies a fix on the director (arm B) or rolls it back (arm A).
 
-    Each command uses a new connection, because a lost connection must not keep a fix in force. A
-    fix on trial has a lease. Unless the lease is renewed, the director rolls the fix back, so the
-    fix does not stay for long if the controller is killed.
+    Each command uses a new SSH connection, so that a lost connection does not keep a fix active. A
+    fix on trial has a lease: if dirtune does not renew the lease in time, the director rolls the
+    fix back by itself.
     """
 
     def __init__(self, trying: Trying, kept: Store, say: Say) -> None:
@@ -71,18 +75,20 @@ class Switch:
         self._lease_s = lease_s(trying.plan)
 
     async def look(self) -> None:
-        """Find out the director's arm, because an earlier run may have been interrupted."""
+        """Find out if an interrupted run left the fix active on the director."""
         self._journal = await in_force(self._trying)
 
     async def __call__(self, arm: str) -> None:
-        """Apply the fix (B), or roll it back (A)."""
+        """Apply the fix if *arm* is B, or roll it back if *arm* is A."""
         if arm == "B" and self._journal is None:
             lease = f"{self._lease_s}"
             words = ("fix", "apply", *self._trying.checks, "--confirm", lease)
             journal = (await self._dirtune(words, AppliedDocument)).journal
             if journal is None:
                 names = ", ".join(self._trying.checks)
-                raise TrialError(f"{names}: the director no longer has anything to fix")
+                raise TrialError(
+                    f"{names}: `dirtune fix apply` found nothing to change on the director"
+                )
             self._journal = journal
         elif arm == "B":
             await self.renew()
@@ -91,7 +97,10 @@ class Switch:
             self._journal = None
 
     async def renew(self) -> None:
-        """Renew the lease of the fix in force. Raises `TrialError` if the lease had ended."""
+        """Renew the lease of the fix if it is active.
+
+        Raises `TrialError` if the lease had ended.
+        """
         if self._journal is None:
             return
         plan = self._trying.plan
@@ -102,16 +111,16 @@ class Switch:
             raise TrialError(f"{error}. The last trial does not count. {_RESUME}") from error
 
     async def settle(self, arm: str) -> None:
-        """Switch the director to *arm* permanently."""
+        """Switch the director to *arm* permanently: a fix needs no lease any more."""
         if arm == "A" or self._journal is None:
             await self(arm)
         if self._journal is not None:
             await self._dirtune(("confirm", self._journal), SettledDocument)
 
     async def leave(self, arm: str, why: str) -> None:
-        """Leave the director in *arm*, and record that in the run.
+        """Leave the director in *arm* permanently, and record this step in the run.
 
-        Raises `TrialError`, with the command that rolls the fix back, if that fails.
+        If this fails, raises `TrialError` with the command that rolls the fix back.
         """
         try:
             await self.settle(arm)
@@ -122,12 +131,12 @@ class Switch:
         save(self._kept, journal=self._journal)
 
     async def abandon(self) -> None:
-        """Leave the director in arm A after a failure.
+        """Leave the director in arm A, without the fix, after a failure.
 
-        Raises `TrialError`, with the command that rolls the fix back, if that fails.
+        If this fails, raises `TrialError` with the command that rolls the fix back.
         """
         try:
-            await self.look()  # the fix may be in force even if the answer to `fix apply` was lost
+            await self.look()  # the fix may be active even if the answer to `fix apply` was lost
         except DirtuneError as error:
             if self._journal is None:
                 raise TrialError(f"{error}. {self.way_out}") from error
@@ -135,7 +144,7 @@ class Switch:
 
     @property
     def way_out(self) -> str:
-        """A message about whether the fix is in force, and how to roll it back."""
+        """A message that says if the fix is still active, and how to roll it back."""
         host, names = self._trying.plan.director.host, ", ".join(self._trying.checks)
         if self._journal is None:
             return (
@@ -153,7 +162,7 @@ class Switch:
         self._say(f"{plan.director.host}: {' '.join(words)}")
         async with await connect(plan) as director:
             answer = await ask(director, plan, words, kind)
-        # The shell there splits the command once more.
+        # The shell on the director splits the command once more.
         there = shlex.join((*plan.director.dirtune.split(), *words))
         command = shlex.join(("ssh", plan.director.host, there))
         step(self._kept, command, "switches the arm")

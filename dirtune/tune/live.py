@@ -1,8 +1,8 @@
-"""Measure windows of real traffic, for a director that must not get more load. Sends nothing.
+"""Measure windows of real traffic on a director, without sending any load.
 
-Windows with and without the fix alternate, so that drift over the hours affects both equally. The
-cost per connection depends on the rate, so a pair of windows is not valid if their rates differ
-much. Nor is a window valid that has too few connections.
+Windows with and without the fix alternate, so that drift over the hours affects both equally. CPU
+time per connection depends on the rate, so a pair of windows is not valid if the rates of the two
+windows differ much. A window with too few connections is not valid either.
 """
 
 from collections.abc import Mapping
@@ -22,28 +22,29 @@ from dirtune.plan.load import Load
 from dirtune.plan.tables import Plan, Traffic
 
 NOTES = (
-    "The traffic is real: dirtune sent nothing. Windows with and without the fix took turns.",
-    "The run shows the director's cost per connection, at the rates of the real clients.",
+    "The traffic is real: dirtune sent none of it. Windows with and without the fix alternated.",
+    "The run shows the director's CPU time per connection at the rates of the real clients.",
     "The run does not show capacity, loss or latency, nor the fix's effect at other rates.",
     "Connections that were open before a switch cause work in both arms.",
-    "Another mix of requests in one arm would look like an effect; alternation makes that rare.",
+    "A different mix of requests in one arm would look like an effect; alternating makes it rare.",
 )
 SHOWN = (
     *("cpu_us_per_connection", "cpu_us_per_packet"),
     *("interrupts_per_connection", "packets_per_connection"),
 )
-"""The metrics by which the arms can be compared."""
+"""The metrics by which windows with and without the fix can be compared."""
 LEAST_CONNECTIONS = 200
-"""Smallest number of connections in a window; with fewer, one long connection weighs too much."""
+"""Smallest number of connections in a valid window; with fewer, one long connection would weigh
+too much."""
 _PAIR_RATE = 20.0
 _SETTLE_S = 5.0
 _CANNOT = (NodeUnreachable, NotPossible, ParseError, SourceMissing)
 
 
 def plan(traffic: Traffic, window_s: float, pairs: int) -> Plan:
-    """Return a plan for *pairs* pairs of windows, each *window_s* seconds long.
+    """Return a plan for *pairs* pairs of windows of real traffic, each *window_s* seconds long.
 
-    Raises `PlanError` if *traffic* sets rates, or compares by a metric that windows do not have.
+    Raises `PlanError` if *traffic* sets rates, or a metric that windows of real traffic lack.
     """
     if traffic.compare.primary not in SHOWN:
         shown = ", ".join(SHOWN)
@@ -69,7 +70,7 @@ def plan(traffic: Traffic, window_s: float, pairs: int) -> Plan:
 
 
 async def window(rig: Rig, plan: Plan, order: Order) -> Result:
-    """Measure the director for one window, some seconds after the switch of the arm."""
+    """Measure the director for one window, some seconds after the fix was switched on or off."""
     started = rig.utc()
     try:
         await rig.ready()
@@ -82,7 +83,10 @@ async def window(rig: Rig, plan: Plan, order: Order) -> Result:
 
 
 def measured(order: Order, started: str, plan: Plan, edges: tuple[Sample, Sample]) -> Trial:
-    """Return the trial of a window, from two samples of the director at its *edges*."""
+    """Return the trial of a window.
+
+    *edges* are the samples of the director at the start and at the end of the window.
+    """
     connections = outcome.delta(edges, "connections")
     seconds = edges[1].at_s - edges[0].at_s
     empty = judge.failed(order, started, plan, "")

@@ -1,6 +1,7 @@
-"""Run a session of `dirtune tune`: try a queue of fixes, each measured by a run of its own.
+"""Run a session of `dirtune tune`: try fixes one after another, each in a run of its own.
 
-The session is a file that is replaced after every step; `decide` derives the next step from it.
+The session is a file that dirtune replaces after every step. The module `decide` derives the next
+step from the file.
 """
 
 import shlex
@@ -28,7 +29,7 @@ from dirtune.tune.director import Say
 _NAME = "tune.json"
 _ENDING = "-tune"
 Finished = Callable[[Run, Path], object]
-"""Writes the report of a finished run into its folder."""
+"""A function that writes the report of a finished run into its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +41,18 @@ class Tune:
     say: Say
     finished: Finished
     boot: Callable[[], None] | None = None
-    """Boots the director and waits until it answers; None if a person must boot it."""
+    """A function that boots the director and waits until it answers; None if a person must boot
+    it."""
     boots: int = decide.BOOTS
-    """Boots per arm for a fix that needs boots."""
+    """Boots with the fix, and as many without it, if a fix needs boots."""
     still: tuple[Trial, ...] = ()
-    """The trials of an A/A run of the same plan; empty without one."""
+    """The trials of an A/A run (no fix in either arm) of the same plan; empty if there was
+    none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The user's request that begins a session."""
+    """The options and the command line with which the user begins a session."""
 
     wishes: Wishes
     command: str
@@ -64,20 +67,20 @@ class Kept:
         self.session = session
 
     def save(self, session: Session) -> None:
-        """Replace the session on disk."""
+        """Replace the session in memory and on disk."""
         text = msgspec.json.format(msgspec.json.encode(session), indent=1)
         store.write(self.folder / _NAME, text)
         self.session = session
 
     def attempt(self, number: int, **changes: object) -> Attempt:
-        """Change one attempt in memory and on disk, and return the attempt."""
+        """Change fields of one attempt in memory and on disk, and return the changed attempt."""
         attempt = msgspec.structs.replace(self.session.attempts[number], **changes)
         self.save(decide.with_attempt(self.session, number, attempt))
         return attempt
 
 
 async def begin(tune: Tune, request: Request) -> Kept:
-    """Ask the director for its fixes, and write the queue to disk."""
+    """Begin a session: ask the director for its fixes, and write the queue of attempts to disk."""
     plan, words = tune.plan, request.wishes.words
     async with await director.connect(plan) as node:
         proposal = await director.ask(node, plan, ("fix", "plan", *words), PlanDocument)
@@ -105,9 +108,10 @@ async def begin(tune: Tune, request: Request) -> Kept:
 
 
 def resume(out: Path, plan: Plan, say: Say) -> Kept:
-    """Return the last unfinished session below *out*.
+    """Return the last unfinished session below the folder *out*.
 
-    Raises `NotPossible` if there is none, and `PlanError` if the session began with another plan.
+    Raises `NotPossible` if there is no such session, and `PlanError` if it began with another
+    plan.
     """
     store.require_not_planted(out)
     unfinished = [kept for kept in _sessions(out, say) if kept.session.finished is None]
@@ -116,7 +120,7 @@ def resume(out: Path, plan: Plan, say: Say) -> Kept:
             f"{out} holds no unfinished session of dirtune tune. To start a new one, leave out "
             "--resume."
         )
-    # Clocks may be set back, so the time in the name decides only between old sessions.
+    # A clock may be set back, so the time in the name only orders sessions without a number.
     last = max(unfinished, key=lambda kept: (kept.session.number, kept.folder.name))
     if last.session.plan != _plain(plan):
         path = last.folder / _NAME
@@ -128,7 +132,10 @@ def resume(out: Path, plan: Plan, say: Say) -> Kept:
 
 
 def _sessions(out: Path, say: Say) -> Iterator[Kept]:
-    """Yield the sessions below *out*; report a session that cannot be read, and skip it."""
+    """Yield all sessions below the folder *out*.
+
+    A session that cannot be read is reported with *say* and skipped.
+    """
     for path in sorted(out.glob(f"*{_ENDING}/{_NAME}")):
         try:
             yield Kept(path.parent, load(path))
@@ -137,12 +144,15 @@ def _sessions(out: Path, say: Say) -> Iterator[Kept]:
 
 
 def _plain(plan: Plan) -> dict[str, object]:
-    """Return *plan* as it is read back from disk."""
+    """Return *plan* in the form in which it is read back from disk."""
     return msgspec.json.decode(msgspec.json.encode(plan), type=dict[str, object])
 
 
 def load(path: Path) -> Session:
-    """Read a session. Raises `ParseError` if the file does not contain a session."""
+    """Read the session in the file *path*.
+
+    Raises `ParseError` if the file does not contain a session.
+    """
     try:
         return from_json(reading.read_bytes(path), Session)
     except OSError as error:
@@ -152,7 +162,10 @@ def load(path: Path) -> Session:
 
 
 async def go_on(tune: Tune, kept: Kept) -> bool:
-    """Try the remaining attempts; return False if somebody must boot the director first."""
+    """Carry out the remaining attempts.
+
+    Return False if a person must boot the director first.
+    """
     while (number := decide.upcoming(kept.session)) is not None:
         attempt = kept.session.attempts[number]
         tune.say(f"{attempt.name}: {'; '.join(attempt.titles)}")
@@ -160,8 +173,8 @@ async def go_on(tune: Tune, kept: Kept) -> bool:
             done = await _try(tune, kept, number)
         except (ApplyError, NotPossible, NoVerdict) as error:
             if attempt.risk is Risk.REBOOT:
-                raise  # the fix may be in force until a boot, and its boots are on disk
-            # The director has rolled the fix back, so the remaining fixes can still be tried.
+                raise  # the fix may be active until a boot, and its boots are on disk
+            # The director has rolled the fix back, so dirtune can still try the remaining fixes.
             kept.save(
                 decide.with_attempt(
                     kept.session,
@@ -200,7 +213,7 @@ async def _try(tune: Tune, kept: Kept, number: int) -> bool:
 
 
 def _report(tune: Tune, run: Run, folder: Path) -> None:
-    """Write the report of a run; a failure does not change the outcome of the attempt."""
+    """Write the report of a run. A failure does not change the outcome of the attempt."""
     try:
         tune.finished(run, folder)
     except (DirtuneError, OSError) as error:

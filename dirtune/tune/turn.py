@@ -1,8 +1,9 @@
-"""One turn of the loop: measure, fix, measure the same traffic, judge, keep or roll back.
+"""Try one fix: measure with and without it, judge the effect, and keep it or roll it back.
 
-The order of the steps makes the result credible. The forecast is made before the first pair.
-Judged trials run without a probe. The director is idle at the start of each trial, so that the
-switch between the arms is not measured. A final audit of the director shows what the fix changed.
+The order of the steps makes the result credible. The forecast is made before the first pair of
+trials. No probe runs during judged trials. Each trial waits for an idle director, so that applying
+the fix, or rolling it back, is not measured. A final audit of the director shows what the fix
+changed.
 """
 
 import itertools
@@ -47,7 +48,7 @@ _INTERVAL_S = 2
 
 
 def begin(trying: Trying, out: Path) -> Store:
-    """Create the run's folder, to which steps and trials are added as they happen."""
+    """Create the folder of the run, to which steps and trials are added as they happen."""
     run = Run(
         id=store.new_id(out, datetime.now(UTC)),
         started=now(),
@@ -72,10 +73,10 @@ def begin(trying: Trying, out: Path) -> Store:
 
 
 async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> Run:
-    """Measure one fix, or continue a run that was interrupted, and return the run.
+    """Measure one fix, or continue an interrupted run, and return the finished run.
 
-    If *live* is True, real traffic is measured, nothing is sent, and no probe is loaded. The
-    director is left in the arm that `decide.keeps` chooses, and the run records the arm.
+    If *live* is True, dirtune measures real traffic, sends no load, and loads no probe. At the
+    end, the director has the fix if `decide.keeps` says so, and the run records this outcome.
     """
     plan = trying.plan
     measure = window if live else conduct
@@ -109,7 +110,7 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
                     await _look(nodes, node, trying, kept, say, "after")
             judged(trying, kept)
             await to_the_end(switch.leave(*verdict_of(trying, kept.run)))
-        except BaseException:  # Ctrl-C too: the director must not be left between two arms
+        except BaseException:  # Ctrl-C too: the director must not keep a half-applied fix
             await to_the_end(switch.abandon())
             raise
     save(kept, finished=now())
@@ -117,13 +118,13 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
 
 
 async def _audit(director: Node, kept: Store, when: str) -> None:
-    """Audit the director without a probe."""
+    """Audit the director without probes, and add the audit to the run."""
     audited(kept, director.name, await snapshot_of(director), when)
     step(kept, f"dirtune audit --host {shlex.quote(director.name)}", when)
 
 
 def verdict_of(trying: Trying, run: Run) -> tuple[str, str]:
-    """Return the arm in which the director is left, and the rule that chose it."""
+    """Return the arm in which to leave the director (B keeps the fix), and the reason."""
     keep, why = decide.keeps(
         run.comparisons[0].verdict, mends=trying.mends, equivalent=trying.keep_equivalent
     )
@@ -131,7 +132,7 @@ def verdict_of(trying: Trying, run: Run) -> tuple[str, str]:
 
 
 def judged(trying: Trying, kept: Store) -> None:
-    """Compare the arms at each rate and write the verdict into the run."""
+    """Compare trials with and without the fix at each rate, and write the verdict into the run."""
     plan, primary, trials = trying.plan, kept.run.primary_metric, kept.run.trials
     if not any(primary in trial.metrics for trial in trials):
         raise NoVerdict(f"No trial measured {primary}. The trials are in {kept.folder}.")
@@ -154,8 +155,8 @@ def _judged_at(trying: Trying, kept: Store, rate: float | None) -> tuple[Compari
 async def _before(
     nodes: rig.LiveRig, director: Node, trying: Trying, kept: Store, say: Say
 ) -> None:
-    """Measure one trial without probes and one with them, and forecast the effect."""
-    say("running one trial to warm up and to measure the cost per connection")
+    """Run one trial without probes and one with probes, and forecast the effect of the fix."""
+    say("running a warm-up trial, which also measures the CPU time per connection")
     rate = trying.plan.pair_rates[0]
     quiet = await conduct(nodes, trying.plan, Order("first", "A", TrialKind.BASELINE, rate))
     kept.keep(quiet)
@@ -174,17 +175,18 @@ async def _look(
     say: Say,
     when: str,
 ) -> tuple[Snapshot, Result]:
-    """Profile one trial, and audit the director with the handlers that the trial timed."""
-    say(f"running one trial with probes {when} the fix; first, bcc compiles them on the director")
+    """Run one trial with probes, then audit the director with the handler times of that trial."""
+    say(f"running a trial with probes {when} the fix; bcc first compiles them on the director")
     arm = {"before": "A", "after": "B"}[when]
     order = Order(f"profile-{arm}", arm, TrialKind.PROFILED, trying.plan.pair_rates[0])
     profiled = await conduct(nodes, trying.plan, order)
     kept.keep(profiled)
     handlers, note = handlers_of(profiled), when
     if handlers is None:
-        # Most fixes are judged without handlers; only the forecast of a shared line needs them.
-        note = f"{when}; no handlers were timed: {_why_not(profiled)}"
-        say(note)
+        # Only the forecast for a shared interrupt line needs the times of handlers.
+        reason = f"no interrupt handlers were timed: {_why_not(profiled)}"
+        note = f"{when} the fix; {reason}"
+        say(reason)
     snapshot = replace(await snapshot_of(director), handlers=handlers)
     audited(kept, director.name, snapshot, when)
     step(
@@ -196,7 +198,7 @@ async def _look(
 
 
 def audited(kept: Store, name: str, snapshot: Snapshot, when: str) -> None:
-    """Add an audit of *snapshot*, and the handlers that were timed, to the run."""
+    """Add an audit of *snapshot* to the run, with the handler times that *snapshot* holds."""
     audit = audits.of_snapshot(name, snapshot, checks.all_checks())
     timed = {} if snapshot.handlers is None else {when: snapshot.handlers}
     save(
@@ -209,9 +211,10 @@ def audited(kept: Store, name: str, snapshot: Snapshot, when: str) -> None:
 def foreseen(
     snapshot: Snapshot, handlers: HandlerWindow, profiled: Trial, quiet: Trial
 ) -> Forecast:
-    """Return how much of the cost per connection separating the shared lines should save.
+    """Return the expected gain if NICs no longer share their interrupt lines.
 
-    *handlers* were timed in the *profiled* trial; the cost was measured in the *quiet* trial.
+    *handlers* were timed in the trial *profiled*; the CPU time per connection comes from the trial
+    *quiet*, in which no probes ran.
     """
     table = snapshot.interrupts or Interrupts((), ())
     cards = lines.nic_actions(table, snapshot.pci, snapshot.interfaces)
@@ -228,7 +231,7 @@ def foreseen(
 
 
 def _why_not(profiled: Result) -> str:
-    """Return the reason why a profiled trial timed no handlers."""
+    """Return the reason why the trial *profiled* has no times of interrupt handlers."""
     own = profiled.profile
     missing = own.probed.missing if own and own.probed else ()
     reasons = [": ".join(filter(None, (one.why, one.remedy))) for one in missing]
@@ -236,13 +239,13 @@ def _why_not(profiled: Result) -> str:
 
 
 def handlers_of(profiled: Result) -> HandlerWindow | None:
-    """Return the handlers that a profiled trial timed; None if it timed none."""
+    """Return the times of interrupt handlers from the trial *profiled*; None if it has none."""
     own = profiled.profile
     return own.probed.handlers if own and own.probed else None
 
 
 async def snapshot_of(director: Node) -> Snapshot:
-    """Take a snapshot of the director: two samples, some seconds apart."""
+    """Return a snapshot of the director, made from two samples some seconds apart."""
     script = fetch_script(interval_s=_INTERVAL_S)
     answer = await director.run(
         script, timeout_s=ANSWER_S + _INTERVAL_S, most_bytes=remote.FETCHED_BYTES
@@ -251,7 +254,7 @@ async def snapshot_of(director: Node) -> Snapshot:
 
 
 async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
-    """Return the facts about each node, by the name of the node."""
+    """Return facts about each node, such as its kernel release, by the name of the node."""
     version = await FarDirtune(director, plan.director.dirtune).version()
     facts = await director.run(
         "uname -r; uname -v; cat /proc/cmdline; grep -m1 'model name' /proc/cpuinfo || echo; "
@@ -267,7 +270,7 @@ async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
 
 
 def keeping(kept: Store, say: Say) -> Callable[[Result], None]:
-    """Return a function that writes a trial to disk and reports it in one line."""
+    """Return a function that writes a trial to disk, and reports the trial in one line."""
 
     def keep(result: Result) -> None:
         kept.keep(result)
