@@ -98,7 +98,7 @@ async def noise(trying: Trying, out: Path, say: Say) -> Store:
 
 async def reboots(trying: Trying, out: Path, say: Say) -> Store:
     """Compare boots with and without the kernel option; each boot counts as one value."""
-    trying = replace(trying, checks=("irq/xtpic-mode",), title=f"Comparison of boots: {trying.title}")
+    trying = replace(trying, checks=("irq/xtpic-mode",), title=f"Boot comparison: {trying.title}")
     kept = turn.begin(trying, out)
 
     def boot() -> None:
