@@ -86,7 +86,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A setting in the paper, and its equivalent today."""
+    """A setting in the paper of 2001, and its equivalent today."""
 
     setting: str
     roles: frozenset[Role]

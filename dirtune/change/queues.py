@@ -43,7 +43,7 @@ class Interrupt(msgspec.Struct, frozen=True):
 
 
 class Queues(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The settings of a NIC's queues; what the kernel or the driver does not report is absent."""
+    """The settings of a NIC's queues, as far as the kernel and the driver report them."""
 
     masks: dict[str, str] = {}
     """Texts of files, such as `rx-0/rps_cpus`, by their paths in the folder of the queues."""

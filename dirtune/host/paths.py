@@ -1,4 +1,4 @@
-"""Paths on a host: shell patterns, and links followed within a record. Pure."""
+"""Paths on a host: shell patterns, and the links of a recorded tree. Pure."""
 
 import glob
 import re

@@ -1,4 +1,4 @@
-"""Access to this machine for changes: complete files, folders, kernel files, commands."""
+"""Access to this machine for changing files, folders and kernel files, and running commands."""
 
 import errno
 import os

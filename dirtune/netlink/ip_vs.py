@@ -3,7 +3,7 @@
 Numbers, names and layouts are those of include/uapi/linux/ip_vs.h (Linux 6.1). The kernel writes
 the attributes in ip_vs_genl_fill_service(), ip_vs_genl_fill_dest() and ip_vs_genl_fill_daemon() of
 net/netfilter/ipvs/ip_vs_ctl.c. Opening a socket to the family loads ip_vs
-(MODULE_ALIAS_GENL_FAMILY), so check first that LOADED exists. Reading needs CAP_NET_ADMIN
+(MODULE_ALIAS_GENL_FAMILY), so check first that the path LOADED exists. Reading needs CAP_NET_ADMIN
 (GENL_ADMIN_PERM).
 """
 

@@ -27,10 +27,10 @@ def generator_bound(cluster: Cluster) -> Verdicts:
     """A client is the bottleneck, not the director.
 
     ## What it does
-    The check compares the nodes of a plan under load. It reports a client that has a CPU with a
-    load of at least 90 %, or a link with a load of at least 90 % in one direction, if every CPU of
-    the directors is less than 60 % busy. Without two samples of a director and a client, the check
-    is inconclusive.
+    The check compares the nodes of a plan under load. It reports a client if one of its CPUs, or
+    one direction of a link, has a load of 90 % or more. At the same time, every CPU of the
+    directors must be less than 60 % busy. Without two samples of a director and a client, the
+    check is inconclusive.
 
     ## Why it matters
     The benchmark then measures the client, not the director.

@@ -26,7 +26,7 @@ def guest(snapshot: Snapshot) -> bool | None:
 
 
 def tuned_profile(snapshot: Snapshot) -> tuple[Fix, ...]:
-    """Return the fix that selects tuned's network-latency; empty if tuned is not running."""
+    """Return the fix that selects the tuned profile network-latency; empty without tuned."""
     if not any(name.startswith("tuned") for name in competitors(snapshot, "cpu")):
         return ()
     rows = ("tuned-adm profile network-latency",)

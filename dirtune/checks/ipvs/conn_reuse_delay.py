@@ -41,8 +41,9 @@ def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Ve
     uses the kernel version, because nothing else shows whether the kernel has this fault.
 
     ## Why it matters
-    If a client reuses a port whose old connection is in TIME_WAIT and still has a conntrack entry,
-    the kernel drops the SYN, and the client tries again after 1 s. Kernel 5.9 corrects this.
+    The old connection of a reused port may be in TIME_WAIT and still have a conntrack entry. The
+    kernel then drops the SYN of the new connection, and the client tries again after 1 s. Kernel
+    5.9 corrects this.
 
     ## Remediation
     Use a newer kernel. Or set `net.ipv4.vs.conntrack=0` if no stateful rule needs conntrack. Or

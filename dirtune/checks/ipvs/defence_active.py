@@ -30,12 +30,12 @@ def defence_active(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     report 0 (off) and 1 (armed).
 
     ## Why it matters
-    drop_packet drops 1 of N new connections. With value 3, N is `am_droprate`; with value 2, N
-    depends on how much memory is missing. drop_entry deletes half-open connections and, though
-    this is not documented, established connections with up to 8 packets that were idle for 60 s.
-    secure_tcp changes the states and timeouts of every TCP connection. A value of 2 often has
-    another cause than a flood: the kernel compares `amemthresh` with free memory, and ignores the
-    page cache that it could reclaim.
+    The defence drop_packet drops 1 of N new connections. With value 3, N is `am_droprate`; with
+    value 2, N depends on how much memory is missing. The defence drop_entry deletes half-open
+    connections. Though this is not documented, it also deletes established connections with up to
+    8 packets that were idle for 60 s. The defence secure_tcp changes the states and timeouts of
+    every TCP connection. A value of 2 often has another cause than a flood: the kernel compares
+    `amemthresh` with free memory, and ignores the page cache that it could reclaim.
 
     ## Remediation
     Find out why free memory is below the threshold (`ipvs/defence-threshold`), and turn the

@@ -23,8 +23,9 @@ def persistence_skew(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdi
 
     ## What it does
     The check examines persistent services with 1,000 established connections or more. It reports a
-    service if a destination has at least twice the share of connections that its weight gives it,
-    if the netmask sends many clients to the same server, or if the timeout is over an hour.
+    service in three cases: a destination has at least twice as many connections as its weight
+    entitles it to; the netmask sends many clients to the same server; or the timeout is over an
+    hour.
 
     ## Why it matters
     All clients behind the same proxy, carrier-grade NAT or CDN use the same server.

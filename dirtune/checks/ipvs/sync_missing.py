@@ -23,10 +23,10 @@ def sync_missing(snapshot: Snapshot, ipvs: Ipvs) -> Verdicts:
     ## What it does
     The check reports a director on which keepalived runs VRRP but no sync daemon runs. The finding
     is `info` if every service uses mh and `sloppy_tcp` is on, because such directors need no
-    synchronisation, else `medium`. If a sync daemon runs, the check reports three faults: its
-    interface is down or missing; it is a master on a director that has none of its services'
-    addresses; `sync_version` is 0, the old protocol without timeouts and IPv6. A director without
-    keepalived is not reported.
+    synchronisation, else `medium`. If a sync daemon runs, the check reports three faults. The
+    daemon's interface is down or missing. The daemon is a master, but the director has none of its
+    services' addresses. Or `sync_version` is 0, the old protocol without timeouts and IPv6. A
+    director without keepalived is not reported.
 
     ## Why it matters
     A director that takes over does not know the existing connections, so it resets them or drops

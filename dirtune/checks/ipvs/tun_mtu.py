@@ -36,10 +36,10 @@ def tun_mtu(snapshot: Snapshot) -> Verdicts:
     """Packets to real servers behind a tunnel are larger than the path allows.
 
     ## What it does
-    The check reports an interface that leads to real servers behind a tunnel, if its MTU is less
-    than 1,500 bytes plus the tunnel's header (20 bytes for IPIP, 24 for GRE, 32 for GUE). Between
-    two samples, this host must also have sent 10 ICMP unreachable messages or more, or fragmented
-    packets.
+    The check examines interfaces that lead to real servers behind a tunnel. It reports an MTU of
+    less than 1,500 bytes plus the tunnel's header (20 bytes for IPIP, 24 for GRE, 32 for GUE).
+    Between two samples, this host must also have sent 10 ICMP unreachable messages or more, or
+    fragmented packets.
 
     ## Why it matters
     Clients send packets of 1,500 bytes that must not be fragmented. IPVS answers with the ICMP

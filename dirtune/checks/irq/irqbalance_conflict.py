@@ -36,9 +36,9 @@ def irqbalance_conflict(snapshot: Snapshot, processes: tuple[Process, ...]) -> V
     `--banirq=NUMBER`, which works as long as their numbers stay the same, or do not pin them.
 
     ## Known problems
-    irqbalance itself pins each NIC vector to one CPU, so without another program the vectors may
-    only have followed irqbalance's own decisions. irqbalance acts every ten seconds, so a shorter
-    time between the samples often shows no move. The check does not read irqbalance's log.
+    The daemon irqbalance itself pins each NIC vector to one CPU. So if no other program pins
+    vectors, irqbalance may only have changed its own choice. It acts every ten seconds, so a
+    shorter time between the samples often shows no move. The check does not read irqbalance's log.
 
     ## References
     - irqbalance(1)

@@ -24,8 +24,8 @@ def nobody_cared(snapshot: Snapshot, cmdline: tuple[str, ...]) -> Verdicts:
     `irqfixup` as `high`.
 
     ## Why it matters
-    If no handler claims 99,900 of 100,000 interrupts, the kernel masks the line and only polls its
-    handlers ten times a second, so a NIC on this line becomes extremely slow. With `irqpoll`,
+    If no handler claims 99,900 of 100,000 interrupts, the kernel masks the line, and only polls
+    its handlers ten times a second. A NIC on this line becomes extremely slow. With `irqpoll`,
     every unclaimed interrupt runs all handlers of the machine.
 
     ## Remediation

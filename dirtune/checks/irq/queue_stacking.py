@@ -24,9 +24,9 @@ def queue_stacking(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """Several queues of a NIC share one core while other cores serve no queue.
 
     ## What it does
-    The check reports a core that serves two or more hot receive queues of one NIC, on one CPU or
-    on sibling CPUs, while 25 % or more of the usable cores near the NIC serve no hot queue. A
-    queue is hot if it takes at least 100 interrupts/s, and at least a tenth of the rate of the
+    The check reports a core that serves two or more hot receive queues of one NIC, while 25 % or
+    more of the usable cores near the NIC serve no hot queue. Sibling CPUs belong to the same core.
+    A queue is hot if it takes at least 100 interrupts/s, and at least a tenth of the rate of the
     NIC's busiest queue. A NIC with more hot queues than cores is not reported. If vectors moved
     between the samples, the check is inconclusive.
 

@@ -11,8 +11,8 @@ def threaded_shared(snapshot: Snapshot) -> Verdicts:
 
     ## What it does
     The check reports a line that a NIC shares with another device, if the kernel runs handlers in
-    threads: it was booted with `threadirqs`, it is built with PREEMPT_RT, or there are threads
-    `irq/N-NAME` for two or more of the line's handlers.
+    threads. It recognises such a kernel by `threadirqs` on the command line, by PREEMPT_RT, or by
+    threads `irq/N-NAME` for two or more of the line's handlers.
 
     ## Why it matters
     Every interrupt of the NIC wakes one real-time thread per handler, and the line stays masked

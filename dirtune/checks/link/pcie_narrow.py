@@ -27,12 +27,12 @@ def pcie_narrow(snapshot: Snapshot) -> Verdicts:
     """A NIC's PCI Express slot is slower or narrower than the NIC supports.
 
     ## What it does
-    The check reports a NIC if its PCI Express link has fewer lanes or a lower speed than the NIC
-    supports, and carries less than 1.2 times the sum of its ports' speeds. The finding is `high`
-    if the link carries less than the sum, else `medium`. One lane of 2.5, 5, 8 and 16 GT/s carries
-    2, 4, 7.9 and 15.8 Gbit/s. An idle NIC may lower the link's speed to save power: if the link
-    has all lanes but less speed, and the ports have fewer than 1,000 packets/s, the check is
-    inconclusive. Guests, and PCI functions without their own link, are not reported.
+    The check examines NICs whose PCI Express link has fewer lanes or a lower speed than the NIC
+    supports. It reports a link that carries less than 1.2 times the sum of the ports' speeds. The
+    finding is `high` if the link carries less than the sum, else `medium`. One lane of 2.5, 5, 8
+    and 16 GT/s carries 2, 4, 7.9 and 15.8 Gbit/s. An idle NIC may lower the link's speed to save
+    power: if the link has all lanes but less speed, and the ports have fewer than 1,000 packets/s,
+    the check is inconclusive. Guests, and PCI functions without their own link, are not reported.
 
     ## Why it matters
     The NIC cannot deliver all packets that it receives. It drops some (`rx_missed_errors`) while

@@ -28,7 +28,8 @@ def ipvs_scheduler(
     ## What it does
     With `--probe`, the check reports waits for a service's `sched_lock` in `ip_vs_rr_schedule`,
     `ip_vs_wrr_schedule`, `ip_vs_lblc_schedule` or `ip_vs_lblcr_schedule` that take 2 % of softirq
-    time or more. wlc, lc, sed, nq, sh, mh and dh choose without a lock and are never reported.
+    time or more. The other schedulers (wlc, lc, sed, nq, sh, mh, dh) take no lock and are never
+    reported.
 
     ## Why it matters
     rr and wrr take the service's lock for every new connection, so all CPUs wait for this one

@@ -36,17 +36,17 @@ def qdisc_root(
     """CPUs wait for each other when they send, because a NIC has only one queueing discipline.
 
     ## What it does
-    With `--probe`, the check reports a NIC whose transmit queues share a single root queueing
-    discipline (htb, tbf, fq_codel, pfifo_fast, ...), if waits in `__dev_queue_xmit` and
-    `sch_direct_xmit` take 2 % of softirq time or more. `mq` and `noqueue` are not reported.
+    With `--probe`, the check examines waits in `__dev_queue_xmit` and `sch_direct_xmit`. If they
+    take 2 % of softirq time or more, it reports each NIC whose transmit queues share a single root
+    queueing discipline (htb, tbf, fq_codel, pfifo_fast, ...). `mq` and `noqueue` are not reported.
 
     ## Why it matters
     Every CPU takes the root discipline's lock for each packet that it sends, so the NIC's queues
     cannot work in parallel.
 
     ## Remediation
-    Run `tc qdisc replace dev IF root mq`, which drops the queued packets. mq does not shape
-    traffic as htb and tbf do: shape elsewhere, or attach a shaper to each queue below mq.
+    Run `tc qdisc replace dev IF root mq`, which drops the queued packets. Unlike htb and tbf, mq
+    does not shape traffic: shape elsewhere, or attach a shaper to each queue below mq.
 
     ## Known problems
     The probe does not show which NIC a lock belongs to: the finding names all NICs with a single

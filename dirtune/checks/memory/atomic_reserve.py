@@ -29,12 +29,12 @@ def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """The kernel keeps too little memory free for bursts of packets.
 
     ## What it does
-    The finding is `high` in three cases: the kernel log has failed allocations of up to four pages
-    (`page allocation failure: order:` 0 to 2); the kernel log says that IPVS had no memory for a
-    connection; a driver's counter of failed receive allocations rises between two samples.
-    Otherwise the finding is `medium` if `vm.min_free_kbytes` is below 65,536 (64 MiB) on a host
-    with a link of 10 Gbit/s or more. A single message that is older than a week does not count,
-    nor do failures of larger allocations, which have a fallback.
+    The finding is `high` if the kernel log reports failed allocations of up to four pages (`page
+    allocation failure: order:` 0 to 2), or that IPVS had no memory for a connection. It is also
+    `high` if a driver's counter of failed receive allocations rises between two samples. Otherwise
+    the finding is `medium` if `vm.min_free_kbytes` is below 65,536 (64 MiB) on a host with a link
+    of 10 Gbit/s or more. A single message that is older than a week does not count, nor do
+    failures of larger allocations, which have a fallback.
 
     ## Why it matters
     Softirqs cannot wait until the kernel frees memory. Without a reserve, the kernel drops the

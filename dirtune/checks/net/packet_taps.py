@@ -26,12 +26,12 @@ def packet_taps(
     """A program takes a copy of every packet of an interface.
 
     ## What it does
-    The check reports packet sockets for all protocols (`Proto 0003` in /proc/net/packet) on a
-    physical interface, on a bond or bridge above one, on an interface with a virtual address, or
-    on all interfaces. The finding is `high` if these interfaces carry 100,000 packets/s or more,
-    else `medium`. A promiscuous interface without such a socket is `low`, unless it belongs to a
-    bridge or bond. Sockets for one protocol (LLDP, ARP, a DHCP client) and AF_XDP are not
-    reported.
+    The check reports packet sockets for all protocols (`Proto 0003` in /proc/net/packet). It
+    examines sockets on all interfaces, on a physical interface, on a bond or bridge with a
+    physical port, and on an interface with a virtual address. The finding is `high` if these
+    interfaces carry 100,000 packets/s or more, else `medium`. A promiscuous interface without such
+    a socket is `low`, unless it belongs to a bridge or bond. Sockets for one protocol (LLDP, ARP,
+    a DHCP client) and AF_XDP are not reported.
 
     ## Why it matters
     For each packet, the kernel runs the filter of each socket. If the filter accepts the packet,

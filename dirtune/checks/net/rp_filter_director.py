@@ -26,12 +26,13 @@ def rp_filter_director(
     """The reverse path filter drops packets of clients whose return route uses another interface.
 
     ## What it does
-    The check examines a director that has routes through two or more interfaces and filters
-    strictly on one of them (the greater of `all` and the interface's `rp_filter` is 1; 0 and 2 are
-    fine). The finding is `high` if `IPReversePathFilter` in /proc/net/netstat rose between two
-    samples. Otherwise each strict interface on which client packets arrive is `medium`, except the
-    interface of the best default route. The check assumes that client packets arrive on interfaces
-    whose network contains a virtual address, and on interfaces with another default route.
+    The check examines a director that has routes through two or more interfaces, of which at least
+    one is strict. An interface is strict if the greater of `all` and its own `rp_filter` is 1; 0
+    and 2 are fine. The finding is `high` if `IPReversePathFilter` in /proc/net/netstat rose
+    between two samples. Otherwise each strict interface on which client packets arrive is
+    `medium`, except the interface of the best default route. The check assumes that client packets
+    arrive on interfaces whose network contains a virtual address, and on interfaces with another
+    default route.
 
     ## Why it matters
     The kernel drops the packet after the route lookup, and only `IPReversePathFilter` shows the

@@ -26,11 +26,11 @@ def channels_low(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """A NIC has fewer queues enabled than it could use, and a CPU that serves them is busy.
 
     ## What it does
-    The check reports a NIC if it has fewer channels (`ethtool -l`) than its maximum and than the
-    number of physical cores near it, and if a CPU that takes its interrupts spends 70 % of its
-    time or more in interrupts and softirqs. If the CPUs are not busy, a few queues are the most
-    efficient setting. On AMD and for mlx5 NICs the check asks for at most 32 queues, as the
-    vendors advise.
+    The check examines NICs with fewer channels (`ethtool -l`) than the NIC's maximum and than the
+    physical cores near the NIC. It reports such a NIC if a CPU that takes its interrupts spends 70
+    % of its time or more in interrupts and softirqs. If the CPUs are not busy, a few queues are
+    the most efficient setting. On AMD and for mlx5 NICs the check asks for at most 32 queues, as
+    the vendors advise.
 
     ## Why it matters
     Disabled queues cannot relieve the busy queues.

@@ -47,9 +47,9 @@ def coalescing_off(snapshot: Snapshot) -> Verdicts:
     while `rx-frames` does not wait for several frames. The finding is `high` if one vector takes
     50,000 interrupts/s or more. It is `low` if the NIC receives 2 packets per interrupt or more in
     spite of the setting, because the CPU is polling. Otherwise it is `medium`. The check does not
-    report virtio, where the hypervisor decides, drivers that do not show `rx-usecs`, the
-    `rx-usecs` values 1, 3 and 4 of Intel drivers, which mean adaptive modes, and hosts with a
-    tuned profile for low latency.
+    report virtio, because the hypervisor decides, and drivers that do not show `rx-usecs`. With
+    Intel drivers it does not report the values 1, 3 and 4, which mean adaptive modes. It does not
+    report hosts with a tuned profile for low latency.
 
     ## Why it matters
     Each packet costs an interrupt and a softirq, and GRO has nothing to merge.

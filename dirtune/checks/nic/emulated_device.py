@@ -21,10 +21,11 @@ def emulated_device(snapshot: Snapshot, cpuinfo: CpuInfo) -> Verdicts:
     """A virtual machine uses an emulated NIC.
 
     ## What it does
-    On a guest (a host whose CPU has the flag `hypervisor`), the check reports a NIC with traffic
-    if hypervisors emulate NICs for its driver (e100, e1000, e1000e, 8139cp, 8139too, pcnet32,
-    ne2k-pci, tulip). The finding is `high` if the NIC receives and sends 10,000 packets/s or more
-    in total, else `low`. virtio, vmxnet3 and hv_netvsc are made for guests and are not reported.
+    On a guest (a host whose CPU has the flag `hypervisor`), the check reports NICs with traffic
+    that hypervisors typically emulate, by their drivers: e100, e1000, e1000e, 8139cp, 8139too,
+    pcnet32, ne2k-pci and tulip. The finding is `high` if the NIC receives and sends 10,000
+    packets/s or more in total, else `low`. virtio, vmxnet3 and hv_netvsc are made for guests and
+    are not reported.
 
     ## Why it matters
     Each access to a NIC register is a switch from the guest to the hypervisor. Emulated NICs have

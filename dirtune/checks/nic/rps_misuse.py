@@ -26,11 +26,11 @@ def rps_misuse(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """RPS or RFS steers packets to other CPUs without need, or to the wrong CPUs.
 
     ## What it does
-    The check reports a NIC with RPS on if it has at least as many receive queues as there are
-    physical cores near it, because RPS is meant for NICs with fewer queues than cores. It reports
-    an RPS mask with CPUs that are offline or not near the NIC. It also reports RFS (`rps_flow_cnt`
-    and `net.core.rps_sock_flow_entries` above 0) on a director that serves nothing itself. CPUs
-    far from the NIC are not reported in a guest, or if the firmware does not name the NIC's node.
+    The check reports RPS on a NIC that has at least as many receive queues as there are physical
+    cores near it. RPS is meant for NICs with fewer queues than cores. It reports an RPS mask with
+    CPUs that are offline or not near the NIC. It also reports RFS (`rps_flow_cnt` and
+    `net.core.rps_sock_flow_entries` above 0) on a director that serves nothing itself. CPUs far
+    from the NIC are not reported in a guest, or if the firmware does not name the NIC's node.
 
     ## Why it matters
     If the NIC's queues already reach each core, RPS only adds an interrupt between CPUs and

@@ -43,11 +43,11 @@ def arp_leak(snapshot: Snapshot) -> Verdicts:
     """A real server answers ARP requests for the virtual address of its director.
 
     ## What it does
-    The check examines each interface with ARP on which other hosts may ask for the virtual
-    address, because this address or one of the director's addresses is in one of the interface's
-    networks. It reports three faults. First, the host answers for an address on loopback: the
-    greater of `all` and the interface's `arp_ignore` is not 1, 2 or 8 (nor 3 for an address with
-    scope host). Second, the greater of the two `arp_announce` values is below 2. Third, the
+    The check examines each interface with ARP, if the virtual address or one of the director's
+    addresses is in one of the interface's networks: other hosts on the link then ask for the
+    virtual address. It reports three faults. First, the host answers for an address on loopback:
+    the greater of `all` and the interface's `arp_ignore` is not 1, 2 or 8 (nor 3 for an address
+    with scope host). Second, the greater of the two `arp_announce` values is below 2. Third, the
     virtual address is on the interface itself, for which the host answers even with
     `arp_ignore=1`. Without a plan, the addresses on loopback, dummies and tunnels count as virtual
     addresses. Not reported are servers behind NAT, interfaces with `noarp`, and virtual addresses

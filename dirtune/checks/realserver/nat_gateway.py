@@ -36,9 +36,9 @@ def nat_gateway(snapshot: Snapshot) -> Verdicts:
     The check examines real servers that the director reaches by NAT (`Masq`). It looks up the
     route to every client in the cluster or, if no client is known, the default route. It reports a
     route whose next hop is not one of the director's addresses. The check is inconclusive in three
-    cases: the director may also rewrite source addresses (full NAT: it has such rules, and
-    `net.ipv4.vs.conntrack` is not 0); `ip rule` lists more than the usual three rules; or the
-    default route leads elsewhere, but other networks are routed through the director.
+    cases. First, the director may also rewrite source addresses (full NAT: it has such rules, and
+    `net.ipv4.vs.conntrack` is not 0). Second, `ip rule` lists more than the usual three rules.
+    Third, the default route leads elsewhere, but other networks are routed through the director.
 
     ## Why it matters
     The replies reach the client with the real server's own address as their source. The client has
