@@ -9,7 +9,17 @@ import re
 import pytest
 from benches import dirtune, in_lab, on, plan, sweep
 
-NAT = ("separate", "--forwarding", "nat", "--real-servers", "2", "--clients", "2")
+NAT = (
+    "separate",
+    "--clock",
+    "host",
+    "--forwarding",
+    "nat",
+    "--real-servers",
+    "2",
+    "--clients",
+    "2",
+)
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("booted"), in_lab(NAT)]
 
 SERVERS = ("rs1", "rs2")

@@ -56,7 +56,16 @@ def start_up():
     """Start `lab up` and wait until its nodes are being made."""
     process = subprocess.Popen(
         # A runner in the background hands down an interrupt that is ignored; a user's is not.
-        ["env", "--default-signal=INT", *DIRTUNE, "lab", "up", "--real-servers=1", "--clients=1"],
+        [
+            "env",
+            "--default-signal=INT",
+            *DIRTUNE,
+            "lab",
+            "up",
+            "--clock=host",
+            "--real-servers=1",
+            "--clients=1",
+        ],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
