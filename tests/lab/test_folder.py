@@ -1,6 +1,7 @@
 """The lab's folder: its own alone to be removed, and nobody else's to fill."""
 
 import os
+import re
 import stat
 import subprocess
 
@@ -296,3 +297,56 @@ def test_nothing_that_installs_comes_from_the_folder_that_lab_up_is_called_in(
         start = argv[: argv.index("-m") + 2]
         subprocess.run((*start, "--help"), check=True, capture_output=True)
     assert not planted.exists()
+
+
+def test_an_installed_dirtune_is_copied_for_the_nodes_with_what_it_requires(tmp_path, monkeypatch):
+    commands, run = [], prefix.run
+
+    def watched(argv, **limits):
+        commands.append(argv)
+        return "" if "pip" in argv else run(argv, **limits)
+
+    monkeypatch.setattr(prefix, "run", watched)
+    monkeypatch.setattr(prefix, "_checkout", lambda: None)
+
+    prefix.copy(tmp_path / "copy", tmp_path / "cache")
+
+    (pip,) = (argv for argv in commands if "pip" in argv)
+    named = {re.split(r"[<>=;\[ ]", word)[0] for word in pip}
+    assert {"click", "msgspec", "psutil", "tabulate"} <= named, (
+        "the base, as pyproject.toml has it"
+    )
+    assert not {"scipy", "virtme-ng", "pytest"} & named
+    where = "import dirtune; print(dirtune.__file__)"
+    python = (tmp_path / "copy/bin/python", "-P", "-c", where)
+    found = subprocess.run(python, capture_output=True, text=True, check=True).stdout
+    assert found.startswith(str(tmp_path / "copy/lib"))
+    script = (tmp_path / "copy/bin/dirtune").read_text()
+    assert script.startswith("#!/opt/dirtune/bin/python\n")
+    assert os.access(tmp_path / "copy/bin/dirtune", os.X_OK)
+
+
+def test_the_copy_is_made_anew_when_dirtune_or_its_requirements_change(tmp_path, monkeypatch):
+    made, requirements = [], ["click"]
+    monkeypatch.setattr(prefix, "_checkout", lambda: None)
+    monkeypatch.setattr(prefix, "_required", lambda: tuple(requirements))
+    monkeypatch.setattr(prefix, "_PACKAGE", tmp_path / "package")
+    (tmp_path / "package").mkdir()
+
+    def install(root, folder):
+        made.append(root)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr(prefix, "_install", install)
+    for number, change in enumerate(
+        (
+            lambda: None,
+            lambda: (tmp_path / "package/a.py").write_text("1"),
+            lambda: requirements.append("rich"),
+        ),
+        1,
+    ):
+        change()
+        for twice in ("1", "2"):
+            prefix.copy(tmp_path / f"copy-{number}-{twice}", tmp_path / "cache")
+        assert len(made) == number
