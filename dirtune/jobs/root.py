@@ -1,4 +1,4 @@
-"""Refuse a command that needs root before it does anything."""
+"""Refuse to begin a command that needs root if this process is not root."""
 
 import os
 
