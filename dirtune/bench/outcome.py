@@ -186,6 +186,30 @@ def spread_ms(facts: Facts) -> float | None:
     return 1000 * (max(starts) - min(starts)) if starts else None
 
 
+def delays_ms(facts: Facts) -> dict[str, float]:
+    """Return the milliseconds by which each client started after the first client.
+
+    A client whose start is unknown is left out.
+    """
+    starts = {c.host: c.started_s for c in facts.clients if c.started_s is not None}
+    first = min(starts.values(), default=0.0)
+    return {host: 1000 * (start - first) for host, start in starts.items()}
+
+
+def not_attempted(facts: Facts, plan: Plan) -> dict[str, int]:
+    """Return the number of scheduled connections that each client did not start.
+
+    The result has only the clients whose load generator reports its attempted connections.
+    """
+    missing = {}
+    for client, scheduled in zip(facts.clients, parts(facts, plan), strict=True):
+        known = [report.attempted for report in client.reports]
+        if known and None not in known:
+            planned = sum(part.ticks.connections for part in scheduled)
+            missing[client.host] = planned - sum(count for count in known if count is not None)
+    return missing
+
+
 def signals(
     earlier: Mapping[str, Sample], later: Mapping[str, Sample]
 ) -> dict[str, dict[str, float]]:

@@ -4,13 +4,14 @@ If a trial is not valid, its validity is the first that applies of `setup_error`
 and `noisy`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from dirtune.analyse import cpu
 from dirtune.analyse.bottleneck import FULL_PERCENT
 from dirtune.analyse.run import Validity
 from dirtune.bench import outcome, steady
-from dirtune.bench.outcome import Facts, LoadPath
+from dirtune.bench.outcome import ClientResult, Facts, LoadPath
 from dirtune.bench.ports_and_duration import TABLE_LIFE_S
 from dirtune.plan.generators import Part, Report
 from dirtune.plan.tables import Plan
@@ -22,6 +23,16 @@ _BURST_MIN = 3
 _NOTABLE = 0.1
 # Connections by which the share of a real server may differ, if the load ends within a round.
 _ROUND = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Excess:
+    """A limit that a client exceeded."""
+
+    client: str
+    times: float
+    """The excess as a multiple of the limit, to find the worst client."""
+    reason: str
 
 
 def verdict(facts: Facts, plan: Plan) -> tuple[Validity, str | None]:
@@ -114,19 +125,54 @@ def _client_limits(facts: Facts, plan: Plan) -> Iterator[str]:
     lacked = outcome.unsent(facts)
     if lacked:
         by_name = ", ".join(f"{name} {count}" for name, count in lacked.items())
-        yield f"the clients could not start {sum(lacked.values())} connections ({by_name})"
+        most = _most({c.host: _unsent(c) for c in facts.clients})
+        yield f"the clients could not start {sum(lacked.values())} connections ({by_name}; {most})"
     intended = outcome.intended(facts, plan)
     missing = intended - outcome.attempted(facts, plan)
     if intended and (percent := 100 * missing / intended) > plan.validity.unsent:
-        yield f"the clients did not start {percent:.2f} % of the scheduled connections"
+        most = _most(outcome.not_attempted(facts, plan))
+        where = f" ({most})" if most else ""
+        yield f"the clients did not start {percent:.2f} % of the scheduled connections{where}"
+    yield from _worst_first(_late_clients(facts, plan))
+    yield from _worst_first(_busy_clients(facts, plan))
+    for client in plan.clients:
+        dropped = facts.signals.get(client.label, {}).get("tx_dropped")
+        if dropped:
+            yield f"{client.label}: the NIC dropped {dropped:.0f} outgoing packets"
+
+
+def _unsent(client: ClientResult) -> int:
+    return sum(sum(report.unsent.values()) for report in client.reports)
+
+
+def _most(counts: dict[str, int]) -> str:
+    """Return the clients with a count above 0, the largest count first, such as `c1 50, c2 10`."""
+    ranked = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {count}" for name, count in ranked if count > 0)
+
+
+def _worst_first(excesses: Iterable[_Excess]) -> Iterator[str]:
+    """Yield one reason with the worst excess of each client, the worst client first.
+
+    A starved client slows down the others, so its neighbour may exceed a limit too.
+    """
+    ranked = sorted(excesses, key=lambda excess: -excess.times)
+    worst: dict[str, str] = {}
+    for excess in ranked:
+        worst.setdefault(excess.client, excess.reason)
+    if worst:
+        yield "; ".join(f"{client}: {reason}" for client, reason in worst.items())
+
+
+def _late_clients(facts: Facts, plan: Plan) -> Iterator[_Excess]:
     for client, parts in zip(facts.clients, outcome.parts(facts, plan), strict=True):
         for report, part in zip(client.reports, parts, strict=False):
-            for reason in _late(report, part, plan):
-                yield f"{client.host}: {reason}"
-    yield from _busy_clients(facts, plan)
+            for times, reason in _late(report, part, plan):
+                yield _Excess(client.host, times, reason)
 
 
-def _late(report: Report, part: Part, plan: Plan) -> Iterator[str]:
+def _late(report: Report, part: Part, plan: Plan) -> Iterator[tuple[float, str]]:
+    """Yield how many times a process exceeded a limit of its schedule, and the reason."""
     if not plan.load.open_loop:
         return
     planned_s, limits = part.ticks.lasts_s, plan.validity
@@ -134,31 +180,51 @@ def _late(report: Report, part: Part, plan: Plan) -> Iterator[str]:
     allowed_s = planned_s * (1 + limits.late / 100) + seconds(limits.start_spread)
     if report.span_s is not None and report.span_s > allowed_s:
         took, planned = f"{report.span_s:.2f} s", f"{planned_s:.2f} s"
-        yield f"starting all connections took {took} instead of {planned}"
+        yield (
+            report.span_s / allowed_s,
+            f"starting all connections took {took} instead of {planned}",
+        )
     burst = max(_BURST_MIN, part.ticks.rate * seconds(limits.burst))
     if report.burst is not None and report.burst > burst:
-        yield f"the load generator stalled, then opened {report.burst} connections without a pause"
+        yield (
+            report.burst / burst,
+            f"the load generator stalled, then opened {report.burst} connections without a pause",
+        )
     if report.poll_cpu_percent is not None and report.poll_cpu_percent < limits.poll_cpu:
         got = f"{report.poll_cpu_percent:.0f} % of a CPU"
-        yield f"{plan.load.generator} got {got}, but needs a full CPU"
+        yield (
+            limits.poll_cpu / max(1.0, report.poll_cpu_percent),
+            f"{plan.load.generator} got {got}, but needs a full CPU",
+        )
 
 
-def _busy_clients(facts: Facts, plan: Plan) -> Iterator[str]:
-    polls = any(report.poll_cpu_percent is not None for report in facts.reports())
-    seen = facts.signals
+def _busy_clients(facts: Facts, plan: Plan) -> Iterator[_Excess]:
+    if any(report.poll_cpu_percent is not None for report in facts.reports()):
+        return
+    limit = plan.validity.client_busy
     for client in plan.clients:
-        signals = seen.get(client.label, {})
-        busy = signals.get("busiest_cpu_percent", 0.0)
-        if busy > plan.validity.client_busy and not polls:
-            yield f"{client.label}: a CPU was {busy:.0f} % busy"
-        if signals.get("tx_dropped"):
-            yield f"{client.label}: the NIC dropped {signals['tx_dropped']:.0f} outgoing packets"
+        busy = facts.signals.get(client.label, {}).get("busiest_cpu_percent", 0.0)
+        if busy > limit:
+            yield _Excess(client.label, busy / max(1.0, limit), f"a CPU was {busy:.0f} % busy")
+
+
+def _apart(facts: Facts, plan: Plan) -> Iterator[str]:
+    """Yield a reason if clients started too long after the first one."""
+    limit_ms = 1000 * seconds(plan.validity.start_spread)
+    delays = sorted(outcome.delays_ms(facts).items(), key=lambda item: -item[1])
+    late = {name: ms for name, ms in delays if ms > limit_ms}
+    if late:
+        first, _ = delays[-1]
+        yield (
+            f"{', '.join(f'{name} started {ms:.0f} ms' for name, ms in late.items())} after "
+            f"{first}, but the limit is {limit_ms:.0f} ms; give {', '.join(late)} more CPU time, "
+            "or raise validity.start_spread in the plan"
+        )
 
 
 def _noise(facts: Facts, plan: Plan) -> Iterator[str]:
-    spread, limits = outcome.spread_ms(facts), plan.validity
-    if spread is not None and spread > 1000 * seconds(limits.start_spread):
-        yield f"the clients started {spread:.0f} ms apart"
+    limits = plan.validity
+    yield from _apart(facts, plan)
     before, after = facts.edges
     pace = (after.at_s - before.at_s) / facts.apart_s if facts.apart_s else 1.0
     if abs(pace - 1) > limits.clock / 100:

@@ -67,6 +67,8 @@ class Director:
         self.shares_stale = 0  # how often only a part of them is copied yet
         self.inactive = None
         self.says = {}  # of each report, what is otherwise
+        self.client_says = {}  # host -> of this client's report, what is otherwise
+        self.delays_s = {}  # host -> seconds by which this client starts later than the load
 
     # What a Rig gives.
 
@@ -196,7 +198,7 @@ class Load:
 
     def result(self, n, host):
         d, ticks = self.director, self.ticks[n]
-        started = self.began_s - n * d.spread_s
+        started = self.began_s - n * d.spread_s + d.delays_s.get(host, 0.0)
         if host == d.dies:
             return ClientResult(host, started, error="no summary; it ended before its time")
         count = ticks.connections - d.unsent - sum(d.lacks.values())
@@ -213,7 +215,7 @@ class Load:
             connect_ms=1.5,
             replies=tuple(row for row in rows if not self.stalled(row)),
         )
-        report = msgspec.structs.replace(report, **d.says)
+        report = msgspec.structs.replace(report, **d.says, **d.client_says.get(host, {}))
         return ClientResult(host, started, (report,))
 
     def stalled(self, row):

@@ -1,6 +1,7 @@
 """One trial on a simulated director: phases, numbers worked out by hand, and every label."""
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,6 +193,56 @@ def test_what_does_not_count_and_why(faults, validity, evidence):
 
     assert validity == trial.validity
     assert evidence in trial.reason
+
+
+@pytest.mark.parametrize(("worst", "other"), [("c1", "c2"), ("c2", "c1")])
+@pytest.mark.parametrize(
+    ("starved", "slowed"),
+    [
+        # A CPU quota of 5 % for one client; the other only waits for its CPU now and then.
+        ({"poll_cpu_percent": 5}, {"poll_cpu_percent": 94}),
+        ({"span_s": 40.0}, {"span_s": 13.3}),
+        # Different limits: a tenth of the CPU is worse than 4 connections where 3.8 are allowed.
+        ({"poll_cpu_percent": 9}, {"poll_cpu_percent": 99, "burst": 4}),
+        ({"unsent": {"fd-unavail": 500}}, {"unsent": {"fd-unavail": 20}}),
+    ],
+)
+def test_the_client_that_lacks_most_is_named_before_its_neighbour(worst, other, starved, slowed):
+    faults = {"client_says": {worst: starved, other: slowed}}
+
+    trial = conducted(broken(**faults), plan=WITH_SERVERS).trial
+
+    assert trial.validity == "client_limited"
+    assert re.findall(r"\bc[12]\b", trial.reason) == [worst, other]
+
+
+def test_the_busiest_client_is_named_first():
+    trial = conducted(broken(busy={"c1": 91, "c2": 99}), plan=WITH_SERVERS).trial
+
+    assert trial.validity == "client_limited"
+    assert trial.reason == "c2: a CPU was 99 % busy; c1: a CPU was 91 % busy"
+
+
+def test_the_clients_that_did_not_start_connections_are_named():
+    # In 13 s, c1 should start 3 connections each 39 ms (1002), and c2 3 each 41 ms (954).
+    counts = {"c1": 970, "c2": 478}
+    says = {name: {"attempted": count, "replied": count} for name, count in counts.items()}
+    # The director counts 2 x 254 fewer.
+    trial = conducted(broken(client_says=says, lost_before=254), plan=WITH_SERVERS).trial
+
+    assert trial.validity == "client_limited"
+    assert trial.reason.endswith("25.97 % of the scheduled connections (c2 476, c1 32)")
+
+
+@pytest.mark.parametrize("late", ["c1", "c2"])
+def test_the_client_that_starts_late_is_named_with_its_delay_and_a_remedy(late):
+    (first,) = {"c1", "c2"} - {late}
+    trial = conducted(broken(spread_s=0.0, delays_s={late: 0.13}), plan=WITH_SERVERS).trial
+
+    assert trial.validity == "noisy"
+    assert f"{late} started 130 ms after {first}" in trial.reason
+    assert f"give {late} more CPU time" in trial.reason
+    assert "validity.start_spread" in trial.reason
 
 
 def test_the_reasons_and_labels_as_they_are_read():
