@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TextIO
 from dirtune.errors import DirtuneError, Exhausted, require_files
 from dirtune.escape import one_line, visible
 from dirtune.extras import lacking
-from dirtune.signals import ignore, interruptible
+from dirtune.signals import ignore, interruptible, prepare
 
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 CANNOT = 2
@@ -51,6 +51,7 @@ def outermost(work: Callable[[], int | None]) -> NoReturn:
     if own_process:
         sys.unraisablehook = _unraisable
         _close_new_files()
+        prepare()
     # A signal that arrives while the last line is printed no longer matters.
     with suppress(KeyboardInterrupt), interruptible():
         try:

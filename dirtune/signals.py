@@ -5,17 +5,23 @@ Code that changes something undoes the change in `finally` or `with`. The first 
 """
 
 import os
+import select
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ALIKE = (
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF),
+    *(signal.SIGXCPU, signal.SIGIO, signal.SIGPWR),
+)
+"""Signals that end a process unless it handles them, such as the alarm(2) of its starter."""
 _PATIENCE = b"dirtune: still cleaning up; Ctrl-\\ aborts the clean-up\n"
 
 
@@ -44,6 +50,42 @@ class _Handled:
     came: list[int]
     held: list[int] | None = None
     """Signals that arrived in a section of `undisturbed`; None outside every section."""
+
+
+def prepare() -> None:
+    """Set what a process inherits or lacks of signals; each of dirtune's processes calls this.
+
+    If its starter ignores SIGCHLD, the kernel forgets how each command of this process ended, and
+    a command that failed would count as one that succeeded. Other signals that end a process are
+    handled as SIGTERM is at that moment.
+    """
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in _ALIKE:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _as_sigterm)
+
+
+@contextmanager
+def unstoppable() -> Iterator[None]:
+    """Defer Ctrl-Z to the end of the block: while stopped, a process keeps the locks that it has.
+
+    Outside of the main thread, which gets the signals, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.getsignal(signal.SIGTSTP)
+    if before is signal.SIG_DFL:
+        signal.signal(signal.SIGTSTP, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGTSTP, before)
+        if came:
+            signal.raise_signal(signal.SIGTSTP)
 
 
 def interruptible() -> "_Handlers":
@@ -237,6 +279,15 @@ class _Window:
         self._handlers.__exit__()
 
 
+def _as_sigterm(number: int, frame: FrameType | None) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler):
+        handler(number, frame)
+    elif handler is signal.SIG_DFL:
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+
 def _end(number: int) -> None:
     raise Ended(number)
 
@@ -249,4 +300,6 @@ def _ask_for_patience(number: int) -> None:
     if number == signal.SIGINT:
         # Not through the stream, because the handler may have interrupted a write to it.
         with suppress(OSError):
-            os.write(2, _PATIENCE)
+            # To wait for a reader that hangs would hold up the clean-up.
+            if select.select((), (2,), (), 0)[1]:
+                os.write(2, _PATIENCE)

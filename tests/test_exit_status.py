@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import select
 import shlex
 import signal
 import stat
@@ -183,6 +184,77 @@ def test_a_signal_is_one_exception_and_a_second_does_not_cut_the_clean_up_short(
     assert str(ended.value) == (
         "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
     )
+
+
+OTHER_SIGNALS = ("USR1", "USR2", "ALRM", "VTALRM", "PROF", "XCPU", "IO", "PWR")
+UNDOING = """
+import os, signal, sys
+from dirtune.exit_status import outermost
+
+def work():
+    try:
+        os.kill(os.getpid(), getattr(signal, "SIG" + sys.argv[1]))
+    finally:
+        os.kill(os.getpid(), getattr(signal, "SIG" + sys.argv[1]))
+        print("undone", flush=True)
+
+outermost(work)
+"""
+
+
+@pytest.mark.parametrize("name", OTHER_SIGNALS)
+def test_other_signals_that_end_a_process_are_as_sigterm(name):
+    """As the starter's alarm(2) or its limit of CPU time, which a program inherits."""
+    argv = (sys.executable, "-c", UNDOING, name)
+
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "undone\n")
+    assert done.stderr == f"dirtune: ended by SIG{name}\n"
+
+
+def test_a_command_that_failed_has_failed_though_the_starter_ignores_its_children():
+    code = (
+        "from dirtune.exit_status import outermost; from dirtune.host import run; "
+        "outermost(lambda: run(('false',)) and None)"
+    )
+    start = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+        "os.execv(sys.executable, (sys.executable, '-c', sys.argv[1]))"
+    )
+
+    done = subprocess.run(
+        (sys.executable, "-c", start, code), capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (
+        2,
+        "dirtune: false: the command failed with exit status 1\n",
+    )
+
+
+def test_a_reader_that_hangs_does_not_hold_up_the_clean_up():
+    """The line that asks for patience is written in the middle of an undo."""
+    code = (
+        "import os, signal; from dirtune.signals import undisturbed\n"
+        "os.set_blocking(2, False)\n"
+        "try:\n    while os.write(2, b'x' * 4096): pass\n"
+        "except BlockingIOError: os.set_blocking(2, True)\n"
+        "with undisturbed():\n"
+        "    for _ in range(2): signal.raise_signal(signal.SIGINT)\n"
+        "    print('undone', flush=True)\n"
+    )
+    process = subprocess.Popen(
+        ("env", "--default-signal=INT", sys.executable, "-c", code),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert select.select([process.stdout], [], [], 10)[0]
+        assert process.stdout.readline() == b"undone\n"
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_a_signal_in_the_middle_of_an_undo_waits_for_its_end():
