@@ -35,6 +35,7 @@ from dirtune.change.record import (
 )
 from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.formats import foreign
+from dirtune.signals import unstoppable
 
 _UNSEALED = "dirtune/journal/1"
 """The schema of older journals, which have no checksums and are named by their time."""
@@ -73,7 +74,8 @@ def path_of(folder: Path, name: str) -> Path:
 
 def next_name(folder: Path, stamp: str) -> str:
     """Return the name of a new journal, which sorts last; the caller must hold the lock."""
-    last = max((_order(path)[0] for path in _all(folder)), default=0)
+    # One that was moved away as damaged may come back, and must not share its number then.
+    last = max((_order(Path(name))[0] for name in _names(folder)), default=0)
     return f"{last + 1:06d}-{stamp}"
 
 
@@ -223,7 +225,7 @@ def lock(folder: Path, *, wait_s: float = 2) -> Iterator[None]:
         raise NotPossible(
             f"{folder}: {error.strerror}. Changes need root. Run dirtune with sudo."
         ) from error
-    with file:
+    with unstoppable(), file:
         if not locking.take(file, wait_s=wait_s):
             owner = file.read().strip() or "unknown"
             raise NotPossible(f"Process {owner} is changing this host. Wait for it to end.")
@@ -255,14 +257,18 @@ def _order(path: Path) -> tuple[int, str]:
 
 
 def _all(folder: Path) -> list[Path]:
+    names = (name for name in _names(folder) if name.endswith(_ENDING))
+    return sorted((folder / name for name in names), key=_order)
+
+
+def _names(folder: Path) -> list[str]:
     try:
         with private.folder(folder) as descriptor:
-            names = os.listdir(descriptor)  # noqa: PTH208  (it has no path)
+            return os.listdir(descriptor)  # noqa: PTH208  (it has no path)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise NotPossible(f"{folder}: {error.strerror}") from error
-    return sorted((folder / name for name in names if name.endswith(_ENDING)), key=_order)
 
 
 @contextmanager

@@ -1,7 +1,10 @@
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -218,3 +221,36 @@ def test_nothing_is_added_to_what_does_not_begin_with_a_plan(path):
 
     with pytest.raises(NotPossible, match="does not begin with a plan"):
         journal.append(path, Applied(5))
+
+
+STOPPED = """
+import os, signal, sys
+from pathlib import Path
+from dirtune.change import journal
+
+with journal.lock(Path(sys.argv[1])):
+    os.kill(os.getpid(), signal.SIGTSTP)
+    print("still changing", flush=True)
+print("went on", flush=True)
+"""
+
+
+def test_ctrl_z_stops_no_process_that_keeps_all_others_from_changing(tmp_path):
+    """The watchdog would wait for the lock until somebody continues the stopped process."""
+    argv = (sys.executable, "-c", STOPPED, tmp_path / "run")
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, process_group=0)
+    try:
+        assert process.stdout.readline() == b"still changing\n"
+        for _ in range(200):
+            if "State:\tT" in Path(f"/proc/{process.pid}/status").read_text():
+                break
+            time.sleep(0.05)
+        else:
+            raise AssertionError("it was not stopped afterwards")
+        with lock(tmp_path / "run"):
+            pass
+        process.send_signal(signal.SIGCONT)
+        assert process.stdout.readline() == b"went on\n"
+    finally:
+        process.kill()
+        process.communicate()

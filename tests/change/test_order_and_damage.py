@@ -74,6 +74,18 @@ def test_a_clock_that_was_set_back_does_not_change_the_order(two, value, at, hos
     assert value.read_text().strip() == "old"
 
 
+def test_a_journal_that_was_moved_away_keeps_its_number(two, at, host, value):
+    """Moved back, it must not compete with a later one: the clock would decide."""
+    first, second = journal.paths(at.state)
+    away = second.rename(f"{second}.damaged")
+
+    third = carry_out(setting(value, "two", "three"), host, at)
+
+    assert third.startswith("000003-")
+    away.rename(second)
+    assert journal.paths(at.state) == (first, second, journal.path_of(at.state, third))
+
+
 def test_names_sort_as_the_changes_were_made(two):
     assert list(two) == sorted(two)
     assert [name[:7] for name in two] == ["000001-", "000002-"]
