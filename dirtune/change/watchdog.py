@@ -33,7 +33,7 @@ from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.escape import one_line
 from dirtune.exit_status import fault
 from dirtune.host import WritableHost, run
-from dirtune.signals import Ended, interruptible
+from dirtune.signals import Ended, interruptible, prepare
 
 _LOOK_S = 1.0
 _PAUSES_S = tuple(float(2**n) for n in range(8))
@@ -96,28 +96,41 @@ def importable() -> list[str]:
 
 
 def _systemd_runs_here() -> bool:
-    """Whether systemd runs in the same network and mount namespaces as this process."""
+    """Whether systemd runs here, with the namespaces and the root folder of this process."""
     if not (_SYSTEMD.is_dir() and shutil.which("systemd-run")):
         return False
     try:
-        return _namespaces(1) == _namespaces()
+        return _surroundings(1) == _surroundings()
     except OSError:
         return True  # the watchdog's report contains its namespaces
 
 
-def _namespaces(process: int | str = "self") -> str:
+def _surroundings(process: int | str = "self") -> str:
+    """Return the mount and network namespaces of a process, and the identity of its root folder.
+
+    A process in a chroot has the namespaces of all others, but its paths name other files.
+    """
     kinds = ("mnt", "net")
-    return " ".join(str(Path(f"/proc/{process}/ns/{kind}").readlink()) for kind in kinds)
+    spaces = " ".join(str(Path(f"/proc/{process}/ns/{kind}").readlink()) for kind in kinds)
+    root = os.open(f"/proc/{process}/root/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        # The same folder may be mounted twice, with other mounts below it.
+        rows = Path(f"/proc/self/fdinfo/{root}").read_text(encoding="ascii").splitlines()
+        mount = next((row.split()[1] for row in rows if row.startswith("mnt_id:")), "")
+        return f"{spaces} root:[{mount}:{os.fstat(root).st_ino}]"
+    finally:
+        os.close(root)
 
 
 def _by_systemd(argv: list[str], name: str) -> _Started:
     # systemd gives up on a unit that was started five times in 10 s.
     again = ("--property=Restart=on-failure", "--property=RestartSec=3")
-    # If the unit is stopped during an undo, the command of the undo may finish.
-    alone = "--property=KillMode=mixed"
+    # If the unit is stopped during an undo, the undo and its commands may finish; it may also wait
+    # for a process that applies. Killed after 90 s, it would leave the change to nobody.
+    alone = ("--property=KillMode=mixed", "--property=TimeoutStopSec=infinity")
     unit = f"dirtune-{name}"
     literal = [word.replace("$", "$$") for word in argv]  # systemd expands variables
-    run(("systemd-run", "--quiet", "--collect", *again, alone, f"--unit={unit}", "--", *literal))
+    run(("systemd-run", "--quiet", "--collect", *again, *alone, f"--unit={unit}", "--", *literal))
 
     def end() -> None:
         with suppress(NotPossible):
@@ -161,7 +174,7 @@ def _remove_pipes(folder: int) -> None:
 
 
 def _watching(path: Path) -> str:
-    return f"watching {path} in {_namespaces()}"
+    return f"watching {path} in {_surroundings()}"
 
 
 @contextmanager
@@ -284,6 +297,10 @@ def _log(error: Exception) -> None:
 
 def main(name: str, state: str, run: str) -> None:
     """Run as the watchdog of the journal *name*."""
+    # When it undoes, dirtune's files may have been replaced or removed, or be out of reach.
+    import pyroute2.ethtool  # noqa: F401, PLC0415  (only the watchdog needs it for certain)
+
+    prepare()
     os.chdir("/")
     syslog.openlog("dirtune")
     path, at, host = Path(name), Place(Path(state), Path(run)), WritableHost()
