@@ -93,6 +93,11 @@ class Action(msgspec.Struct, frozen=True):
         """Whether the action adds something, such as an address, instead of changing a value."""
         return False
 
+    @property
+    def in_network(self) -> bool:
+        """Whether it sets something of one network namespace, which vanishes with that."""
+        return False
+
     # --- on a host ---
 
     @abstractmethod

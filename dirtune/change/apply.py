@@ -11,6 +11,7 @@ from dirtune.host import WritableHost
 from dirtune.signals import undisturbed
 
 Done = tuple[Action, Saved]
+ON_THE_WAY = ("the undo was begun but not finished",)
 
 
 class Journal(Protocol):
@@ -37,12 +38,19 @@ def apply(actions: Sequence[Action], host: WritableHost, journal: Journal) -> No
     actions, if some actions cannot be undone.
     """
     done: list[Done] = []
+    all_made = False
     with undisturbed() as section:
         try:
             with section.interruptible():
                 carry_through(actions, host, journal, done)
+                all_made = True
                 journal.applied()
         except BaseException as error:  # Ctrl-C too: half a plan is worse than none
+            # The journal may say that all was made. If the undo is killed halfway, the changes can
+            # then be neither kept nor confirmed.
+            if all_made:
+                with suppress(NotPossible):
+                    journal.undone(ON_THE_WAY)
             stuck = roll_back(done, host)
             # On a full disk this fails: the journal then stays unfinished, and can be rolled back
             # again.

@@ -19,9 +19,14 @@ def here() -> str:
     return _name(Path("/proc/self/ns/net"))
 
 
+def is_here(name: str) -> bool:
+    """Whether *name* is this process's network namespace, or is unknown."""
+    return _same(name, here())
+
+
 def is_elsewhere(name: str) -> bool:
     """Whether the namespace *name* still exists and is not this process's own."""
-    return not _same(name, here()) and any(_same(name, other) for other in _all(name))
+    return not is_here(name) and any(_same(name, other) for other in _all(name))
 
 
 def _all(name: str) -> Iterator[str]:

@@ -18,7 +18,7 @@ import msgspec
 from dirtune import __version__
 from dirtune.change import journal, network
 from dirtune.change.action import Action, Saved
-from dirtune.change.apply import apply, carry_through, roll_back
+from dirtune.change.apply import ON_THE_WAY, apply, carry_through, roll_back
 from dirtune.change.plan import Change, Plan
 from dirtune.change.record import (
     Applied,
@@ -38,7 +38,6 @@ from dirtune.snapshot import take
 _TELLING = ("processes", "settings_files", "sysctls")
 """The snapshot fields that show which program or file may have changed a setting."""
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
-_ON_THE_WAY = ("the undo was begun but not finished",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +203,12 @@ def _undo(path: Path, host: WritableHost, why: str) -> None:
     if entry.state is not State.PLANNED:
         # If it is killed halfway, the journal can be neither kept nor confirmed.
         with suppress(NotPossible):  # a full disk does not prevent the undo
-            journal.append(path, Stuck(_ON_THE_WAY))
-    stuck = roll_back(entry.done, host)
+            journal.append(path, Stuck(ON_THE_WAY))
+    done = entry.done
+    if _network_is_gone(entry, host):
+        # Here, settings with the same names belong to another network.
+        done = tuple((action, saved) for action, saved in done if not action.in_network)
+    stuck = roll_back(done, host)
     # An undo that fails again and again must not fill the disk.
     if not (stuck and entry.rest[-1:] == (Stuck(stuck),)):
         try:
@@ -232,15 +235,25 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
     other network namespaces are left out; see `elsewhere`.
     """
     here = [entry for entry in _standing(at) if not _is_elsewhere(entry, host)]
-    made = [(entry.planned.journal, change) for entry in here for change in _made(entry, host)]
-    last = {thing: journal for journal, change in made for thing in change.action.targets}
+    made = [
+        (entry.planned.journal, change, change.action.in_network and network_is_gone)
+        for entry in here
+        for network_is_gone in (_network_is_gone(entry, host),)
+        for change in _made(entry, host)
+    ]
+    last = {
+        thing: journal
+        for journal, change, gone in made
+        for thing in change.action.targets
+        if not gone
+    }
     now = take(host, _TELLING)
     return tuple(
         Holding(journal, change, held, () if held else change.action.suspects(now))
-        for journal, change in made
+        for journal, change, gone in made
         if not checks or change.reason in checks
-        if all(last[thing] == journal for thing in change.action.targets)
-        if (held := change.action.holds(host)) is not None
+        if all(last.get(thing, journal) == journal for thing in change.action.targets)
+        if (held := not gone and change.action.holds(host)) is not None
     )
 
 
@@ -332,6 +345,13 @@ def _require_its_network(entry: Entry, host: Host) -> None:
 def _is_elsewhere(entry: Entry, host: Host) -> bool:
     planned = entry.planned
     return planned.boot == boot_id(host) and network.is_elsewhere(planned.network)
+
+
+def _network_is_gone(entry: Entry, host: Host) -> bool:
+    """Whether the network namespace of the changes was removed, with all settings in it."""
+    planned = entry.planned
+    here = planned.boot != boot_id(host) or network.is_here(planned.network)
+    return not here and not network.is_elsewhere(planned.network)
 
 
 def _elsewhere(entry: Entry) -> str:

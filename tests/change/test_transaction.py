@@ -21,7 +21,7 @@ from dirtune.change.actions.set_value import SetValue
 from dirtune.change.fixes import Question
 from dirtune.change.fixes.unbind_partners import FIX
 from dirtune.change.plan import Change, Plan
-from dirtune.change.record import Begun, Confirmed, RolledBack, State
+from dirtune.change.record import Applied, Begun, Confirmed, RolledBack, State
 from dirtune.change.transaction import (
     Place,
     carry_out,
@@ -404,6 +404,32 @@ def test_what_was_killed_in_the_middle_of_a_rollback_is_open(
     assert notice(at, this_machine) is None
 
 
+@pytest.mark.parametrize("confirm_s", [0, 60])
+@pytest.mark.usefixtures("unarmed")
+def test_what_was_killed_in_the_undo_of_an_apply_is_open_though_all_had_been_made(
+    confirm_s, value, two, at, this_machine, monkeypatch
+):
+    """As systemd does with a service that it stops: SIGTERM, and SIGKILL if that takes long."""
+    append = journal.append
+    with monkeypatch.context() as patched:
+
+        def ended(path, record):
+            append(path, record)
+            if isinstance(record, Applied):
+                met(patched, lambda: sys.exit("killed"))
+                raise Ended(signal.SIGTERM)
+
+        patched.setattr(journal, "append", ended)
+        with pytest.raises(SystemExit):
+            carry_out(two, this_machine, at, confirm_s=confirm_s)
+
+    assert "was not finished. Run: dirtune rollback" in notice(at, this_machine)
+    with pytest.raises(ApplyError):
+        confirm(at, this_machine)
+    take_back(at, this_machine)
+    assert value.read_text() == "old\n"
+
+
 def test_where_the_run_folder_is_full_it_is_undone(value, at, this_machine, monkeypatch):
     carry_out(setting(value, "old", "one"), this_machine, at)
     monkeypatch.setattr("os.pwrite", lambda *_: full(*_[:2]))
@@ -547,6 +573,7 @@ from dirtune.change.actions.put_file import PutFile
 from dirtune.change.plan import Change, Plan
 from dirtune.change import watchdog
 from dirtune.change.transaction import Place, carry_out
+from dirtune.signals import prepare
 
 if len(sys.argv) > 6:
     watchdog._SYSTEMD = Path(sys.argv[6])
@@ -563,14 +590,16 @@ class Dying(WritableHost):
 signal.signal(signal.SIGINT, signal.default_int_handler)
 plan = Plan((Change(PutFile(sys.argv[1], None, "new\\n"), Risk.SAFE, "irq/x", "f", "t"),))
 at = Place(Path(sys.argv[2]), Path(sys.argv[3]))
+prepare()
 print(carry_out(plan, Dying(), at, confirm_s=float(sys.argv[4])))
 """
 
 
 def detached(
-    path, at, confirm_s, end, *systemd, pass_fds=(), cwd=REPOSITORY, options=(), **environ
+    path, at, confirm_s, end, *systemd, pass_fds=(), cwd=REPOSITORY, options=(), way=(), **environ
 ):
     argv = (
+        *way,
         sys.executable,
         *options,
         "-c",
@@ -660,7 +689,9 @@ def test_where_systemd_runs_the_watchdog_is_its_service(tmp_path, at):
 
     said = (tmp_path / "bin/systemd-run.said").read_text()
     assert "--property=Restart=on-failure --property=RestartSec=3 " in said
-    assert f" --property=KillMode=mixed --unit=dirtune-{name} -- " in said
+    # Stopped, it undoes to the end, however long that takes.
+    kill = "--property=KillMode=mixed --property=TimeoutStopSec=infinity"
+    assert f" {kill} --unit=dirtune-{name} -- " in said
     assert until(lambda: not path.exists())
     assert until(lambda: state(at) is State.ROLLED_BACK)
 
@@ -766,6 +797,24 @@ def test_a_watchdog_in_another_namespace_is_none(tmp_path, at, space):
     paths, path = planted(tmp_path, "systemd-run", text), tmp_path / "changed"
 
     done = detached(path, at, 5, "live", tmp_path, PATH=paths, READY_S="3")
+
+    assert until(lambda: processes(at) == [])
+    assert "The watchdog did not start (watching" in require_nothing_done(done, path, at)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the root folder")
+def test_a_watchdog_with_another_root_folder_is_none(tmp_path, at):
+    """A chroot may share /run, and so systemd; outside of it, paths name other files."""
+    root = tmp_path / "root"
+    root.mkdir()
+    # The same folder, mounted a second time: other file systems may be mounted below it.
+    way = ("unshare", "-m", "sh", "-c", f'mount --rbind / {root} && exec "$@"', "sh")
+    planted(tmp_path, "systemctl", 'kill $(cat "$0.pid")')
+    text = SYSTEMD_RUN.replace('setsid "$@"', f'setsid chroot {root} "$@"')
+    text = text.replace("&\n", '&\necho $! > "${0%-run}ctl.pid"\n')
+    paths, path = planted(tmp_path, "systemd-run", text), tmp_path / "changed"
+
+    done = detached(path, at, 5, "live", tmp_path, way=way, PATH=paths, READY_S="3")
 
     assert until(lambda: processes(at) == [])
     assert "The watchdog did not start (watching" in require_nothing_done(done, path, at)
@@ -885,6 +934,79 @@ def test_what_was_changed_in_a_network_that_is_gone_is_undone(
     assert value.read_text().strip() == "old"
 
 
+LINK = """
+ip link add v0 type veth && ip addr add 10.9.9.9/32 dev v0 && ip link set v0 $1
+echo $2 > /proc/sys/net/ipv4/ip_forward
+"""
+IN_A_NETWORK = """
+import sys
+from pathlib import Path
+from dirtune.change.actions.add_address import AddAddress
+from dirtune.change.actions.set_value import SetValue
+from dirtune.change.actions.switch_on import SwitchOn
+from dirtune.change.plan import Change, Plan
+from dirtune.change.transaction import Place, carry_out, take_back, verify
+from dirtune.checks import Risk
+from dirtune.host import WritableHost
+
+at, host, file = Place(Path(sys.argv[1]), Path(sys.argv[2])), WritableHost(), sys.argv[3]
+actions = (
+    SwitchOn("v0"),
+    AddAddress("v0", "10.9.9.8/32"),
+    SetValue("/proc/sys/net/ipv4/ip_forward", "0", "1"),
+    SetValue(file, "old", "new"),
+)
+if sys.argv[4] == "apply":
+    changes = tuple(Change(action, Risk.SAFE, "net/x", "f", "t") for action in actions)
+    carry_out(Plan(changes), host, at)
+else:
+    print([held.holds for held in verify(at, host)])
+    take_back(at, host)
+"""
+REMOVED_NETWORK = f"""
+set -e; mount -t sysfs none /sys; mount -t tmpfs none /run
+run() {{ "$PYTHON" -c "$CODE" "$STATE" "$RUN" "$FILE" $1; }}
+link() {{ {LINK}
+}}
+link up 1; ip addr add 10.9.9.8/32 dev v0
+ip netns add lb
+export -f run link
+ip netns exec lb bash -c 'set -e; link down 0; run apply'
+ip netns del lb
+# The kernel removes the namespace a moment later.
+sleep 0.3
+run back
+ip -o link show v0; ip -o addr show v0; cat /proc/sys/net/ipv4/ip_forward "$FILE"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")
+def test_the_settings_of_a_network_that_is_gone_are_not_set_in_another(value, at, tmp_path):
+    """The names are the same, but they are another interface and another sysctl."""
+    environ = {"STATE": at.state, "RUN": at.run, "FILE": value, "CODE": IN_A_NETWORK}
+    argv = ("unshare", "-mn", "bash", "-c", REMOVED_NETWORK)
+
+    done = subprocess.run(
+        argv,
+        env={**os.environ, **environ, "PYTHON": sys.executable},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    held, link, *addresses, forward, text = done.stdout.splitlines()
+    assert held == "[False, False, False, True]"
+    assert ",UP" in link
+    assert [row.split()[3] for row in addresses if "inet " in row] == [
+        "10.9.9.9/32",
+        "10.9.9.8/32",
+    ]
+    assert (forward, text) == ("1", "old")
+    assert state(at) is State.ROLLED_BACK
+
+
 def test_a_folder_with_a_variable_in_its_name_is_that_folder_to_systemd(tmp_path):
     at = Place(tmp_path / "$HOME/${x}", tmp_path / "run")
     paths = planted(tmp_path, "systemd-run", 'echo "$@" > "$0.said"')
@@ -930,7 +1052,7 @@ def test_what_a_killed_session_left_is_taken_back_at_once(tmp_path, at):
     assert until(lambda: state(at) is State.ROLLED_BACK)
 
 
-@pytest.mark.parametrize("end", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGHUP", "SIGINT", "SIGALRM"])
 def test_a_polite_end_undoes_before_it_goes(tmp_path, at, end):
     path = tmp_path / "changed"
 
@@ -980,7 +1102,7 @@ def test_a_watchdog_without_a_journal_ends_at_once(tmp_path, at):
     argv = (sys.executable, "-P", "-c", watchdog._PROGRAM, json.dumps(watchdog.importable()))
     with journal.lock(at.run):
         process = subprocess.Popen((*argv, path, at.state, at.run), stderr=subprocess.PIPE)
-        assert until(lambda: "SigCgt:\t0000000000004003" in status(process.pid))
+        assert until(lambda: "SigCgt:\t0000000036886a03" in status(process.pid))
 
         process.terminate()
 
@@ -989,8 +1111,58 @@ def test_a_watchdog_without_a_journal_ends_at_once(tmp_path, at):
 
 
 def status(process):
-    """Return what proc(5) says of a process; it catches signals 1, 2 and 15 once it watches."""
+    """Return what proc(5) says of a process.
+
+    Once it watches, it catches signals 1, 2 and 15, and 10, 12, 14, 24, 26, 27, 29 and 30, which
+    are handled like 15; while it waits for the lock also 20, Ctrl-Z.
+    """
     return Path(f"/proc/{process}/status").read_text()
+
+
+UNDO_EVERY_KIND = """
+import sys
+from dirtune.change import watchdog
+from dirtune.change.action import Saved
+from dirtune.change.actions.add_address import AddAddress
+from dirtune.change.actions.put_file import PutFile
+from dirtune.change.actions.run import Run
+from dirtune.change.actions.set_default_route import SetDefaultRoute
+from dirtune.change.actions.set_nic import SetNic
+from dirtune.change.actions.set_value import SetValue
+from dirtune.change.actions.switch_on import SwitchOn
+from dirtune.change.apply import roll_back
+from dirtune.host import WritableHost
+
+watchdog.main(*sys.argv[1:])
+before, feature = {*sys.modules}, "tx-generic-segmentation"
+done = (
+    (SetNic("v0", "features", {feature: 0}, {feature: 1}), Saved(values={feature: 0})),
+    (AddAddress("v0", "10.9.9.9/32"), Saved()),
+    (SetValue("/proc/sys/net/ipv4/ip_forward", "0", "1"), Saved(text="0\\n")),
+    (SwitchOn("v0"), Saved()),
+    (SetDefaultRoute((), "dev v1"), Saved()),
+    (PutFile("/etc/none-such", None, "text"), Saved()),
+    (Run(undo_argv=("true",)), Saved()),
+)
+print(roll_back(done, WritableHost()), sorted({*sys.modules} - before))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")
+def test_a_watchdog_that_watches_imports_nothing_more(tmp_path, at):
+    """Then its package or its zipapp may be replaced, or be beyond the interface that changed."""
+    script = f'mount -t sysfs none /sys; link() {{ {LINK} }}; link up 1 && exec "$@"'
+    argv = ("unshare", "-mn", "sh", "-c", script, "sh", sys.executable, "-c", UNDO_EVERY_KIND)
+
+    done = subprocess.run(
+        (*argv, at.state / "000001-x.journal", at.state, at.run),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stdout, done.stderr) == ("() []\n", "")
 
 
 def test_renewed_it_stays_and_not_renewed_it_goes(tmp_path, at):

@@ -49,6 +49,10 @@ class AddAddress(Action, frozen=True, tag="address"):
     def adds(self) -> bool:
         return True
 
+    @property
+    def in_network(self) -> bool:
+        return True
+
     def save(self, host: WritableHost) -> Saved:
         ip.require_not_yet(self.what, made=self._made(host))
         return Saved(interfaces=interfaces.known(host, (self.interface,)))

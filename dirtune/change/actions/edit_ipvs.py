@@ -49,6 +49,10 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
     def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
         return ()
 
+    @property
+    def in_network(self) -> bool:
+        return True
+
     def save(self, host: WritableHost) -> Saved:
         # The journal has it already: it is the plan's own `before`.
         self._require(host, self.before, "changed after the plan was made")

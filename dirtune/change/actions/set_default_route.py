@@ -47,6 +47,10 @@ class SetDefaultRoute(Action, frozen=True, tag="route"):
     def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
         return competitors(snapshot, "nic")
 
+    @property
+    def in_network(self) -> bool:
+        return True
+
     def save(self, host: WritableHost) -> Saved:
         _require(host, self.before)
         links = {link for row in (*self.before, self.after) if (link := _link(row)) is not None}

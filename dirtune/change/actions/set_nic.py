@@ -58,6 +58,10 @@ class SetNic(Action, frozen=True, tag="card"):
     def needless(self) -> bool:
         return self.before == self.after
 
+    @property
+    def in_network(self) -> bool:
+        return True
+
     def save(self, host: WritableHost) -> Saved:
         self._require(self.before, host, self.interface)
         return Saved(

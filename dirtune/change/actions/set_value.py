@@ -75,6 +75,10 @@ class SetValue(Action, frozen=True, tag="set"):
     def needless(self) -> bool:
         return self.before == self.after
 
+    @property
+    def in_network(self) -> bool:
+        return self.path.startswith((f"{_SYS}net/", _NET))
+
     def save(self, host: WritableHost) -> Saved:
         saved = kernel_text.save(self.path, self.before, host)
         parts = _OF_AN_INTERFACE.fullmatch(self.path)

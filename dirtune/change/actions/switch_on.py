@@ -41,6 +41,10 @@ class SwitchOn(Action, frozen=True, tag="up"):
     def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
         return competitors(snapshot, "nic")
 
+    @property
+    def in_network(self) -> bool:
+        return True
+
     def save(self, host: WritableHost) -> Saved:
         ip.require_not_yet(self.what, made=_is_on(host, self.interface))
         return Saved(interfaces=interfaces.known(host, (self.interface,)))
