@@ -70,7 +70,7 @@ class Action(msgspec.Struct, frozen=True):
 
     @property
     def subject(self) -> str | None:
-        """The device that a refusal names; None if the refusal names the change's title."""
+        """The device to name in a refusal; None to name the title of the change instead."""
         return None
 
     @property

@@ -26,7 +26,7 @@ class Journal(Protocol):
         ...
 
     def undone(self, stuck: tuple[str, ...]) -> None:
-        """Record that every action was undone, except those that *stuck* names."""
+        """Record that all actions were undone except those that *stuck* names."""
         ...
 
 

@@ -16,7 +16,7 @@ class DamagedError(Exception):
 
 
 def sealed(body: bytes, before: bytes | None) -> bytes:
-    """Return the JSON object *body* with its checksum, to be written after the line *before*."""
+    """Return the line for the JSON object *body*, with a checksum, to write after *before*."""
     start = b"" if before is None else _parts(before)[1]
     return b'%s,"sum":"%s"}' % (body[:-1], _sum(body, start))
 

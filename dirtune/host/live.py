@@ -77,7 +77,7 @@ class LiveHost:
         return readable(data)
 
     def glob(self, pattern: str) -> tuple[str, ...]:
-        """Return the paths that match *pattern*, as this host names them.
+        """Return the paths on the host that match *pattern*.
 
         Paths that vanish during the search are left out.
         """

@@ -57,7 +57,7 @@ class RecordedHost:
         return self.modes.get(path)
 
     def monotonic(self) -> float | None:
-        """Return the recorded host's monotonic clock when the sample was taken."""
+        """Return the host's monotonic clock, in seconds, at the time of the sample."""
         return self.taken_s
 
     @cached_property

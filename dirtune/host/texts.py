@@ -13,13 +13,13 @@ _ASCII_PARTING = "\r\x0b\x0c\x1c\x1d\x1e\x1f"
 def readable(data: bytes) -> str:
     r"""Return *data* as text; a byte that is not UTF-8 becomes its escape, `\xff`.
 
-    Kernel texts are ASCII in practice, and a single stray byte must not make a text unreadable.
+    Kernel texts are ASCII in practice, but a single invalid byte must not cause an error.
     """
     return data.decode("utf-8", "backslashreplace")
 
 
 def recorded_text(text: str) -> str:
-    """Return *text* with every white-space character escaped, except blank, tab and newline.
+    """Return *text* with all white-space characters escaped, except space, tab and newline.
 
     Python's split() and splitlines() would split at these characters too, but the kernel's formats
     do not, and names on a host may contain them.

@@ -1,8 +1,8 @@
 """Settings of NICs: ring sizes over generic netlink, everything else over ethtool(8)'s ioctl.
 
 Formats: include/uapi/linux/ethtool_netlink.h and ethtool.h (Linux 6.1). For rings, netlink reports
-more than the ioctl. For channels and coalescing it would report less, because it leaves out the
-values that a driver does not support.
+more than the ioctl. For channels and coalescing, netlink would report less, because it leaves out
+the values that a driver does not support.
 """
 
 import os
@@ -83,7 +83,7 @@ _COALESCE = (
 
 
 class RingsAttributes(NamedTuple):
-    """ETHTOOL_A_RINGS_*; the kernel sends only the attributes that the driver supports."""
+    """The attributes ETHTOOL_A_RINGS_*; the kernel sends only those that the driver supports."""
 
     header: bytes = b""
     rx_max: int | None = None

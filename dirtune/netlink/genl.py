@@ -108,7 +108,7 @@ class Socket:
         )
 
     def carry_out(self, requests: Sequence[Request]) -> None:
-        """Send *requests* in order. Raises `Refused` for the first one that the kernel refused."""
+        """Send *requests* in order; raises `Refused` for the first one that the kernel refuses."""
         for begin in range(0, len(requests), _BATCH):
             self._send(requests[begin : begin + _BATCH], 0)
             self._await_all(begin)

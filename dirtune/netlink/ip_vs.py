@@ -102,7 +102,7 @@ STATES: Mapping[int, Literal["master", "backup"]] = {
 
 
 class CommandAttributes(NamedTuple):
-    """IPVS_CMD_ATTR_*."""
+    """The attributes IPVS_CMD_ATTR_* of a message."""
 
     service: bytes = b""
     dest: bytes = b""
@@ -114,7 +114,7 @@ class CommandAttributes(NamedTuple):
 
 
 class ServiceAttributes(NamedTuple):
-    """IPVS_SVC_ATTR_*."""
+    """The attributes IPVS_SVC_ATTR_* of a service."""
 
     af: int = 0
     protocol: int = 0
@@ -161,7 +161,7 @@ class ServiceAttributes(NamedTuple):
 
 
 class DestAttributes(NamedTuple):
-    """IPVS_DEST_ATTR_*."""
+    """The attributes IPVS_DEST_ATTR_* of a destination."""
 
     addr: bytes = b""
     port: int = 0
@@ -200,7 +200,7 @@ class DestAttributes(NamedTuple):
 
 
 class StatsAttributes(NamedTuple):
-    """IPVS_STATS_ATTR_*: counters since the service or destination was added, and mean rates."""
+    """The attributes IPVS_STATS_ATTR_*: counters of a service or destination, and mean rates."""
 
     conns: int | None = None
     inpkts: int | None = None
@@ -215,10 +215,10 @@ class StatsAttributes(NamedTuple):
 
 
 class DaemonAttributes(NamedTuple):
-    """IPVS_DAEMON_ATTR_*.
+    """The attributes IPVS_DAEMON_ATTR_* of a sync daemon.
 
-    Kernels before 4.3 do not report the multicast group, port and TTL; they always use the
-    defaults given here.
+    Kernels before 4.3 do not report the multicast group, port and TTL, but always use the default
+    values of these fields.
     """
 
     state: int = 0

@@ -289,7 +289,7 @@ class Node:
                 await spawn.output((*self._sudo, *kill), ssh=False)
 
     async def status(self, status: int) -> int | None:
-        """Return the exit status of a command; None if *status* is ssh's own."""
+        """Return the exit status of a command; None if ssh itself failed."""
         if self._way is None:
             return status
         if status == _SSH_FAILED and self._keeper is not None:

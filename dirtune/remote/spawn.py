@@ -62,7 +62,7 @@ async def _bound_to_us() -> tuple[str, ...]:
 
 
 async def session() -> str:
-    """Return `config.SESSION`, or an empty text if the installed ssh does not know it."""
+    """Return `config.SESSION`, or an empty text if ssh does not know these settings."""
     if not _SESSION:
         rows = (row for row in config.SESSION.splitlines() if not row.startswith("#"))
         options = (word for row in rows for word in ("-o", row))

@@ -26,7 +26,7 @@ _T = TypeVar("_T", bound=Setting)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The facts that fixes need beyond a snapshot."""
+    """Facts about a host that fixes need but a snapshot lacks."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
     """The text of each file that fixes read, by path; missing files are left out."""
@@ -160,7 +160,7 @@ def ask(
 
 
 def findings(outcomes: Iterable[Outcome]) -> dict[str, str | None]:
-    """Return every check that has a finding in *outcomes*, in the form that `named` returns."""
+    """Return the checks that have a finding in *outcomes*, with None as the id of the fix."""
     return {outcome.check.id: None for outcome in outcomes if outcome.findings}
 
 

@@ -96,7 +96,7 @@ def _finding(snapshot: Snapshot, link: Route, near: list[str], sent: int | None)
     else:
         message = (
             f"send_redirects is on for {link.interface}, and the client {near[0]} is in the same "
-            "network as the real servers, so this director redirects their replies past itself"
+            "network as the real servers, so this director tells the real servers to bypass it"
         )
     names = ("all", link.interface)
     return Finding(
