@@ -31,15 +31,17 @@ def compare(
     noise_floor: float | None = None,
     threshold: float = THRESHOLD,
     rate: float | None = None,
+    alpha: float = ALPHA,
 ) -> Comparison:
     """Return the comparison of one metric, with its verdict.
 
     *noise_floor* and *threshold* are shares (0.02 = 2 %). *rate*, in connections/s, is stored in
-    the result; None means that the run has only one rate.
+    the result; None means that the run has only one rate. *alpha* is the accepted probability of a
+    false verdict, as `looks.alpha` returns it for a run.
     """
     meaning = _metric(metric)
     refusal = _too_few(arms) or _not_positive(arms)
-    effect = None if refusal else estimate(arms)
+    effect = None if refusal else estimate(arms, alpha)
     verdict, reason = Verdict.INCONCLUSIVE, refusal
     if effect is not None:
         verdict, reason = _verdict(effect, meaning, noise_floor, threshold, arms)
@@ -60,6 +62,7 @@ def compare(
         reason=reason,
         invalid=arms.invalid,
         rate=rate,
+        level=1 - alpha,
     )
 
 
@@ -70,39 +73,39 @@ def compare_all(
     *,
     threshold: float,
     rate: float | None = None,
-    secondary: bool = True,
+    alpha: float = ALPHA,
 ) -> tuple[Comparison, ...]:
     """Return the comparison of the *primary* metric, then of all metrics that both arms have.
 
-    *arms_of_metric* and *noise_floor_of* take the name of a metric. If *secondary* is False, only
-    the primary metric is compared. *threshold* is a share, and *rate* is in connections/s.
+    *arms_of_metric* and *noise_floor_of* take the name of a metric. *threshold*, *rate* and
+    *alpha* are as for `compare`.
     """
-    others = (metric for metric in METRICS if metric != primary) if secondary else ()
+    others = (metric for metric in METRICS if metric != primary)
     sides = {metric: arms_of_metric(metric) for metric in (primary, *others)}
-    return adjusted(
-        [
-            compare(
-                metric,
-                arms,
-                noise_floor=noise_floor_of(metric),
-                threshold=threshold,
-                rate=rate,
-            )
-            for metric, arms in sides.items()
-            if metric == primary or (arms.before and arms.after)
-        ]
-    )
+    comparisons = [
+        compare(
+            metric,
+            arms,
+            noise_floor=noise_floor_of(metric),
+            threshold=threshold,
+            rate=rate,
+            alpha=alpha,
+        )
+        for metric, arms in sides.items()
+        if metric == primary or (arms.before and arms.after)
+    ]
+    return adjusted(comparisons, alpha)
 
 
-def adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+def adjusted(comparisons: Sequence[Comparison], alpha: float = ALPHA) -> tuple[Comparison, ...]:
     """Return *comparisons* with Holm's correction for all metrics except the first, the primary.
 
-    If the corrected p value of a metric is too high, its verdict becomes inconclusive.
+    If the corrected p value of a metric is not below *alpha*, its verdict becomes inconclusive.
     """
     known = [c.p for c in comparisons[1:] if c.p is not None]
     corrected = iter(holm(known))
     return tuple(
-        c if n == 0 or c.p is None else _corrected(c, next(corrected), len(known))
+        c if n == 0 or c.p is None else _corrected(c, next(corrected), len(known), alpha)
         for n, c in enumerate(comparisons)
     )
 
@@ -138,21 +141,9 @@ def no_noise_floor(metric: str) -> str:
     )
 
 
-def pairs_needed(comparison: Comparison, effect: float) -> int | None:
-    """Return the number of pairs that would detect *effect*, a share, in 4 of 5 runs.
-
-    The result is None if the spread of the values is unknown.
-    """
-    detectable = comparison.minimum_detectable_effect
-    if detectable is None or comparison.pairs == 0 or effect <= 0:
-        return None
-    scale = math.log1p(detectable) / math.log1p(effect)
-    return max(LEAST_PAIRS, math.ceil(comparison.pairs * scale**2))
-
-
-def _corrected(comparison: Comparison, p: float, metrics: int) -> Comparison:
+def _corrected(comparison: Comparison, p: float, metrics: int, alpha: float) -> Comparison:
     comparison = msgspec.structs.replace(comparison, p_holm=p)
-    if comparison.verdict not in {Verdict.IMPROVED, Verdict.REGRESSED} or p < ALPHA:
+    if comparison.verdict not in {Verdict.IMPROVED, Verdict.REGRESSED} or p < alpha:
         return comparison
     reason = f"p is {p:.3f} after Holm's correction for {metrics} secondary metrics"
     return msgspec.structs.replace(comparison, verdict=Verdict.INCONCLUSIVE, reason=reason)
@@ -192,7 +183,7 @@ def _verdict(
     low, high = effect.interval
     if 1 / (1 + threshold) < low and high < 1 + threshold:
         return Verdict.EQUIVALENT, None
-    if low <= 1 <= high or effect.p >= ALPHA:
+    if low <= 1 <= high or effect.p >= effect.alpha:
         return Verdict.INCONCLUSIVE, _indistinguishable(effect, threshold, arms)
     if effect.effect <= threshold:
         return (
@@ -211,10 +202,12 @@ def _indistinguishable(effect: Estimate, threshold: float, arms: Arms) -> str:
     scale = math.log1p(effect.detectable) / math.log1p(target)
     needed = max(pairs, math.ceil(pairs * scale**2))
     unit = "pairs" if arms.paired else "trials per arm"
+    # To repeat the same run until it shows an effect would report effects that do not exist.
     return (
         f"no effect distinguishable from noise: {pairs} {unit} can detect a change of "
-        f"{_percent(effect.detectable)} or more; about {needed} {unit} would be needed for "
-        f"{_percent(target)}"
+        f"{_percent(effect.detectable)} or more; to detect {_percent(target)}, do not extend or "
+        "repeat this run, but plan another one with longer windows, a quieter machine or another "
+        f"rate, or with about {needed} {unit} from the start"
     )
 
 

@@ -6,6 +6,8 @@ ratios, and p comes from the exact sign-flip test. For trials without pairs, the
 Welch's, and p comes from the exact Mann-Whitney test.
 """
 
+import bisect
+import functools
 import itertools
 import math
 import statistics
@@ -15,7 +17,7 @@ from typing import NamedTuple
 from dirtune.analyse.arms import Arms
 
 ALPHA = 0.05
-"""Accepted probability of reporting an effect although there is none."""
+"""Accepted probability of reporting an effect although there is none, in a run with one look."""
 _POWER = 0.8
 # Beyond these, the sign patterns and the ways to deal the ranks are too many to walk through.
 _EXACT_PAIRS = 16
@@ -28,13 +30,15 @@ class Estimate(NamedTuple):
 
     log_ratio: float
     half_width: float
-    """Half the width of the 95 % interval of `log_ratio`."""
+    """Half the width of the interval of `log_ratio`, whose level is 1 - `alpha`."""
     p: float
     """Two-sided p value."""
     error: float
     """Standard error of `log_ratio`."""
     freedom: float
     """Degrees of freedom of the t interval."""
+    alpha: float
+    """Probability of reporting an effect where there is none."""
 
     @property
     def ratio(self) -> float:
@@ -43,7 +47,7 @@ class Estimate(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the ratio."""
+        """The interval of the ratio, whose level is 1 - `alpha`."""
         low, high = self.log_ratio - self.half_width, self.log_ratio + self.half_width
         return math.exp(low), math.exp(high)
 
@@ -55,17 +59,18 @@ class Estimate(NamedTuple):
     @property
     def detectable(self) -> float:
         """The smallest effect, as a share, that this number of trials detects in 4 of 5 runs."""
-        reach = _t_quantile(self.freedom) + _t_quantile(self.freedom, _POWER)
+        reach = sum(_t_quantile(self.freedom, share) for share in (1 - self.alpha / 2, _POWER))
         return math.expm1(reach * self.error)
 
 
-def estimate(arms: Arms) -> Estimate:
+def estimate(arms: Arms, alpha: float = ALPHA) -> Estimate:
     """Return the effect of arm B compared with arm A.
 
-    Each arm needs at least two values, and all values must be positive.
+    Each arm needs at least two values, and all values must be positive. *alpha* is the accepted
+    probability of a false verdict.
     """
     before, after = ([math.log(value) for value in side] for side in (arms.before, arms.after))
-    return _paired(before, after) if arms.paired else _unpaired(before, after)
+    return (_paired if arms.paired else _unpaired)(before, after, alpha)
 
 
 def name_of_test(arms: Arms) -> str:
@@ -86,19 +91,29 @@ def sign_flip(differences: Sequence[float]) -> float:
 
     The p value is the share of all sign patterns whose mean is at least as far from 0 as the
     observed mean. The result is exact for up to 16 differences, and a normal approximation for
-    more. (scipy's permutation_test gives the same numbers, but takes 20 times as long for 16
-    differences.)
+    more. (scipy's permutation_test gives the same numbers, but takes a thousand times as long for
+    16 differences.)
     """
     observed = abs(math.fsum(differences))
     if len(differences) > _EXACT_PAIRS:
         spread = math.sqrt(math.fsum(d * d for d in differences))
         return math.erfc(observed / spread / math.sqrt(2)) if spread else 1.0
-    # Half of the patterns mirror the other half, so the first sign is kept fixed.
-    rest = [(d, -d) for d in differences[1:]]
-    sums = [abs(math.fsum((differences[0], *signs))) for signs in itertools.product(*rest)]
+    # Every pattern is one of the first half of the differences with one of the second half.
+    middle = len(differences) // 2
+    firsts, seconds = _signed_sums(differences[:middle]), _signed_sums(differences[middle:])
     # Rounding must not decide whether the observed pattern is as extreme as itself.
     least = observed - 1e-12 * math.fsum(abs(d) for d in differences)
-    return sum(total >= least for total in sums) / len(sums)
+    if least <= 0:
+        return 1.0
+    seconds.sort()
+    # The patterns with a sum of -least or less are mirror images of those with least or more.
+    beyond = sum(len(seconds) - bisect.bisect_left(seconds, least - first) for first in firsts)
+    return 2 * beyond / (len(firsts) * len(seconds))
+
+
+def _signed_sums(differences: Sequence[float]) -> list[float]:
+    """Return the sum of the differences for each pattern of signs."""
+    return [math.fsum(signs) for signs in itertools.product(*((d, -d) for d in differences))]
 
 
 def rank_sum(before: Sequence[float], after: Sequence[float]) -> float:
@@ -125,15 +140,15 @@ def rank_sum(before: Sequence[float], after: Sequence[float]) -> float:
     return 1.0 if math.isnan(result.pvalue) else float(result.pvalue)
 
 
-def _paired(before: Sequence[float], after: Sequence[float]) -> Estimate:
+def _paired(before: Sequence[float], after: Sequence[float], alpha: float) -> Estimate:
     logs = [b - a for a, b in zip(before, after, strict=True)]
     error = statistics.stdev(logs) / math.sqrt(len(logs))
     freedom = len(logs) - 1
-    half = _t_quantile(freedom) * error
-    return Estimate(statistics.fmean(logs), half, sign_flip(logs), error, freedom)
+    half = _t_quantile(freedom, 1 - alpha / 2) * error
+    return Estimate(statistics.fmean(logs), half, sign_flip(logs), error, freedom, alpha)
 
 
-def _unpaired(before: Sequence[float], after: Sequence[float]) -> Estimate:
+def _unpaired(before: Sequence[float], after: Sequence[float], alpha: float) -> Estimate:
     parts = [statistics.variance(side) / len(side) for side in (before, after)]
     error = math.sqrt(sum(parts))
     weights = (
@@ -142,11 +157,12 @@ def _unpaired(before: Sequence[float], after: Sequence[float]) -> Estimate:
     denominator = sum(weights)
     freedom = error**4 / denominator if denominator else len(before) + len(after) - 2
     mean = statistics.fmean(after) - statistics.fmean(before)
-    half = _t_quantile(freedom) * error
-    return Estimate(mean, half, rank_sum(before, after), error, freedom)
+    half = _t_quantile(freedom, 1 - alpha / 2) * error
+    return Estimate(mean, half, rank_sum(before, after), error, freedom, alpha)
 
 
-def _t_quantile(freedom: float, probability: float = 1 - ALPHA / 2) -> float:
+@functools.lru_cache
+def _t_quantile(freedom: float, probability: float) -> float:
     from scipy import stats  # noqa: PLC0415
 
     return float(stats.t.ppf(probability, freedom))

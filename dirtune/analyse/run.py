@@ -68,6 +68,19 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+class LookResult(StrEnum):
+    """The decision at a look: whether the run goes on, and if not, why it stops."""
+
+    GO_ON = "go on"
+    """The pairs did not decide, and more are planned."""
+    DECIDED = "decided"
+    """The verdict is improved, regressed or equivalent."""
+    FUTILE = "futile"
+    """p was so high that the remaining pairs would hardly find an effect."""
+    UNDECIDED = "undecided"
+    """No more pairs are planned, or too many trials did not count."""
+
+
 class KneeLimit(StrEnum):
     """The reason why a search for a knee ended."""
 
@@ -194,6 +207,27 @@ class Forecast(msgspec.Struct, frozen=True):
     """The calculation in words, with its numbers."""
 
 
+class Look(msgspec.Struct, frozen=True):
+    """One look at the valid pairs so far, by the primary metric at the first rate."""
+
+    pairs: int
+    p: float | None
+    """Two-sided p value; None if the pairs could not be judged."""
+    result: LookResult
+
+
+class Looks(msgspec.Struct, frozen=True):
+    """The looks at the pairs of a run, planned before its first trial, and those taken so far."""
+
+    at: tuple[int, ...]
+    """Number of valid pairs at each look, rising; the last number is the most that is judged."""
+    alpha: float
+    """Probability of a false verdict at each look."""
+    futile_above: float
+    """The run stops at a look whose p is higher than this, because an effect is unlikely."""
+    taken: tuple[Look, ...] = ()
+
+
 class Comparison(msgspec.Struct, frozen=True):
     """The comparison of one metric before and after a fix (`dirtune/comparison/1`)."""
 
@@ -207,7 +241,7 @@ class Comparison(msgspec.Struct, frozen=True):
     ratio: float | None
     """The value after the fix divided by the value before, as a geometric mean over the pairs."""
     interval: tuple[float, float] | None
-    """The 95 % interval of `ratio`."""
+    """The interval of `ratio` at the confidence level `level`."""
     test: str
     p: float | None
     noise_floor: float | None
@@ -224,6 +258,11 @@ class Comparison(msgspec.Struct, frozen=True):
     compared."""
     rate: float | None = None
     """Offered connections/s if the run compares the arms at several rates; otherwise None."""
+    level: float = 0.95
+    """Confidence level of `interval`, as a share."""
+    design: str | None = None
+    """The looks that were planned before the first trial, and where the run stopped, in words;
+    None for a fixed number of pairs and for all metrics but the primary one."""
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -317,6 +356,8 @@ class Run(msgspec.Struct, frozen=True):
     measured."""
     journal: str | None = None
     """The journal on the director that records the kept fix; None if no fix was kept."""
+    looks: Looks | None = None
+    """The planned looks at the pairs; None if the number of pairs is fixed."""
     schema: str = "dirtune/run/1"
 
     @property

@@ -18,13 +18,18 @@ def sentence(comparison: Comparison, forecast: Forecast | None = None) -> str:
     low, high = comparison.interval
     text = (
         f"{head} changed to {comparison.ratio:.3f} times its earlier value "
-        f"(95 % interval {low:.3f} to {high:.3f}, p = {comparison.p:.3f}, {_amount(comparison)})"
+        f"({interval_name(comparison)} {low:.3f} to {high:.3f}, p = {comparison.p:.3f}, {_amount(comparison)})"
     )
     if comparison.reason:
         text += f"; {comparison.reason}"
     if forecast is not None and forecast.ratio is not None:
         text += f"; the probe forecast {forecast.ratio:.3f}"
     return f"{text}."
+
+
+def interval_name(comparison: Comparison) -> str:
+    """Return the level of the interval in words, such as `95 % interval`."""
+    return f"{100 * comparison.level:.4g} % interval"
 
 
 def _amount(comparison: Comparison) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dirtune import reading
-from dirtune.analyse import compare
+from dirtune.analyse import compare, looks
 from dirtune.analyse.arms import Arms, arms_between, arms_of, same_rate
 from dirtune.analyse.run import Comparison, Run, Trial
 from dirtune.bench import store
@@ -26,16 +26,19 @@ def compared(
     """
     run = _load(before)[0]
     primary = metric or run.primary_metric
+    arms = _arms(before, after, primary, rate)
+    planned = run.looks if arms.paired else None
+    looks.require_planned(planned, len(arms.before))
     comparisons = compare.compare_all(
         primary,
         lambda name: _arms(before, after, name, rate),
         lambda name: _floor(noise, run, name, rate),
         threshold=_threshold(run),
-        secondary=every,
+        alpha=looks.alpha(planned),
     )
     if noise is not None and comparisons[0].noise_floor is None:
         raise PlanError(f"{noise}: {compare.no_noise_floor(primary)}")
-    return comparisons
+    return looks.with_design(comparisons if every else comparisons[:1], planned)
 
 
 def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Arms:

@@ -20,14 +20,16 @@ class ComparisonsDocument(TypedDict):
 def table(comparison: Comparison) -> str:
     """Return the comparison for a terminal."""
     width = max(len(name) for name, _ in _facts(comparison))
+    rule = f"\n{one_line(comparison.design)}" if comparison.design else ""
     facts = "\n".join(f"  {name:{width}}  {one_line(value)}" for name, value in _facts(comparison))
-    return f"{one_line(sentence(comparison))}\n\n{facts}\n"
+    return f"{one_line(sentence(comparison))}{rule}\n\n{facts}\n"
 
 
 def markdown(comparison: Comparison) -> str:
     """Return the comparison as Markdown."""
     facts = cells.table(_facts(comparison), ("", ""), "github")
-    return f"**{escaped(sentence(comparison))}**\n\n{facts}\n"
+    rule = f"\n\n{escaped(comparison.design)}" if comparison.design else ""
+    return f"**{escaped(sentence(comparison))}**{rule}\n\n{facts}\n"
 
 
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dirtune.analyse.run import Comparison, Forecast, Run, Trial, TrialKind
+from dirtune.analyse.verdict import interval_name
 from dirtune.render import run_tables
 from dirtune.render.blocks import Block, Commands, Document, Figure, Section, Table, Text
 from dirtune.render.figures import (
@@ -72,7 +73,7 @@ def _byline(run: Run) -> str:
 def _facts(first: Comparison | None, forecast: Forecast | None) -> Iterator[tuple[str, str]]:
     if first:
         yield f"{metric_name(first.metric)}, after / before", in_ratio(first.ratio)
-        yield "95 % interval", in_interval(first.interval)
+        yield interval_name(first), in_interval(first.interval)
         yield "p", number(first.p, 2)
         yield "pairs", str(first.pairs)
         if first.noise_floor is not None:
@@ -173,6 +174,9 @@ def _comparison(run: Run) -> Iterator[Block]:
         " change (A/A). The detectable effect is the smallest change that this number of pairs"
         " can detect. Invalid trials were repeated."
     )
+    design = run.comparisons[0].design
+    if design is not None and design not in (run.verdict or ""):
+        yield Text(design)
     for c in run.comparisons:
         if c.reason:
             yield Text(f"{measured(c)}: {c.reason}.")
@@ -188,7 +192,7 @@ def _comparison_cells(c: Comparison) -> dict[str, str]:
     return {
         "verdict": c.verdict,
         "ratio": in_ratio(c.ratio),
-        "95 % interval": in_interval(c.interval),
+        interval_name(c): in_interval(c.interval),
         "p": number(c.p, 2),
         f"{ARMS['A']}, mean": number(mean(c.before)),
         f"{ARMS['B']}, mean": number(mean(c.after)),

@@ -155,7 +155,10 @@ def _by_clients(row: ByClients) -> str:
     where = f", {row.others}" if row.others else ""
     made = ", ".join(f"{rate:.5g}/s with {value('clients', n)}" for n, rate in row.made.items())
     if not row.known:
-        verdict = "The difference may be chance; raise load.repeats and run again."
+        verdict = (
+            "The difference may be chance. Plan a new run with longer windows, or with more "
+            "repeats from the start."
+        )
     elif row.enough is None:
         verdict = "More clients reached a higher rate, so the clients are the limit."
     else:

@@ -7,11 +7,11 @@ from urllib.parse import quote
 import msgspec
 
 from dirtune.analyse.run import Comparison
+from dirtune.analyse.verdict import interval_name
 from dirtune.escape import markdown as escaped
 from dirtune.escape import markdown_code, one_line
 from dirtune.render import cells
 
-_HEADERS = ("fix", "risk", "after / before", "95 % interval", "verdict", "outcome", "why")
 _NONE = "-"
 _UNFINISHED = "unfinished"
 
@@ -50,7 +50,7 @@ class Results(msgspec.Struct, frozen=True):
 
 def table(results: Results) -> str:
     """Return a table with one row per fix, and the next steps."""
-    lines = [cells.table(_cells(results), _HEADERS, "plain")] if results.rows else []
+    lines = [cells.table(_cells(results), _headers(results), "plain")] if results.rows else []
     lines += [one_line(row.sentence) for row in results.rows if row.sentence]
     lines += map(one_line, _next(results))
     return "\n".join(lines)
@@ -60,7 +60,7 @@ def markdown(results: Results) -> str:
     """Return the report of the session as Markdown, with a link to the report of each run."""
     begun = f"{escaped(results.started)} · {markdown_code(results.command)}"
     lines = [f"# {escaped(results.title)}", "", begun, ""]
-    lines += [cells.table(_cells(results), _HEADERS, "pipe"), ""]
+    lines += [cells.table(_cells(results), _headers(results), "pipe"), ""]
     for row in results.rows:
         titles = (f"- {escaped(title)}" for title in row.titles)
         lines += [f"## {escaped(row.name)}", "", *titles, ""]
@@ -73,6 +73,13 @@ def markdown(results: Results) -> str:
     lines += [*(f"- {escaped(step)}" for step in _next(results)), ""]
     lines += [f"- {escaped(note)}" for note in results.notes]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _headers(results: Results) -> tuple[str, ...]:
+    # A fix that needs boots is never judged at planned looks, so levels may differ.
+    names = {interval_name(row.comparison) for row in results.rows if row.comparison is not None}
+    interval = names.pop() if len(names) == 1 else "interval"
+    return ("fix", "risk", "after / before", interval, "verdict", "outcome", "why")
 
 
 def _cells(results: Results) -> Iterator[tuple[str, ...]]:

@@ -88,9 +88,21 @@ def test_a_spread_that_hides_everything_is_inconclusive_and_says_what_it_takes()
     assert f"8 pairs can detect a change of {100 * found.minimum_detectable_effect:.1f} %" in (
         found.reason
     )
-    # Four times the detectable effect's logarithm takes a sixteenth of the pairs, at least 6.
-    assert compare.pairs_needed(found, math.expm1(4)) == 6
-    assert compare.pairs_needed(found, 0.03) > 100
+    # Mean -0.03, an effect of 3 %; pairs rise with the square of the ratio of the logarithms.
+    needed = math.ceil(8 * (math.log1p(found.minimum_detectable_effect) / 0.03) ** 2)
+    assert needed > 100
+    assert found.reason.endswith(f"with about {needed} pairs from the start")
+
+
+def test_an_inconclusive_verdict_invites_neither_more_pairs_nor_a_repetition():
+    """Both would raise the share of false verdicts: it says what to change instead."""
+    unpaired = Arms((1.0, 2, 3, 1, 2), (2.0, 1, 3, 1, 2), paired=False, invalid=0)
+
+    for arms in (from_logs(*[-0.2, 0.14] * 4), unpaired):
+        reason = compare.compare(CPU, arms).reason
+        assert "do not extend or repeat this run" in reason
+        assert "longer windows, a quieter machine or another rate" in reason
+        assert "from the start" in reason
 
 
 def test_an_effect_below_the_noise_floor_does_not_count():
