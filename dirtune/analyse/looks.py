@@ -2,9 +2,9 @@
 
 Whoever extends a comparison that shows nothing, and tests again at the same level, reports effects
 that do not exist in 8 of 100 runs. Two looks that were planned before the first trial keep that
-share at 5 of 100 if each look has the smaller alpha of `EACH` (Pocock's boundary for two looks, the
-second after twice the pairs of the first). A first look with p above `FUTILE_ABOVE` ends the run,
-which can only lower the share.
+share at 5 of 100 if each look has the smaller alpha of `EACH` (Pocock's boundary for two looks,
+the second after twice the pairs of the first). A first look with p above `FUTILE_ABOVE` ends the
+run, which can only lower the share.
 """
 
 from collections.abc import Sequence
@@ -35,14 +35,15 @@ def due(looks: Looks) -> int | None:
     return looks.at[len(looks.taken)]
 
 
-def taken(looks: Looks, comparison: Comparison, pairs: int) -> Looks:
+def taken(looks: Looks, comparison: Comparison) -> Looks:
     """Return *looks* with the look that is due, taken at *comparison*.
 
-    *comparison* has the alpha of the look. *pairs* is the number of valid pairs; if it is lower
-    than the number that is due, the campaign could not reach that number, and the run is over.
+    *comparison* was made with the alpha of the look. If it has fewer pairs than are due, the
+    campaign could not reach that number, and the run is over. A look at fewer pairs does not raise
+    the share of false verdicts, because trials count or not whatever they measured.
     """
-    reached = looks.at[len(looks.taken)]
-    over = pairs < reached or reached == looks.at[-1]
+    number = looks.at[len(looks.taken)]
+    over = comparison.pairs < number or number == looks.at[-1]
     result = LookResult.GO_ON
     if comparison.verdict != Verdict.INCONCLUSIVE:
         result = LookResult.DECIDED

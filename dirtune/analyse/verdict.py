@@ -18,7 +18,8 @@ def sentence(comparison: Comparison, forecast: Forecast | None = None) -> str:
     low, high = comparison.interval
     text = (
         f"{head} changed to {comparison.ratio:.3f} times its earlier value "
-        f"({interval_name(comparison)} {low:.3f} to {high:.3f}, p = {comparison.p:.3f}, {_amount(comparison)})"
+        f"({interval_name(comparison)} {low:.3f} to {high:.3f}, p = {comparison.p:.3f}, "
+        f"{_amount(comparison)})"
     )
     if comparison.reason:
         text += f"; {comparison.reason}"

@@ -61,8 +61,15 @@ class Readiness(msgspec.Struct, frozen=True):
     sweep_s: float
     """Estimated duration in seconds of the sweep, the knee searches and the observed trials."""
     pairs_s: float
-    """Estimated duration in seconds of a comparison with the plan's number of pairs."""
+    """Estimated duration in seconds of a comparison with the plan's number of pairs; if two looks
+    are planned, until the first look."""
     schema: str = "dirtune/bench-check/1"
+    pairs: int | None = None
+    """Pairs until the first look, at each rate; None in a result of an older version."""
+    at_most: int | None = None
+    """Pairs until the second look, at each rate; None if only one look is planned."""
+    pairs_at_most_s: float | None = None
+    """Estimated seconds until the second look; None if only one look is planned."""
 
     @property
     def ready(self) -> bool:
@@ -89,7 +96,7 @@ async def check(plan: Plan, *, boots: bool = False) -> Readiness:
     finally:
         await asyncio.gather(*(node.close() for node in nodes.values()))
     all_problems = problems | {host: str(error) for host, error in lost.items()}
-    sweep = tour.itinerary(plan, matrix.cells(plan, boots=boots))
+    sweep, load = tour.itinerary(plan, matrix.cells(plan, boots=boots)), plan.load
     return Readiness(
         nodes={host: all_problems[host] for host in plan.hosts},
         versions=versions,
@@ -100,8 +107,15 @@ async def check(plan: Plan, *, boots: bool = False) -> Readiness:
         warnings=(*warnings(plan), *sweep.refused),
         sweep_trials=len(sweep.trials),
         sweep_s=sweep.estimate_s,
-        pairs_s=estimate_s(plan, 2 * plan.load.pairs * len(plan.pair_rates)),
+        pairs_s=_pairs_s(plan, load.pairs),
+        pairs=load.pairs,
+        at_most=load.at_most,
+        pairs_at_most_s=None if load.at_most is None else _pairs_s(plan, load.at_most),
     )
+
+
+def _pairs_s(plan: Plan, pairs: int) -> float:
+    return estimate_s(plan, 2 * pairs * len(plan.pair_rates))
 
 
 async def _of_each(

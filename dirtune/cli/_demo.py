@@ -55,7 +55,9 @@ def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) ->
         _close(kept)
     rate = trying.plan.pair_rates[0]
     line = shlex.join(("dirtune", "tune", str(place.plan), "--check", *trying.checks))
-    say(f"$ {line}  # {trying.plan.load.pairs} pairs at {rate:g}/s")
+    load = trying.plan.load
+    more = "" if load.at_most is None else f", or {load.at_most} if these do not decide,"
+    say(f"$ {line}  # {load.pairs} pairs{more} at {rate:g}/s")
     kept = turn.begin(trying, out)
     signals.run(turn.turn(trying, kept, say))
     if full:

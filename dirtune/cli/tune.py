@@ -42,6 +42,13 @@ if TYPE_CHECKING:
     help="Measure NUMBER pairs of trials for each fix.  [default: the plan's number, or 8]",
 )
 @click.option(
+    "--at-most",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="If the pairs do not decide, measure as many again: up to NUMBER, twice the pairs."
+    "  [default: the plan's number; with --pairs or --live, no second look]",
+)
+@click.option(
     "--boots",
     type=click.IntRange(min=1),
     default=5,
@@ -77,6 +84,7 @@ def command(
     together: bool,
     live: float | None,
     pairs: int | None,
+    at_most: int | None,
     boots: int,
     keep_equivalent: bool,
     resume: bool,
@@ -99,7 +107,7 @@ def command(
     Examples:
       dirtune tune plan.toml
       dirtune tune plan.toml --check irq/shared-with-nic --pairs 12
-      dirtune tune plan.toml --live 60
+      dirtune tune plan.toml --live 60 --pairs 8 --at-most 16
     """
     from dirtune.change.fixes import named
     from dirtune.jobs import tuning
@@ -107,7 +115,7 @@ def command(
     from dirtune.tune.session import Request
 
     named(words)  # a mistyped check is refused before anything is measured
-    bench_plan = tuning.plan(plan_files.locate(plan), live, pairs)
+    bench_plan = tuning.plan(plan_files.locate(plan), live, pairs, at_most)
     tune = tuning.tune(bench_plan, out, boots, noise)
     wishes = Wishes(words, together, live=live is not None)
     line = shlex.join(("dirtune", *sys.argv[1:]))

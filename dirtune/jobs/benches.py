@@ -11,12 +11,13 @@ import msgspec
 
 from dirtune import __version__, signals
 from dirtune import plan as plans
-from dirtune.analyse import compare
+from dirtune.analyse import compare, looks
 from dirtune.analyse.arms import arms_of
-from dirtune.analyse.run import Run
-from dirtune.bench import campaign, link, matrix, rig, store, tour
+from dirtune.analyse.run import Comparison, Run
+from dirtune.bench import campaign, link, looking, matrix, rig, store, tour
 from dirtune.bench.hold import held
 from dirtune.bench.matrix import Cell
+from dirtune.bench.protocols import Rig
 from dirtune.bench.rig import LiveRig
 from dirtune.bench.store import Store
 from dirtune.bench.trial import Result
@@ -53,6 +54,7 @@ def new(plan: Plan, out: Path, *, aa: bool) -> Store:
         verdict=None,
         notes=plan.notes,
         cells=tuple(cell.record for cell in cells if cell.name),
+        looks=looks.planned(plan.load.pairs, plan.load.at_most) if aa else None,
     )
     return store.create(out, run)
 
@@ -88,7 +90,20 @@ def carry_out(plan: Plan, kept: Store, *, aa: bool) -> None:
 
 async def _pairs(plan: Plan, kept: Store) -> None:
     async with rig.opened(plan) as nodes:
-        await campaign.pairs(nodes, plan, campaign.stay, _keeping(kept), done=kept.run.trials)
+        await run_pairs(plan, kept, nodes)
+
+
+async def run_pairs(plan: Plan, kept: Store, nodes: Rig) -> None:
+    """Run the pairs of an A/A run that are missing, to each look that is planned."""
+
+    async def reach(plan: Plan) -> None:
+        done, keep = kept.run.trials, _keeping(kept)
+        await campaign.pairs(nodes, plan, campaign.stay, keep, done=done)
+
+    def judge() -> Comparison:
+        return _noise_at(plan, kept, plan.compared_at[0])
+
+    await looking.pairs(plan, kept, reach, judge, notes.progress)
 
 
 async def _link(plan: Plan, kept: Store) -> None:
@@ -137,21 +152,30 @@ def _keeping(kept: Store) -> campaign.Keep:
 
 
 def _judge_noise(plan: Plan, kept: Store) -> None:
-    metric = plan.compare.primary
-    made = []
-    for rate in plan.compared_at:
-        arms = arms_of(kept.run.trials, metric, rate)
-        floor = compare.noise_floor(arms)
-        comparison = compare.compare(
-            metric, arms, threshold=plan.compare.threshold / 100, rate=rate
-        )
-        made.append(msgspec.structs.replace(comparison, noise_floor=floor))
+    made = [_noise_at(plan, kept, rate) for rate in plan.compared_at]
+    for comparison in made:
+        floor, rate = comparison.noise_floor, comparison.rate
         shown = (
             "unknown, because too few pairs are valid" if floor is None else f"{100 * floor:.1f} %"
         )
         where = "" if rate is None else f" at {rate:g}/s"
-        notes.progress(f"The noise floor of {metric}{where} is {shown}.")
-    kept.save(msgspec.structs.replace(kept.run, comparisons=tuple(made)))
+        notes.progress(f"The noise floor of {comparison.metric}{where} is {shown}.")
+    comparisons = looks.with_design(made, kept.run.looks)
+    kept.save(msgspec.structs.replace(kept.run, comparisons=comparisons))
+
+
+def _noise_at(plan: Plan, kept: Store, rate: float | None) -> Comparison:
+    """Compare the two equal arms at *rate*; the noise floor is not that of another run."""
+    metric = plan.compare.primary
+    arms = arms_of(kept.run.trials, metric, rate)
+    comparison = compare.compare(
+        metric,
+        arms,
+        threshold=plan.compare.threshold / 100,
+        rate=rate,
+        alpha=looks.alpha(kept.run.looks),
+    )
+    return msgspec.structs.replace(comparison, noise_floor=compare.noise_floor(arms))
 
 
 def announced(itinerary: tour.Itinerary) -> str:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import msgspec
-
 from dirtune import plan as plans
 from dirtune import signals
 from dirtune.analyse import compare
@@ -12,6 +10,7 @@ from dirtune.bench import relative, store
 from dirtune.checks import Risk
 from dirtune.errors import PlanError
 from dirtune.jobs import booting, notes, reports
+from dirtune.plan import checking
 from dirtune.plan.tables import Plan
 from dirtune.render import tune as render
 from dirtune.signals import Ended
@@ -22,16 +21,18 @@ from dirtune.tune.session import Kept, Request, Tune
 _LIVE_PAIRS = 8
 
 
-def plan(path: Path, live_s: float | None, pairs: int | None) -> Plan:
+def plan(path: Path, live_s: float | None, pairs: int | None, at_most: int | None = None) -> Plan:
     """Return the plan at *path*, or with *live_s* a plan that measures live traffic.
 
-    *live_s* is the length of a window in seconds.
+    *live_s* is the length of a window in seconds. *pairs* without *at_most* means one look.
+    Raises `PlanError` if *at_most* is not twice the number of pairs.
     """
     if live_s is not None:
-        return live.plan(plans.read_traffic(path), live_s, pairs or _LIVE_PAIRS)
-    whole = plans.read(path)
-    load = whole.load if pairs is None else msgspec.structs.replace(whole.load, pairs=pairs)
-    return msgspec.structs.replace(whole, load=load)
+        traffic = plans.read_traffic(path)
+        whole = live.plan(traffic, live_s, pairs or _LIVE_PAIRS, at_most)
+        checking.check_looks(whole.load)
+        return whole
+    return plans.with_pairs(plans.read(path), pairs, at_most)
 
 
 def tune(plan: Plan, out: Path, boots: int, noise: Path | None) -> Tune:

@@ -54,10 +54,7 @@ def up(
         _, load_cpus = cpu_layout(os.sched_getaffinity(0), spec.cpus)
         os.sched_setaffinity(0, set(load_cpus))
         place = lifecycle.running()
-        bench_plan = plan.read(place.plan)
-        if pairs is not None:
-            load = msgspec.structs.replace(bench_plan.load, pairs=pairs)
-            bench_plan = msgspec.structs.replace(bench_plan, load=load)
+        bench_plan = plan.with_pairs(plan.read(place.plan), pairs)
         yield place, bench_plan, spec.scenario.experiment
     finally:
         if not keep:
@@ -83,7 +80,7 @@ async def noise(trying: Trying, out: Path, say: Say) -> Store:
     kept = turn.begin(replace(trying, title=f"A/A: {trying.title}"), out)
     async with rig.opened(plan) as nodes:
         await conduct(nodes, plan, Order("first", "A", TrialKind.BASELINE, plan.pair_rates[0]))
-        await campaign.pairs(nodes, plan, campaign.stay, turn.keeping(kept, say))
+        await turn.run_pairs(trying, kept, nodes, campaign.stay, say)
     turn.judged(trying, kept)
     comparisons = tuple(
         msgspec.structs.replace(
@@ -99,7 +96,7 @@ async def noise(trying: Trying, out: Path, say: Say) -> Store:
 async def reboots(trying: Trying, out: Path, say: Say) -> Store:
     """Compare boots with and without the kernel option; each boot counts as one value."""
     trying = replace(trying, checks=("irq/xtpic-mode",), title=f"Boot comparison: {trying.title}")
-    kept = turn.begin(trying, out)
+    kept = turn.begin(trying, out, paired=False)
 
     def boot() -> None:
         status = lifecycle.reboot(say)

@@ -14,7 +14,7 @@ from pathlib import Path
 from dirtune.analyse import lines
 from dirtune.analyse.lines import Sharer
 from dirtune.analyse.run import TrialKind
-from dirtune.bench import campaign, rig
+from dirtune.bench import rig
 from dirtune.bench.outcome import Order
 from dirtune.bench.store import Store
 from dirtune.bench.trial import conduct
@@ -161,7 +161,7 @@ async def control(trying: Trying, out: Path, say: Say) -> Store:
         switch = Switch(node, shared(await turn.snapshot_of(node)), note)
         try:
             await conduct(nodes, plan, Order("first", "A", TrialKind.BASELINE, plan.pair_rates[0]))
-            await campaign.pairs(nodes, plan, switch, turn.keeping(kept, say))
+            await turn.run_pairs(trying, kept, nodes, switch, say)
         finally:
             await to_the_end(switch("A"))
     turn.judged(trying, kept)

@@ -93,6 +93,19 @@ def forced(plan: Plan, vip: str | None) -> Plan:
     return named
 
 
+def with_pairs(plan: Plan, pairs: int | None, at_most: int | None = None) -> Plan:
+    """Return *plan* with other numbers of pairs; None for both leaves the plan unchanged.
+
+    *pairs* without *at_most* plans one look. Raises `PlanError` if *at_most* is not twice the
+    number of pairs.
+    """
+    if pairs is None and at_most is None:
+        return plan
+    load = msgspec.structs.replace(plan.load, pairs=pairs or plan.load.pairs, at_most=at_most)
+    checking.check_looks(load)
+    return msgspec.structs.replace(plan, load=load)
+
+
 def _read(path: Path, parsed: Callable[[str], _Parsed]) -> _Parsed:
     try:
         text = reading.read_text(path)

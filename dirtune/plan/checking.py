@@ -18,6 +18,8 @@ from dirtune.plan.values import Duration, seconds
 
 # The rate that clients offer is within 2 % of the requested rate.
 _APART = 1.05
+# With one pair less, even pairs that all agree have p = 2/64, above the alpha of a look (0.0294).
+_FIRST_LOOK = 7
 
 
 def check(plan: Plan) -> None:
@@ -42,6 +44,7 @@ def check(plan: Plan) -> None:
             f"services[{load.service}]: the service that carries the load needs a vip and a port"
         )
     _check_phases(load)
+    check_looks(load)
     _check_duration("settle.max", plan.settle.max)
     for key in ("start_spread", "burst"):
         _check_duration(f"validity.{key}", getattr(plan.validity, key))
@@ -111,6 +114,23 @@ def _check_phases(load: Load) -> None:
         raise PlanError(
             f"load.duration: the load of {load.load_s:g} s is shorter than ramp, warm-up and "
             f"window together ({load.lead_max_s + load.window_s:g} s)"
+        )
+
+
+def check_looks(load: Load) -> None:
+    """Check `at_most`: the alpha of the two looks holds for twice as many pairs only."""
+    if load.at_most is None:
+        return
+    if load.pairs < _FIRST_LOOK:
+        raise PlanError(
+            f"load.at_most: {load.pairs} pairs are too few for a first look. Set load.pairs to "
+            f"{_FIRST_LOOK} or more, or leave at_most out"
+        )
+    if load.at_most != 2 * load.pairs:
+        raise PlanError(
+            f"load.at_most: {load.at_most} is not twice load.pairs ({load.pairs}), but the limits "
+            "of the two looks are only known for that. Set load.at_most to "
+            f"{2 * load.pairs}, or leave it out for one look"
         )
 
 

@@ -40,6 +40,7 @@ profile = "standard"         # ramp 10 s, hold 130 s, window 60 s | lab | ci
 timeout = "1s"
 repeats = 3                  # at each rate of a sweep
 pairs = 8                    # in a comparison
+# at_most = 16               # measure as many pairs again if the first 8 do not decide
 
 [settle]
 idle = 95                    # the director must be idle for this per cent of the time

@@ -67,6 +67,10 @@ class Load(Table, frozen=True):
     """Trials at each rate of a sweep."""
     pairs: Count = 8
     """Pairs in a comparison; a pair is one trial without the fix and one trial with it."""
+    at_most: Count | None = None
+    """Most pairs in a comparison with two planned looks, twice `pairs`: the comparison ends after
+    `pairs` pairs if these decide, and otherwise after this many. Default: one look, after `pairs`
+    pairs."""
     settle: Literal["drain", "idle"] = "idle"
     """What to wait for before each trial. `idle` waits until the director is idle; `drain` also
     waits until old connections have left the director's connection table."""

@@ -24,9 +24,18 @@ def text(ready: Readiness) -> str:
         f"allows {budget.default:.0f}, the widest {budget.widest:.0f}"
     )
     lines += [f"warning: {warning}" for warning in ready.warnings]
-    sweep, pairs = ready.sweep_s / 60, ready.pairs_s / 60
-    lines.append(f"sweep: {ready.sweep_trials} trials, about {sweep:.0f} min")
-    return "\n".join(map(one_line, [*lines, f"comparison: about {pairs:.0f} min"]))
+    lines.append(f"sweep: {ready.sweep_trials} trials, about {ready.sweep_s / 60:.0f} min")
+    return "\n".join(map(one_line, [*lines, _comparison(ready)]))
+
+
+def _comparison(ready: Readiness) -> str:
+    text = f"comparison: about {ready.pairs_s / 60:.0f} min"
+    if ready.pairs_at_most_s is None:
+        return text
+    return (
+        f"{text} for {ready.pairs} pairs; if these do not decide, about "
+        f"{ready.pairs_at_most_s / 60:.0f} min for {ready.at_most} pairs"
+    )
 
 
 def _state(host: str, problem: str | None) -> str:

@@ -41,10 +41,11 @@ _SETTLE_S = 5.0
 _CANNOT = (NodeUnreachable, NotPossible, ParseError, SourceMissing)
 
 
-def plan(traffic: Traffic, window_s: float, pairs: int) -> Plan:
+def plan(traffic: Traffic, window_s: float, pairs: int, at_most: int | None = None) -> Plan:
     """Return a plan for *pairs* pairs of windows of real traffic, each *window_s* seconds long.
 
-    Raises `PlanError` if *traffic* sets rates, or a metric that windows of real traffic lack.
+    *at_most* is the number of pairs at the second look; None for one look. Raises `PlanError` if
+    *traffic* sets rates, or a metric that windows of real traffic lack.
     """
     if traffic.compare.primary not in SHOWN:
         shown = ", ".join(SHOWN)
@@ -62,9 +63,9 @@ def plan(traffic: Traffic, window_s: float, pairs: int) -> Plan:
         title=traffic.title,
         ssh_config=traffic.ssh_config,
         compare=traffic.compare,
-        load=Load(rates=(0.0,), window=window_s, pairs=pairs),
+        load=Load(rates=(0.0,), window=window_s, pairs=pairs, at_most=at_most),
         clients=(),
-        validity=tables.Validity(retries=pairs, pair_rate=_PAIR_RATE),
+        validity=tables.Validity(retries=at_most or pairs, pair_rate=_PAIR_RATE),
         notes=NOTES,
     )
 

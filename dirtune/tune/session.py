@@ -246,7 +246,8 @@ def _store(tune: Tune, kept: Kept, number: int, trying: Trying) -> Store:
     name = kept.session.attempts[number].run
     if name is not None:
         return store.resume(tune.out / name)
-    made = turn.begin(trying, tune.out)
+    boots_needed = kept.session.attempts[number].risk is Risk.REBOOT
+    made = turn.begin(trying, tune.out, paired=not boots_needed)
     kept.attempt(number, run=made.folder.name)
     return made
 

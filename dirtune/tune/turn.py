@@ -16,13 +16,13 @@ from pathlib import Path
 import msgspec
 
 from dirtune import __version__, checks, remote
-from dirtune.analyse import compare, lines
+from dirtune.analyse import compare, lines, looks
 from dirtune.analyse.arms import arms_of
 from dirtune.analyse.forecast import forecast
 from dirtune.analyse.handlers import HandlerWindow
 from dirtune.analyse.run import Comparison, Forecast, Role, Run, Trial, TrialKind, Validity
 from dirtune.analyse.verdict import sentence
-from dirtune.bench import campaign, rig, store
+from dirtune.bench import campaign, looking, rig, store
 from dirtune.bench.outcome import Order
 from dirtune.bench.protocols import Rig
 from dirtune.bench.store import Store
@@ -47,8 +47,12 @@ from dirtune.tune.record import now, save, step
 _INTERVAL_S = 2
 
 
-def begin(trying: Trying, out: Path) -> Store:
-    """Create the folder of the run, to which steps and trials are added as they happen."""
+def begin(trying: Trying, out: Path, *, paired: bool = True) -> Store:
+    """Create the folder of the run, to which steps and trials are added as they happen.
+
+    If the trials are *paired*, the run records the looks that the plan asks for. Boots have none.
+    """
+    load = trying.plan.load
     run = Run(
         id=store.new_id(out, datetime.now(UTC)),
         started=now(),
@@ -68,6 +72,7 @@ def begin(trying: Trying, out: Path) -> Store:
         steps=(),
         verdict=None,
         notes=trying.plan.notes,
+        looks=looks.planned(load.pairs, load.at_most) if paired else None,
     )
     return store.create(out, run)
 
@@ -98,10 +103,7 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
                         await _audit(node, kept, "before")
                     else:
                         await _before(nodes, node, trying, kept, say)
-            done = kept.run.trials
-            await campaign.pairs(
-                nodes, plan, switch, keeping(kept, say), done=done, measure=leased
-            )
+            await run_pairs(trying, kept, nodes, switch, say, leased)
             await switch("B")
             async with await director.connect(plan) as node:
                 if live:
@@ -115,6 +117,26 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
             raise
     save(kept, finished=now())
     return kept.run
+
+
+async def run_pairs(
+    trying: Trying,
+    kept: Store,
+    nodes: Rig,
+    switch: campaign.Switch,
+    say: Say,
+    measure: campaign.Measure = conduct,
+) -> None:
+    """Run the pairs that are missing, to each look that is planned."""
+
+    async def reach(plan: Plan) -> None:
+        done, keep = kept.run.trials, keeping(kept, say)
+        await campaign.pairs(nodes, plan, switch, keep, done=done, measure=measure)
+
+    def judge() -> Comparison:
+        return _judged_at(trying, kept, trying.plan.compared_at[0])[0]
+
+    await looking.pairs(trying.plan, kept, reach, judge, say)
 
 
 async def _audit(director: Node, kept: Store, when: str) -> None:
@@ -138,8 +160,11 @@ def judged(trying: Trying, kept: Store) -> None:
         raise NoVerdict(f"No trial measured {primary}. The trials are in {kept.folder}.")
     at_rates = [_judged_at(trying, kept, rate) for rate in plan.compared_at]
     first, *others = (comparisons[0] for comparisons in at_rates)
-    verdict = " ".join((sentence(first, kept.run.forecast), *map(sentence, others)))
-    save(kept, comparisons=tuple(itertools.chain.from_iterable(at_rates)), verdict=verdict)
+    sentences = [sentence(first, kept.run.forecast), *map(sentence, others)]
+    if kept.run.looks is not None:
+        sentences.append(looks.described(kept.run.looks))
+    comparisons = looks.with_design((*itertools.chain.from_iterable(at_rates),), kept.run.looks)
+    save(kept, comparisons=comparisons, verdict=" ".join(sentences))
 
 
 def _judged_at(trying: Trying, kept: Store, rate: float | None) -> tuple[Comparison, ...]:
@@ -149,6 +174,7 @@ def _judged_at(trying: Trying, kept: Store, rate: float | None) -> tuple[Compari
         lambda metric: trying.noise_floor(metric, rate),
         threshold=trying.plan.compare.threshold / 100,
         rate=rate,
+        alpha=looks.alpha(kept.run.looks),
     )
 
 

@@ -3,7 +3,9 @@
 import fcntl
 import gc
 import json
+import math
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -93,7 +95,8 @@ def test_a_node_that_cannot_be_reached_is_named_and_the_rest_is_printed(tmp_path
     (tmp_path / "config").write_text("Host *\n  ProxyCommand false\n")
     plan = tmp_path / "plan.toml"
     matrix = '[matrix]\nscheduler = ["rr", "wlc"]\nforwarding = ["dr", "nat"]\n'
-    text = 'ssh_config = "config"\n' + plans.EXAMPLE.replace('"lb1"', '"local"')
+    looks = plans.EXAMPLE.replace("# at_most", "at_most")
+    text = 'ssh_config = "config"\n' + looks.replace('"lb1"', '"local"')
     plan.write_text(text + matrix)
 
     result = invoke("bench", "check", str(plan), "--format", "json")
@@ -106,6 +109,9 @@ def test_a_node_that_cannot_be_reached_is_named_and_the_rest_is_printed(tmp_path
     # 2 schedulers, 2 rates, 3 times each, of dr alone; and a look at the nodes in each cell.
     # A trial is 201 s of load, 120 s until the table has drained, and 8 s more.
     assert (found["sweep_trials"], found["sweep_s"]) == (12, 14 * 329)
+    # A first look after 8 pairs of trials, and a second one after 16.
+    assert (found["pairs"], found["pairs_s"]) == (8, 16 * 329)
+    assert (found["at_most"], found["pairs_at_most_s"]) == (16, 32 * 329)
     (warning,) = found["warnings"]
     assert warning.startswith("matrix.forwarding: ")
 
@@ -187,6 +193,76 @@ def test_two_runs_are_not_paired(run_folder):
 
     found = json.loads(result.stdout)
     assert (found["pairs"], found["test"], found["verdict"]) == (0, "mann-whitney", "improved")
+
+
+RULE = (
+    "Two looks were planned before the first trial: after 8 pairs, and after 16 if the first did "
+    "not decide (alpha 0.0294 each, so that false verdicts stay at or below 5 %)."
+)
+
+
+def with_looks(folder, *taken):
+    """Write into the run that two looks were planned, and these taken."""
+    path = Path(folder) / "run.json"
+    looks = {"at": [8, 16], "alpha": 0.0294, "futile_above": 0.5, "taken": list(taken)}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"looks": looks}))
+    return folder
+
+
+FIRST = {"pairs": 8, "p": 0.0078, "result": "decided"}
+ON = {"pairs": 8, "p": 0.2, "result": "go on"}
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "json"])
+@pytest.mark.parametrize("arms", [("{}",), ("{}", "--all"), ("{}:A", "{}:B")])
+def test_a_run_is_judged_by_the_rule_that_it_carries(run_folder, arms, form):
+    folder = with_looks(run_folder("one", 0.9), FIRST)
+    words = [word.format(folder) for word in arms]
+
+    result = invoke("compare", *words, "--format", form)
+
+    assert result.exit_code == 0
+    stop = "Stopped after 8 pairs: the look decided (p = 0.008)."
+    assert result.stdout.count(f"{RULE} {stop}") == 1
+    if form == "json":
+        found = json.loads(result.stdout)
+        found = found.get("comparisons", [found])[0]
+        assert found["level"] == pytest.approx(0.9706)
+        # Differences of +-0.01 about 0.9 in turn: t(7) at 98.53 % is 2.72 (2.365 at 97.5 %).
+        wide = math.log(found["interval"][1] / found["interval"][0]) / 2
+        error = math.log(0.91 / 0.89) / 2 * math.sqrt(8 / 7) / math.sqrt(8)
+        assert wide / error == pytest.approx(2.724, abs=0.01)
+    else:
+        assert "(97.06 % interval 0." in result.stdout
+        assert "95 %" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("pairs", "taken", "problem"),
+    [
+        (17, (ON, FIRST), "has 17 valid pairs, but by the rule .* ends after 16"),
+        (9, (FIRST,), "has 9 valid pairs, but by the rule .* ends after 8"),
+        (10, (ON,), "next look is planned after 16 valid pairs, and it has 10.*--resume"),
+    ],
+)
+def test_more_pairs_than_planned_are_not_judged(run_folder, pairs, taken, problem):
+    result = invoke("compare", with_looks(run_folder("one", 0.9, pairs), *taken))
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert re.search(problem, result.stderr)
+
+
+def test_an_older_run_is_judged_as_before(run_folder):
+    folder = run_folder("one", 0.9, 17)
+    path = Path(folder) / "run.json"
+    older = json.loads(path.read_text())
+    del older["looks"]
+    path.write_text(json.dumps(older))
+
+    found = json.loads(invoke("compare", folder, "--format", "json").stdout)
+
+    assert (found["pairs"], found["level"], found["design"]) == (17, 0.95, None)
 
 
 def test_an_aa_run_gives_the_noise_floor(run_folder):

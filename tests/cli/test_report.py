@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from dirtune.analyse.run import Run
 from dirtune.cli import main
+from tests.tune.test_decide import COMPARISON
 
 pytest.importorskip("altair", reason="charts need the extra `report`")
 pytest.importorskip("dirtune.bench.store", reason="runs are read by the bench's store")
@@ -59,6 +60,26 @@ def test_report_is_printed(folders, form, start):
 
     assert result.exit_code == 0, result.output
     assert result.output.startswith(start)
+
+
+@pytest.mark.parametrize("form", ["html", "markdown"])
+@pytest.mark.parametrize("verdict", [None, "Improved. "])
+def test_the_planned_looks_stand_in_the_report_once(tmp_path, form, verdict):
+    """In the verdict of `tune`, and beside the comparison of an A/A run, which has no verdict."""
+    design = "Two looks were planned before the first trial. Stopped after 8 pairs."
+    judged = msgspec.structs.replace(COMPARISON, level=0.9706, design=design)
+    run = msgspec.structs.replace(
+        unfinished("r"),
+        comparisons=(judged,),
+        verdict=None if verdict is None else verdict + design,
+    )
+    (tmp_path / "run.json").write_bytes(msgspec.json.encode(run))
+
+    text = report(str(tmp_path), "--format", form).output
+
+    assert text.count(design) == 1
+    assert "97.06 % interval" in text
+    assert "95 % interval" not in text
 
 
 def test_json_is_the_run(folders):

@@ -140,6 +140,34 @@ def aa(tmp_path):
     return str(store.folder)
 
 
+@pytest.mark.parametrize(
+    ("words", "planned"),
+    [
+        ((), (12, 24)),
+        (("--pairs", "10"), (10, None)),
+        (("--pairs", "10", "--at-most", "20"), (10, 20)),
+        (("--at-most", "24"), (12, 24)),
+        (("--live", "30"), (8, None)),
+        (("--live", "30", "--at-most", "16"), (8, 16)),
+    ],
+)
+def test_the_looks_of_the_plan_and_of_the_options(asked, tmp_path, words, planned):
+    path = plan(tmp_path, f"{DIRECTOR}{LOAD}at_most = 24\n")
+    done = tune(path, *words, "--out", str(tmp_path / "out"))
+
+    load = asked["tune"].plan.load
+    assert (done.exit_code, load.pairs, load.at_most) == (1, *planned)
+
+
+@pytest.mark.parametrize("words", [("--pairs", "10"), ("--live", "30"), ()])
+def test_a_second_look_at_another_number_is_refused(asked, tmp_path, words):
+    done = tune(plan(tmp_path), *words, "--at-most", "18", "--out", str(tmp_path / "out"))
+
+    assert done.exit_code == 2
+    assert "load.at_most: 18 is not twice load.pairs" in done.stderr
+    assert not asked
+
+
 def noise_floors(tune):
     trying = Trying(tune.plan, (), "", "", still=tune.still)
     return {

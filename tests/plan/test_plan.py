@@ -92,6 +92,14 @@ def test_durations(text, length):
             r"compare\.rates: 200 and 204",
         ),
         ("rates = [150]", "rates = [150]\nservice = 1", "load.service"),
+        ("rates = [150]", "rates = [150]\nat_most = 12", r"load\.at_most: 12 .* Set .* to 16"),
+        ("rates = [150]", "rates = [150]\nat_most = 8", r"load\.at_most: 8 .* Set .* to 16"),
+        ("rates = [150]", "rates = [150]\npairs = 10\nat_most = 30", r"load\.at_most: .* to 20"),
+        (
+            "rates = [150]",
+            "rates = [150]\npairs = 6\nat_most = 12",
+            r"load\.at_most: .*pairs to 7",
+        ),
         ("rates = [150]", 'rates = [150]\nduration = "5s"', "load.duration"),
         ("rates = [150]", "rates = [150]\nwarmup_max = 4", "load\\.warmup_max: .*shorter"),
         ("rates = [150]", "rates = [150]\nwarmup_max = -4", "load\\.warmup_max: .*negative"),
@@ -275,6 +283,28 @@ def test_arms_are_compared_at_the_loads_first_rate_or_at_those_named():
 
     assert (one.pair_rates, one.compared_at) == ((150,), (None,))
     assert (three.pair_rates, three.compared_at) == ((320, 400, 460), (320, 400, 460))
+
+
+def test_two_looks_are_planned_by_at_most():
+    two = plan.parse(SMALL + "pairs = 7\nat_most = 14\n")
+
+    assert (two.load.pairs, two.load.at_most) == (7, 14)
+    assert plan.parse(SMALL).load.at_most is None
+
+
+@pytest.mark.parametrize(
+    ("pairs", "at_most", "planned"),
+    [(None, None, (8, 16)), (4, None, (4, None)), (10, 20, (10, 20)), (None, 16, (8, 16))],
+)
+def test_other_numbers_of_pairs_replace_the_plans(pairs, at_most, planned):
+    changed = plan.with_pairs(plan.parse(SMALL + "at_most = 16\n"), pairs, at_most)
+
+    assert (changed.load.pairs, changed.load.at_most) == planned
+
+
+def test_other_numbers_of_pairs_keep_the_rule():
+    with pytest.raises(PlanError, match=r"load\.at_most: 16 is not twice load\.pairs \(10\)"):
+        plan.with_pairs(plan.parse(SMALL), 10, 16)
 
 
 def test_what_the_example_only_mentions_is_a_plan_too():

@@ -551,3 +551,4 @@ READY = Readiness(
     sweep_s=480.0,
     pairs_s=1800.0,
 )
+TWO_LOOKS = replace(READY, pairs=8, at_most=16, pairs_at_most_s=3600.0)

@@ -154,7 +154,10 @@ OUTPUTS = {
     "doctor-table": lambda: several(doctor.table, *inputs.DIAGNOSES),
     "doctor-markdown": lambda: several(doctor.markdown, *inputs.DIAGNOSES),
     "readiness": lambda: several(
-        readiness.text, inputs.READY, msgspec.structs.replace(inputs.READY, forced=True)
+        readiness.text,
+        inputs.READY,
+        msgspec.structs.replace(inputs.READY, forced=True),
+        inputs.TWO_LOOKS,
     ),
     "run_tables": lambda: run_tables.text(store.example("paper"), "simple"),
     "run_tables-headline": lambda: run_tables.headline(store.example("paper")),

@@ -735,6 +735,59 @@ def test_live_traffic_is_compared_in_windows_that_take_turns(tmp_path, traffic):
     assert arms == "ABBA" * 4
 
 
+TWO_LOOKS = msgspec.structs.replace(
+    PLAN, load=msgspec.structs.replace(PLAN.load, pairs=8, at_most=16)
+)
+
+
+@pytest.mark.parametrize(
+    ("effect", "noise", "results"),
+    [
+        (0.8, 0.005, ["decided"]),
+        (0.96, 0.05, ["go on", "decided"]),
+        (1.0, 0.05, ["go on", "undecided"]),
+    ],
+)
+def test_a_fix_is_judged_at_the_planned_looks(tmp_path, make, effect, noise, results):
+    host = make({RING: effect})
+    host.noise = noise
+    asked = tune(tmp_path, plan=TWO_LOOKS)
+    kept = begun(asked, RING)
+    gone_on(asked, kept)
+
+    (path,) = tmp_path.glob("*/run.json")
+    run = json.loads(path.read_text())
+    assert [look["result"] for look in run["looks"]["taken"]] == results
+    assert sum(trial["kind"] == "judged" for trial in run["trials"]) == 16 * len(results)
+    rule = "Two looks were planned before the first trial: after 8 pairs, and after 16"
+    stop = f"Stopped after {8 * len(results)} pairs: "
+    (attempt,) = kept.session.attempts
+    for text in (run["verdict"], run["comparisons"][0]["design"], attempt.sentence):
+        assert text.count(rule) == text.count(stop) == 1
+
+
+def test_live_windows_stop_at_a_look_too(tmp_path, traffic):
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 8, 16))
+    kept = begun(asked, RING, live=True)
+    gone_on(asked, kept)
+
+    (path,) = tmp_path.glob("*/run.json")
+    run = json.loads(path.read_text())
+    assert (len(run["trials"]), run["looks"]["taken"][0]["result"]) == (16, "decided")
+
+
+def test_boots_have_no_looks(tmp_path, make):
+    host = make({PIC: 0.8})
+    asked = tune(tmp_path, host, plan=TWO_LOOKS)
+    kept = begun(asked, PIC)
+    gone_on(asked, kept)
+
+    (path,) = tmp_path.glob("*/run.json")
+    run = json.loads(path.read_text())
+    assert run["looks"] is None
+    assert "looks" not in run["verdict"]
+
+
 def test_windows_of_unlike_traffic_do_not_count(tmp_path, traffic):
     plain = traffic.sleep_until
 
