@@ -27,7 +27,9 @@ class Process(msgspec.Struct, frozen=True):
 
     pid: int
     started: float
-    """Start time in seconds since the epoch, as psutil reports it."""
+    """Start time in seconds since the epoch, as psutil reports it; a clock that is set moves it."""
+    start: str = ""
+    """The boot and the clock ticks from the boot to the start; empty in an older record."""
 
     def alive(self) -> bool:
         """Return whether this process still runs.
@@ -36,9 +38,12 @@ class Process(msgspec.Struct, frozen=True):
         """
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < 1
+            if self.start:
+                same = _start(self.pid) == self.start
+            else:
+                same = abs(process.create_time() - self.started) < 1
             return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             return False
 
 
@@ -47,7 +52,14 @@ def process(pid: int) -> Process:
 
     Raises `psutil.NoSuchProcess` if it has ended.
     """
-    return Process(pid, psutil.Process(pid).create_time())
+    return Process(pid, psutil.Process(pid).create_time(), _start(pid))
+
+
+def _start(pid: int) -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    # The name, in brackets, may contain anything; the start is the 20th field after it (proc(5)).
+    fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    return f"{boot} {fields[19]}"
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -4,6 +4,8 @@ import os
 import re
 import stat
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -350,3 +352,43 @@ def test_the_copy_is_made_anew_when_dirtune_or_its_requirements_change(tmp_path,
         for twice in ("1", "2"):
             prefix.copy(tmp_path / f"copy-{number}-{twice}", tmp_path / "cache")
         assert len(made) == number
+
+
+CLOCK = """
+import sys
+from pathlib import Path
+import msgspec
+from dirtune.lab import state
+
+kept = Path(sys.argv[2])
+if sys.argv[1] == "record":
+    kept.write_bytes(msgspec.json.encode(state.process(int(sys.argv[3]))))
+else:
+    print(msgspec.json.decode(kept.read_bytes(), type=state.Process).alive())
+"""
+SET_CLOCK = """
+set -e
+sleep 100 & pid=$!
+look() { "$PYTHON" -c "$CODE" "$1" "$FOLDER/process" $pid; }
+look record
+# As after the clock was set forward by a day: the kernel computes the time of the boot from it.
+awk '/^btime/ {$2 -= 86400} {print}' /proc/stat > "$FOLDER/stat"
+mount --bind "$FOLDER/stat" /proc/stat
+look again; kill $pid; wait $pid || look again
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_process_is_the_same_after_the_clock_was_set(tmp_path):
+    environ = {"PYTHON": sys.executable, "CODE": CLOCK, "FOLDER": str(tmp_path)}
+
+    done = subprocess.run(
+        ("unshare", "--mount", "bash", "-c", SET_CLOCK),
+        env={**os.environ, **environ},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.splitlines() == ["True", "False"], done.stderr
