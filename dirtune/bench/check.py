@@ -4,13 +4,12 @@ import asyncio
 import shlex
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from dirtune import remote
 from dirtune.bench import client, foreign_use, matrix, rig, tour
+from dirtune.bench.connecting import connect
 from dirtune.bench.ports_and_duration import TupleBudget, estimate_s, tuple_budget, warnings
 from dirtune.errors import DirtuneError
 from dirtune.plan import generators
@@ -83,8 +82,7 @@ async def check(plan: Plan, *, boots: bool = False) -> Readiness:
 
     *boots* is True if dirtune can boot the director, as in a lab.
     """
-    config = None if plan.ssh_config is None else Path(plan.ssh_config)
-    nodes, lost = await remote.connect_all(plan.hosts, ssh_config=config)
+    nodes, lost = await connect(plan, plan.hosts)
     try:
         # This check runs before the clients send their own requests.
         vip = await _vip(plan, nodes)
