@@ -95,7 +95,7 @@ class Action(msgspec.Struct, frozen=True):
 
     @property
     def in_network(self) -> bool:
-        """Whether it sets something of one network namespace, which vanishes with that."""
+        """Whether the action's effect vanishes together with its network namespace."""
         return False
 
     # --- on a host ---

@@ -13,7 +13,7 @@ Key = tuple[str | None, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The waivers, and the findings of an earlier audit, that an audit takes into account."""
+    """The waivers, and the findings of an earlier audit; such findings do not count."""
 
     waivers: tuple[Waiver, ...] = ()
     known: frozenset[Key] = field(default_factory=frozenset)

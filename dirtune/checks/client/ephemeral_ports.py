@@ -34,11 +34,11 @@ def ephemeral_ports(snapshot: Snapshot) -> Verdicts:
 
     ## What it does
     The number of source ports is the size of `ip_local_port_range` without reserved ports, times
-    the number of the client's addresses. The check reports a client if sockets in TIME_WAIT use 80
-    % of these ports or more. It also reports a client if its planned or measured rate of new
-    connections is at least the number of ports / 60 s. The default of 28,232 ports allows 470
-    connections/s to one address and port. The planned rate does not count if `tcp_tw_reuse` is 1
-    with timestamps, because a port is then free again after a second. If a client with a high
+    the number of the client's addresses. The check reports a client if sockets in TIME_WAIT use
+    80 % of these ports or more. It also reports a client if its planned or measured rate of new
+    connections is at least the number of ports divided by 60 s. The default of 28,232 ports allows
+    470 connections/s to one address and port. The planned rate does not count if `tcp_tw_reuse` is
+    1 with timestamps, because a port is then free again after a second. If a client with a high
     measured rate has few sockets in TIME_WAIT, it keeps its connections open or the server closes
     them first, and the check is inconclusive.
 

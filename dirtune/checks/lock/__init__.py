@@ -76,7 +76,10 @@ def _callers(waits: Iterable[LockWaits]) -> tuple[str, ...]:
 
 
 def _percent(locks: LockWindow, softirqs: SoftirqWindow, wait_ns: int) -> float | None:
-    """Return *wait_ns* in percent of softirq time, as a rate: the probes' windows may differ."""
+    """Return *wait_ns* per second in percent of the softirq time per second.
+
+    Rates are compared, because the windows of the two probes may differ.
+    """
     softirq_ns = sum(each.total_ns for each in softirqs.softirqs)
     if not softirq_ns or not locks.seconds or not softirqs.seconds:
         return None

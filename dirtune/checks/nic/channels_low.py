@@ -27,10 +27,10 @@ def channels_low(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
 
     ## What it does
     The check examines NICs with fewer channels (`ethtool -l`) than the NIC's maximum and than the
-    physical cores near the NIC. It reports such a NIC if a CPU that takes its interrupts spends 70
-    % of its time or more in interrupts and softirqs. If the CPUs are not busy, a few queues are
-    the most efficient setting. On AMD and for mlx5 NICs the check asks for at most 32 queues, as
-    the vendors advise.
+    physical cores near the NIC. It reports such a NIC if a CPU that takes its interrupts spends
+    70 % of its time or more in interrupts and softirqs. If the CPUs are not busy, a few queues
+    are the most efficient setting. On AMD and for mlx5 NICs the check asks for at most 32 queues,
+    as the vendors advise.
 
     ## Why it matters
     Disabled queues cannot relieve the busy queues.

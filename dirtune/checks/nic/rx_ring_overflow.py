@@ -21,12 +21,12 @@ def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
     ## What it does
     The check compares counters of each physical interface between two samples: `rx_missed_errors`,
     `rx_fifo_errors`, `rx_over_errors`, and the driver's counters with the same meaning
-    (`rx_out_of_buffer` of mlx5, `rx_brb_discard` of bnx2x, ...). The finding is `critical` if 0.1
-    % of the arriving packets or more were lost, and `high` if fewer were lost. It is also `high`
-    if `rx_no_buffer_count` rose, although the NIC's FIFO may have kept these packets. If several
-    counters show the same loss, it counts once. The check does not use `rx_dropped`, which also
-    counts packets of protocols and VLANs that this host does not use. A cloud provider's quota
-    (`*_allowance_exceeded` of ena) is `info`, because the ring is not the cause.
+    (`rx_out_of_buffer` of mlx5, `rx_brb_discard` of bnx2x, ...). The finding is `critical` if
+    0.1 % of the arriving packets or more were lost, and `high` if fewer were lost. It is also
+    `high` if `rx_no_buffer_count` rose, although the NIC's FIFO may have kept these packets. If
+    several counters show the same loss, it counts once. The check does not use `rx_dropped`, which
+    also counts packets of protocols and VLANs that this host does not use. A cloud provider's
+    quota (`*_allowance_exceeded` of ena) is `info`, because the ring is not the cause.
 
     ## Why it matters
     The ring is the first place on the host where a packet can be lost. After a lost SYN, the
