@@ -154,8 +154,8 @@ def attempt(slot: Slot, done: Sequence[Trial]) -> int | None:
 def to_observe(cell: Cell, done: Sequence[Trial]) -> float | None:
     """Return the rate at which all nodes of *cell* should be sampled: the rate of its peak.
 
-    The result is None if such an observed trial exists already, valid or not, or if the cell has
-    no valid trial yet.
+    The result is None if the cell already has a trial with sampled nodes, valid or not, or if it
+    has no valid trial yet.
     """
     mine = [trial for trial in done if trial.cell == cell.name]
     top = capacity.peak(capacity.curve(mine))

@@ -52,7 +52,7 @@ class Monitor:
 
 
 def reason_in(text: str) -> str | None:
-    """Return the reason of the last SHUTDOWN event in a monitor's output; None without one."""
+    """Return the reason of the last SHUTDOWN event in *text*; None if there is no such event."""
     reason = None
     for row in text.splitlines():
         with suppress(json.JSONDecodeError):

@@ -39,7 +39,7 @@ class Outcome(StrEnum):
 
 
 class Stage(StrEnum):
-    """The stage of a boot that a run needs."""
+    """The next step for a boot that a run needs: prepare, wait or measure."""
 
     PREPARE = "prepare"
     """The fix must still be applied or rolled back for this boot."""

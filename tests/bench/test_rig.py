@@ -104,7 +104,7 @@ def test_a_generator_that_is_ended_leaves_an_error_and_no_process(server):
     (client,) = with_rig(server.server_port, use)
 
     assert client.reports == ()
-    assert re.search("no report|printed nothing", client.error)
+    assert re.search("without a report|printed nothing", client.error)
 
 
 @pytest.mark.parametrize("turns", [1, 5, 50])

@@ -1,8 +1,9 @@
-"""Redaction removes the names that identify a site from a record; the audit stays the same.
+"""Redact a recorded host: replace names and addresses that identify the site.
 
-Each source has a rule. Texts in which the kernel writes only numbers and its own words are kept.
-All other words and addresses are replaced by stand-ins (`names`, `addresses`), the same in paths,
-links and texts. A source without a rule is left out of the record.
+An audit of the redacted record has the same results. Each source, such as /proc/interrupts, has a
+rule. If the kernel writes only numbers and words of its own into a source, the text is kept.
+Otherwise words and addresses are replaced (modules `names` and `addresses`), in the same way in
+paths, links and texts. A source without a rule is left out of the record.
 """
 
 import re
@@ -25,12 +26,13 @@ _CONTAINERS = ("net", "block", "virtual")
 
 
 class Redactor:
-    """The stand-ins of one record; the same name always gets the same stand-in."""
+    """A redactor for one record, which always replaces a name by the same other name."""
 
     def __init__(self, key: bytes, paths: Iterable[str], texts: Iterable[tuple[str, str]]) -> None:
-        """Collect the names in the *paths* and *texts* (path, text) of a record's samples.
+        """Collect the names in all *paths* and *texts* of a record.
 
-        *key* decides which address gets which stand-in; the caller must not store *key*.
+        *texts* are pairs (path, text). *key* decides how addresses are replaced; the caller must not
+        store *key*.
         """
         paths, texts = tuple(dict.fromkeys(paths)), tuple(texts)
         addresses = Addresses(key, networks(texts))
@@ -61,7 +63,7 @@ class Redactor:
         return path
 
     def link(self, path: str, target: str) -> str:
-        """Return the redacted *target* of the link *path*."""
+        """Return the redacted *target* of the symbolic link *path*."""
         *folders, last = target.split("/")
         kept = [self._name(part, folders[at - 1] if at else "") for at, part in enumerate(folders)]
         if path.startswith("/sys/class/net/") and not path.endswith("/device/driver"):
@@ -76,14 +78,17 @@ class Redactor:
         return rule(self._tools, text) if rule else ""
 
     def _below(self, folder: str, path: str) -> str:
-        """Return a path below *folder*, with stand-ins for disks and their holders."""
+        """Return *path*, below *folder*, with the names of disks and their holders replaced."""
         name, *rest = path.removeprefix(folder).split("/")
         if rest[:1] == ["holders"]:
             rest[1:] = map(self._names.disk, rest[1:])
         return "/".join((folder.rstrip("/"), self._names.disk(name), *rest))
 
     def _name(self, part: str, before: str) -> str:
-        """Return one redacted folder of a device's path; most such names are made from numbers."""
+        """Return the redacted name of a folder in the path of a device.
+
+        *before* is the folder above it. Most of these names are made from numbers, and are kept.
+        """
         named: dict[str, Callable[[str], str]] = {
             "net": self._names.interface,
             "block": self._names.disk,

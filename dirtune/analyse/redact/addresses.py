@@ -1,9 +1,9 @@
-"""Stand-ins for addresses, with which an audit has the same results as with the real addresses.
+"""Replace IP and MAC addresses, so that an audit still has the same results.
 
-Two stand-ins share as many leading bits as their addresses do, so networks, masks and routes still
-fit. A key, which is thrown away afterwards, decides which bits are flipped. Addresses that
-identify no host are kept: unspecified, loopback and multicast addresses, and netmasks. The leading
-bits that mark an address as private, link-local or global are kept too.
+If two IP addresses share n leading bits, their replacements share n leading bits as well, so
+networks, netmasks and routes still fit. A key, which is deleted afterwards, decides which bits are
+flipped. Addresses that identify no host are kept: unspecified, loopback and multicast addresses,
+and netmasks. The leading bits that mark an address as private, link-local or global are kept too.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from dirtune.collect.routes import SOURCE as _ROUTE
 # A prefix as (length, leading bits).
 _Prefix = tuple[int, int]
 
-# Runs of one class of characters: whatever is in the text, it is searched in linear time.
+# Matches a run of characters of one class, so that any text is searched in linear time.
 RUN = re.compile(r"(?<![0-9A-Za-z_])[0-9A-Fa-f:.]{3,}(?:%[^\s,;)\]/]{1,15})?(?![0-9A-Za-z_])")
 _LONGEST = 45  # ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255
 _DOTTED = re.compile(r"(?<![\w.])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?!\w|\.\d)")
@@ -55,29 +55,35 @@ _MARKED_V6 = (
 _EMBEDDING = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0/96", "64:ff9b::/96")))
 """IPv6 networks whose addresses contain an IPv4 address in the last 32 bits."""
 _BITS_V4, _BITS_V6 = 32, 128
-_MOST_NETWORKS = 1 << 16  # of a hostile record; no host has as many
+_MOST_NETWORKS = 1 << 16  # a hostile record may name more; no host has as many
 
 
 class Addresses:
-    """The stand-ins of one redaction; the same address always gets the same stand-in."""
+    """The replacements of addresses in one record; an address always gets the same replacement."""
 
     def __init__(
         self, key: bytes, networks: frozenset[ipaddress.IPv4Network] = frozenset()
     ) -> None:
-        """Use *key* to flip bits; the first address of each network in *networks* stays first."""
+        """Use *key* to decide which bits are flipped.
+
+        The first address of each network in *networks* remains the first address of its network.
+        """
         shortest = sorted(networks, key=lambda network: network.prefixlen)[:_MOST_NETWORKS]
         self._flip_v4 = _flipping(key, _BITS_V4, _MARKED_V4, shortest)
         self._flip_v6 = _flipping(key, _BITS_V6, _MARKED_V6)
         self._macs: dict[str, int] = {}
 
     def v4(self, number: int) -> int:
-        """Return the stand-in of an IPv4 address."""
+        """Return the replacement of the IPv4 address *number*."""
         address = ipaddress.IPv4Address(number)
         kept = any(address in network for network in _NETWORKS_V4)
         return number if kept else self._flip_v4(number)
 
     def v6(self, number: int) -> int:
-        """Return the stand-in of an IPv6 address; an embedded IPv4 address gets its own."""
+        """Return the replacement of the IPv6 address *number*.
+
+        If the address contains an IPv4 address, only this part is replaced.
+        """
         address = ipaddress.IPv6Address(number)
         if any(address in network for network in _NETWORKS_V6):
             return number
@@ -86,12 +92,18 @@ class Addresses:
         return self._flip_v6(number)
 
     def little(self, text: str) -> str:
-        """Return the stand-in of an address in /proc/net/route, in the machine's byte order."""
+        """Return the replacement of an address in /proc/net/route, as 8 hexadecimal digits.
+
+        Such an address is in the machine's byte order.
+        """
         number = int.from_bytes(int(text, 16).to_bytes(4, sys.byteorder), "big")
         return f"{int.from_bytes(self.v4(number).to_bytes(4, 'big'), sys.byteorder):08X}"
 
     def text(self, text: str, zone: Callable[[str], str] = str) -> str:
-        """Return *text* with IPv4, IPv6 and MAC addresses replaced; *zone* replaces zones."""
+        """Return *text* with IPv4, IPv6 and MAC addresses replaced.
+
+        *zone* is a function that replaces the zone (interface) of an IPv6 address.
+        """
 
         def replaced(found: re.Match[str]) -> str:
             run, percent, name = found[0].partition("%")
@@ -100,12 +112,14 @@ class Addresses:
         return _DASHED.sub(lambda m: self.mac(m[0]), RUN.sub(replaced, text))
 
     def mac(self, text: str) -> str:
-        """Return the stand-in of a MAC address in the same spelling."""
+        """Return the replacement of a MAC address, spelt with the same separators."""
         digits = re.sub(r"[^0-9a-f]", "", text.lower())
         if set(digits) <= {"0"} or set(digits) <= {"f"}:
             return text
         if text.startswith("01-") and len(digits) == 2 + _MAC_DIGITS:
-            return f"01-{self.mac(text[3:])}"  # pxelinux puts the kind of hardware before it
+            return (
+                f"01-{self.mac(text[3:])}"  # pxelinux puts the kind of hardware before the address
+            )
         if len(digits) == 2 * _MAC_DIGITS + 4:  # an Ethernet header: receiver, sender, protocol
             return f"{self.mac(text[:17])}:{self.mac(text[18:35])}{text[35:]}"
         number = self._macs.setdefault(digits, len(self._macs) + 1)
@@ -113,9 +127,10 @@ class Addresses:
         return "".join(next(stand_in) if letter.isalnum() else letter for letter in text)
 
     def in_run(self, run: str) -> str | None:
-        """Return *run* with its address replaced; None if it contains no address.
+        """Return *run*, a word of address characters, with its address replaced.
 
-        A port, a colon or a full stop may follow the address.
+        A port, a colon or a full stop may follow the address. The result is None if *run* contains
+        no address.
         """
         edges = _EDGES.fullmatch(run)
         start, bare, end = edges.groups() if edges else ("", run, "")
@@ -138,7 +153,10 @@ class Addresses:
 
 
 def networks(texts: Iterable[tuple[str, str]]) -> frozenset[ipaddress.IPv4Network]:
-    """Return the IPv4 networks that *texts*, pairs of path and text, name with a prefix length."""
+    """Return the IPv4 networks that *texts* name with a prefix length.
+
+    *texts* are pairs (path, text).
+    """
     named: set[ipaddress.IPv4Network] = set()
     for path, text in texts:
         rows = _CIDR.findall(text)
@@ -151,7 +169,7 @@ def networks(texts: Iterable[tuple[str, str]]) -> frozenset[ipaddress.IPv4Networ
                 for bits in re.findall(r"/(\d+) ", leaf["rows"])
             ]
         for address, length in rows:
-            with suppress(ValueError):  # an address within a network, a version
+            with suppress(ValueError):  # the text is an address within a network, or a version
                 named.add(ipaddress.IPv4Network(f"{address}/{length}"))
     return frozenset(named)
 
@@ -159,7 +177,11 @@ def networks(texts: Iterable[tuple[str, str]]) -> frozenset[ipaddress.IPv4Networ
 def _flipping(
     key: bytes, size: int, marked: Iterable[str], networks: Iterable[ipaddress.IPv4Network] = ()
 ) -> Callable[[int], int]:
-    """Return a function that flips bits of an address; *key* and the bits before decide which."""
+    """Return a function that replaces an address by flipping some of its bits.
+
+    *key* and the bits in front of a bit decide if it is flipped. *size* is the number of bits of
+    an address. The leading bits of the networks in *marked* are never flipped.
+    """
     fixed: set[_Prefix] = set()
     for mark in map(ipaddress.ip_network, marked):
         number = int(mark.network_address)
@@ -170,7 +192,7 @@ def _flipping(
 
     @lru_cache(1 << 16)
     def flips(length: int, before: int) -> bytes:
-        """Return the bits that decide which of the eight bits after *before* are flipped."""
+        """Return bits that decide which of the eight bits after *before* are flipped."""
         return hashlib.blake2b(f"{size} {length} {before}".encode(), key=key).digest()
 
     @lru_cache(1 << 16)
@@ -197,7 +219,7 @@ def _flipping(
 
 
 def _dotted(text: str) -> str:
-    """Return an address of /proc/net/route in dotted notation."""
+    """Return an address from /proc/net/route in dotted notation."""
     return str(ipaddress.IPv4Address(int(text, 16).to_bytes(4, sys.byteorder)))
 
 

@@ -1,7 +1,7 @@
-"""Redaction of the kernel's command line, which may contain credentials, hosts and disks.
+"""Redact the kernel's command line, which may contain credentials, hosts and disks.
 
 Options that decide how a kernel runs keep their values. All other options lose their values, and
-keep their names only if these are in every manual.
+keep their names only if the names are in public manuals.
 """
 
 import re
@@ -28,7 +28,10 @@ _NUMBER = re.compile(
 
 
 def options(text: str, word: Callable[[str], str], disk: Callable[[str], str | None]) -> str:
-    """Return the redacted command line; *word* returns stand-ins, *disk* returns common disks."""
+    """Return the redacted command line of a kernel.
+
+    *word* replaces a word. *disk* returns the name of a disk that many machines have, else None.
+    """
     redacted = " ".join(_option(option, word, disk) for option in parse_cmdline(text))
     return redacted + "\n" * text.endswith("\n")
 
@@ -55,7 +58,7 @@ def _is_module(name: str) -> bool:
 
 
 def _value(value: str, word: Callable[[str], str]) -> str:
-    """Return a value with only numbers and the kernel's own words kept."""
+    """Return *value* with all words replaced, except for numbers and the kernel's own words."""
     parts = re.split(r"([,:;@/])", value)
     return "".join(_part(part, word) if at % 2 == 0 else part for at, part in enumerate(parts))
 

@@ -1,7 +1,7 @@
-"""Stand-ins for names of interfaces, disks and hosts, and for every other private word.
+"""Replace names of interfaces, disks and hosts, and all other private words.
 
 A name is kept if the kernel or systemd derives it from a number (eth0, enp16s0f1, sda1), because
-many machines have the same name. Every other name always gets the same stand-in.
+many machines have the same name. A name that is replaced always gets the same replacement.
 """
 
 import re
@@ -12,14 +12,14 @@ from operator import itemgetter
 
 _MOST_BYTES = 15  # dev_valid_name()
 _VLAN_BYTES = 5  # .4094
-# Beginnings of names that an audit reads: tunnels, and interfaces that only hold addresses.
+# An audit reads the beginnings of these names: tunnels, and interfaces that only hold addresses.
 _TUNNELS = "tunl|ip6tnl|ip6gretap|ip6gre|gretap|gre|fou|gue|ipip|dummy|kube-ipvs"
 _NUMBERED = (
     "p?eth|wlan|fddi|ib|em|wwan|hsn|ra|ath|lan|wan|tr|rename|net|bond|br|erspan|sit|ip_vti|ip6_vti"
     "|tun|tap|team|vnet|virbr|lxcbr|lxdbr|ppp|wg|vxlan|geneve|vlan|ifb|teql|nlmon|veth|docker|cni"
     f"|virtio|macvlan|ipvlan|macvtap|can|usb|swp|flannel|vmbr|vif|{_TUNNELS}"
 )
-# systemd.net-naming-scheme(7) without names that hold a MAC address or a port's free name.
+# systemd.net-naming-scheme(7), without names that contain a MAC address or a freely chosen word.
 _SCHEME = (
     r"(?:en|wl|ww|ib|sl)(?:P\d{1,5})?(?:p\d{1,3}s\d{1,3}|[sobvicd]\d{1,5})"
     r"(?:(?:np|pf|vf|f|n|d|v|r|u|i|c|s)\d{1,5}){0,5}"
@@ -40,11 +40,11 @@ _DISK = re.compile(
 _TOKEN = re.compile(r"[^\s,;\"'(){}<>=]+")
 
 NOBODYS = frozenset({"", "localhost", "(none)", "localhost.localdomain"})
-"""Host names that identify no host."""
+"""Host names that do not identify a host."""
 
 
 class Names:
-    """The stand-ins of one redaction."""
+    """The replacements of names in one record."""
 
     def __init__(
         self,
@@ -53,14 +53,18 @@ class Names:
         hosts: Iterable[str],
         kept: frozenset[str],
     ) -> None:
-        """Assign stand-ins to *interfaces* and *hosts*; words in *kept* are never private."""
+        """Assign replacements to *interfaces* and *hosts*.
+
+        Words in *kept* are never private. *mac* replaces MAC addresses.
+        """
         self._mac, self._kept = mac, kept
         self._hosts: dict[str, str] = {}
         self._words: dict[str, str] = {}
         self._disks: dict[str, str] = {}
         self._bases: dict[str, str] = {}
         self._known: dict[str, str] = {}
-        """Stand-ins of private interfaces and hosts, which are replaced inside other words too."""
+        """The replacements of private interfaces and hosts, which are replaced inside other words
+        too."""
         for host in sorted({_host(name) for name in hosts} - NOBODYS):
             short = host.partition(".")[0]
             for name in dict.fromkeys((host, short)):
@@ -68,7 +72,7 @@ class Names:
                 if short not in kept and not short.isdecimal():
                     self._known[name] = stand_in
         for name in sorted({*interfaces} - {""}):
-            # If a host and an interface have the same name, texts mean the interface.
+            # If a host and an interface have the same name, it is replaced as an interface.
             for spelling in (name, _base(name)):
                 self._known.pop(spelling.lower(), None)
                 stand_in = self.interface(spelling)
@@ -78,11 +82,11 @@ class Names:
         for name in self._known:
             lengths.setdefault(name[0].lower(), set()).add(len(name))
         self._lengths = {first: sorted(sizes, reverse=True) for first, sizes in lengths.items()}
-        """The lengths of these names, by their first letter."""
+        """The lengths of the private names, by their first letter."""
         self.within = lru_cache(1 << 16)(self._within)
 
     def interface(self, name: str) -> str:
-        """Return the stand-in of an interface's name, which is itself a valid interface name."""
+        """Return the replacement of an interface's name; the result is a valid interface name."""
         if not name:
             return name
         head, colon, label = name.partition(":")
@@ -96,26 +100,26 @@ class Names:
         return self._bases[base] + name[len(base) :]
 
     def interface_kept(self, name: str) -> bool:
-        """Whether an interface's name is kept because of its form alone."""
+        """Whether the name of an interface is kept, because many machines have such a name."""
         short = len(name) == 1 and name.isalnum()
         return bool(_KEPT.fullmatch(name)) or short or name.isdecimal()
 
     def disk(self, name: str) -> str:
-        """Return the stand-in of a disk's name."""
+        """Return the replacement of the name of a disk."""
         return self.common_disk(name) or self._new(self._disks, name, "disk")
 
     def common_disk(self, name: str) -> str | None:
-        """Return *name* if many machines have a disk of this name, else None."""
+        """Return *name* if many machines have a disk with this name, else None."""
         return name if _DISK.fullmatch(name) else None
 
     def word(self, word: str) -> str:
-        """Return the stand-in of a word of any meaning."""
+        """Return the replacement of a word that may mean anything."""
         if not word:
             return word
         return self._hosts.get(_host(word)) or self._new(self._words, word, "word")
 
     def host(self, text: str) -> str:
-        """Return *text* with the host's own name in it replaced by the stand-in."""
+        """Return *text* with the name of the recorded host replaced."""
         name = text.strip()
         return text if name in NOBODYS else text.replace(name, self.word(name))
 
@@ -124,11 +128,14 @@ class Names:
         return bool(self._spelling(name))
 
     def hidden(self, token: str) -> str:
-        """Return *token* with a blank in place of every name that is replaced inside words."""
+        """Return *token* with a blank in place of every private name."""
         return "".join(" " if name else part for part, name in self._parts(token))
 
     def around(self, token: str, other: Callable[[str], str]) -> str:
-        """Return *token* with names replaced; *other* replaces the text between the names."""
+        """Return *token* with private names replaced.
+
+        *other* replaces the text between the names.
+        """
         grouped = groupby(self._parts(token), key=itemgetter(1))
         return "".join(
             self._known[name] if name else other("".join(part for part, _ in parts))
@@ -136,11 +143,14 @@ class Names:
         )
 
     def text(self, text: str) -> str:
-        """Return a kernel text with the names of interfaces and hosts replaced."""
+        """Return a text of the kernel with the names of interfaces and hosts replaced."""
         return _TOKEN.sub(lambda match: self.within(match[0]), text) if self._known else text
 
     def cut(self, name: str, most: int) -> str:
-        """Return a thread's *name*, cut off at *most* bytes, with the names in it replaced."""
+        """Return the *name* of a thread with private names replaced.
+
+        The kernel has cut the name off at *most* bytes.
+        """
         replaced = self.within(name)
         if replaced != name or len(name) < most:
             return replaced
@@ -154,7 +164,7 @@ class Names:
         return "".join(self._known[name] if name else part for part, name in self._parts(token))
 
     def _parts(self, token: str) -> Iterator[tuple[str, str]]:
-        """Yield the parts of *token*, each with the known name that it matches, or "" if none."""
+        """Yield the parts of *token*, each with the private name that it matches, or with ""."""
         place = 0
         while place < len(token):
             end = self._known_end(token, place)
@@ -167,7 +177,7 @@ class Names:
         return names[name]
 
     def _known_end(self, token: str, start: int) -> int:
-        """Return the end of the longest known name that begins at *start*; 0 if there is none."""
+        """Return where the longest private name that begins at *start* ends; 0 without one."""
         if start and token[start - 1].isalnum():
             return 0
         for length in self._lengths.get(token[start].lower(), ()):
@@ -178,7 +188,10 @@ class Names:
         return 0
 
     def _spelling(self, name: str) -> str:
-        """Return the known spelling of *name*, or "" if unknown; hosts match in any case."""
+        """Return the spelling of the private name *name*, or "" if *name* is not private.
+
+        Upper and lower case do not matter for host names.
+        """
         return next((known for known in (name, name.lower()) if known in self._known), "")
 
     def _new_interface(self, base: str) -> str:
@@ -193,7 +206,7 @@ class Names:
 
 
 def _base(name: str) -> str:
-    """Return the name of the interface that a VLAN or an alias belongs to."""
+    """Return the name of the interface to which a VLAN or an alias belongs."""
     match = _NUMBERS.fullmatch(name)
     return match["base"] if match and match["base"] else name
 

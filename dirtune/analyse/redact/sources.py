@@ -1,7 +1,7 @@
-"""The rule that redacts each source of a record.
+"""Define the rules that redact the files and command outputs of a record.
 
-A rule keeps the text of a file unchanged only if the file is listed here as safe. A new source is
-redacted word by word until somebody has checked the texts that the kernel writes there.
+The text of a file is kept unchanged only if the file is listed here as safe. A new file is
+redacted word by word until somebody has checked what the kernel writes there.
 """
 
 import fnmatch
@@ -23,7 +23,7 @@ from dirtune.collect.settings_files import parse_shell_variables, parse_sysctl_c
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The stand-ins that the rules use."""
+    """The replacements that the rules use."""
 
     addresses: Addresses
     names: Names
@@ -34,7 +34,8 @@ Rule = Callable[[Tools, str], str]
 
 COMMON = vocabulary.LOG | vocabulary.THREADS | NIC_DRIVERS
 """Words that are never private, whatever their meaning."""
-# A folder in the tree of devices: numbers, what buses make of them, short names of drivers.
+# A folder in the tree of devices: a number, a name that a bus makes from numbers, or a short name
+# of a driver.
 DEVICE = re.compile(
     r"|\.\.?|[a-zA-Z][a-zA-Z_-]{0,23}|[a-zA-Z_-]{0,12}\d{1,5}(?:[a-z]\d{1,3})?"
     r"|(?:[a-zA-Z_-]{0,12}[0-9a-fA-F]{0,8}[:.-]){1,4}[0-9a-fA-F]{1,8}(?:\.[a-z-]{1,16})?"
@@ -44,7 +45,7 @@ _ROUTE = re.compile(r"(?m)^(\S+)(\s+)([0-9A-F]{8})(\s+)([0-9A-F]{8})(?=\s)")
 _INET6 = re.compile(r"(?m)^([0-9a-f]{32})(.*?)(\S+)[ \t]*$")
 _DEV = re.compile(r"(?<=\bdev )\S+")
 _BY_MAC = re.compile(r"(?<![A-Za-z0-9])(?:en|wl|ww)x[0-9a-f]{12}(?![0-9a-f])")
-# Only this name shows a NIC in another network namespace.
+# A NIC in another network namespace appears only under this name.
 _QUEUE = re.compile(
     rf"(?<![^\s,])(?:(?:{'|'.join(sorted(NIC_DRIVERS))})-)?"
     r"(?P<name>[^\s,]+?)-(?:[TtRr]x|TxRx|rxtx|fp)-?\d+(?![^\s,])"
@@ -65,7 +66,7 @@ _OBJECT_KEYS = frozenset({"protocol", "forward", "scheduler", "state"})
 
 
 def rule(path: str) -> Rule | None:
-    """Return the rule for the text of *path*; None if the path itself may be private."""
+    """Return the rule that redacts the file *path*; None if the path itself may be private."""
     return next((rule for pattern, rule in _RULES if pattern.fullmatch(path)), None)
 
 
@@ -78,7 +79,7 @@ def is_settings(path: str) -> bool:
 
 
 def interfaces(path: str, text: str) -> Iterator[str]:
-    """Yield the interfaces that a text names, and that no path of the record may name."""
+    """Yield the interfaces in *text*, which may be missing from the paths of the record."""
     yield from _BY_MAC.findall(text)
     rows = text.splitlines()
     if path == "/proc/net/dev":
@@ -92,7 +93,7 @@ def interfaces(path: str, text: str) -> Iterator[str]:
 
 
 def modules(path: str, text: str) -> Iterator[str]:
-    """Yield the loaded modules."""
+    """Yield the names of the loaded kernel modules, if *path* is /proc/modules."""
     if path == "/proc/modules":
         yield from (row.split()[0] for row in text.splitlines() if row.strip())
 
@@ -147,7 +148,7 @@ def _mount(tools: Tools, row: str) -> str:
     left, _, right = row.partition(" - ")
     before, after = left.split(), right.split()
     if len(before) < 6 or len(after) < 2:
-        return "-\n"  # no mount before, no mount after
+        return "-\n"  # the row is malformed
     number, parent, dev, root, target, flags, *groups = before
     options = [flag for flag in flags.split(",") if _MOUNT_FLAGS.fullmatch(flag)]
     cells = (
@@ -175,7 +176,7 @@ def _source(tools: Tools, source: str) -> str:
 
 
 def _file(tools: Tools, path: str) -> str:
-    """Return a path with stand-ins for the files and folders that are not on every machine."""
+    """Return *path* with all names replaced, except for folders that every machine has."""
     if path.startswith("/dev/") and path.count("/") == 2:
         return f"/dev/{tools.names.disk(path[5:])}"
     parts = path.split("/")
@@ -276,7 +277,7 @@ def _log(tools: Tools, text: str) -> str:
 
 
 def _value(tools: Tools, text: str) -> str:
-    """Return a parameter or a setting with numbers and the kernel's own words kept."""
+    """Return a setting's value with all words replaced, except for numbers and kernel words."""
 
     def word(match: re.Match[str]) -> str:
         plain = _PLAIN_VALUE.fullmatch(match[0]) or match[0].lower() in vocabulary.VALUES
@@ -358,7 +359,7 @@ def _decoded(text: str) -> object:
 
 
 def _pattern(shell: str) -> re.Pattern[str]:
-    """Return the regular expression for the paths of a shell pattern, whose * matches no slash."""
+    """Return a regular expression for the shell pattern *shell*, in which * matches no slash."""
     return re.compile(fnmatch.translate(shell).replace(".*", "[^/]*"))
 
 
@@ -395,7 +396,7 @@ _TEXTS: Mapping[str, Rule] = {
     re.escape(commands.DMESG): _log,
     re.escape(commands.QDISC): _qdiscs,
     r"/cmd/(?:nft|iptables|arptables|ip-rule)": _rules,
-    # The kernel writes only numbers and words of its own into these files.
+    # Into these files, the kernel writes only numbers and words of its own.
     r"/proc/(?:stat|softirqs|meminfo|modules|self/limits)": _kept,
     r"/proc/net/(?:ip_vs_stats\w*|snmp|netstat|sockstat|packet|softnet_stat|stat/\w+)": _kept,
     r"/proc/irq/\d+/(?:smp_affinity|effective_affinity)(?:_list)?|/proc/irq/\d+/spurious": _kept,
@@ -415,7 +416,8 @@ _TEXTS: Mapping[str, Rule] = {
     r"/sys/bus/pci/devices/[^/]+/(?:(?:current|max)_link_(?:speed|width)|msi_irqs/\d+)": _kept,
     r"/sys/devices/system/(?:cpu|node|clocksource)/.+": _kept,
     r"/sys/kernel/irq/\d+/(?:chip_name|hwirq|name|per_cpu_count|type|wakeup)": _kept,
-    # Any other file there may hold addresses, serial numbers or words of an administrator.
+    # All other files in these folders may hold addresses, serial numbers or words of an
+    # administrator.
     r"/proc/(?:irq/\d+|sys/(?:fs|net|vm))/.+|/sys/(?:kernel/irq|bus)/.+": _log,
     r"/sys/class/(?:net|block|input)/.+|/sys/devices/system/.+": _log,
 }

@@ -1,7 +1,7 @@
-"""Redaction of texts with varying words: packet filter rules, the kernel log, thread names.
+"""Redact packet filter rules, the kernel log, and names of threads.
 
-A word is kept if it is in the vocabulary, is a small number or is a name that many machines have.
-All other words get stand-ins.
+A word is kept if it is in the vocabulary, if it is a small number, or if many machines have the
+same name. All other words are replaced.
 """
 
 import re
@@ -31,24 +31,24 @@ _CHAINS = re.compile(
     r"(?P<kind>KUBE-(?:SVC|SEP|FW|XLB|EXT|SVL|POD)-|cali-|CILIUM_|DOCKER-)(?P<own>.+)"
 )
 _KEYWORDS = vocabulary.RULES | vocabulary.BEFORE_INTERFACE
-# Words of the kernel's log before a secret, and the secret, whatever it looks like.
+# Words in the kernel log that come before a secret, and the secret itself.
 _SECRET = re.compile(
     r"(?i)\b(serial ?(?:number|no)?|s/n|wwn|wwpn|asset|uuid|guid|passw(?:or)?d|secret|token|user"
     r"|acct|uid|auid|hostname|principal|key|exe|comm)"
     r"([\"']?\s?[=:#]\s?[\"']?)([^\s\"',;)]+)"
 )
-# Encloses the number of a stand-in that its row gets later; no text of a kernel has it.
+# Encloses the number of a replacement that is inserted later; no kernel text contains it.
 _MARK = "\ue000"
 _MARKED = re.compile(rf"{_MARK}(\d+){_MARK}")
 _LONGEST_WORD = 256
-_MOST_PARTS = 4  # numbers in a row that are no address: a version
+_MOST_PARTS = 4  # several numbers that are not an address: a version
 
 
 class Texts:
-    """The redaction of rules, logs and thread names."""
+    """A redactor for packet filter rules, kernel logs and names of threads."""
 
     def __init__(self, addresses: Addresses, names: Names, drivers: Collection[str]) -> None:
-        """Keep the names of *drivers*, the modules and drivers of this machine, in log texts."""
+        """Keep the names in *drivers*, the drivers and modules of the recorded host, in logs."""
         self._addresses, self._names = addresses, names
         self._log_words = vocabulary.LOG | vocabulary.THREADS | {d.lower() for d in drivers}
         self._rule = lru_cache(1 << 16)(self._judge_rule)
@@ -59,7 +59,7 @@ class Texts:
         return "".join(map(self._rules_row, text.splitlines(keepends=True)))
 
     def log(self, text: str) -> str:
-        """Return a redacted text of arbitrary words, such as the kernel log."""
+        """Return *text*, which may contain any words (such as the kernel log), redacted."""
         return "".join(map(self._log_row, text.splitlines(keepends=True)))
 
     def thread(self, name: str) -> str:
@@ -83,7 +83,7 @@ class Texts:
             nonlocal before, used, end
             word, quoted = match[0].strip('"'), match[0].startswith('"')
             bare = "" if quoted else word.lstrip("-").lower()
-            # A keyword is followed by one word, or by a list of words.
+            # One word, or a list of words, follows a keyword.
             before = "" if used and "," not in row[end : match.start()] else before
             end = match.end()
             if bare in _KEYWORDS and (before not in vocabulary.BEFORE_OWN or word[0] == "-"):
@@ -95,7 +95,7 @@ class Texts:
         return _ROW_WORD.sub(replaced, row)
 
     def _own(self, word: str, before: str, *, quoted: bool) -> str:
-        """Return the stand-in of a word in a rule that follows the keyword *before*."""
+        """Return the replacement of *word*, which follows the keyword *before* in a rule."""
         if before in vocabulary.BEFORE_OWN:
             return self._names.word(word)
         if before in vocabulary.BEFORE_INTERFACE or quoted:
@@ -134,9 +134,10 @@ class Texts:
         return self._judge(word, self._log_words, _LOG_NUMBER)
 
     def _judge(self, word: str, known: frozenset[str], number: re.Pattern[str]) -> str:
-        """Return *word* if all its parts are known, numbers or common names, else a stand-in.
+        """Return *word* if each of its parts may be kept, else a replacement.
 
-        *known* contains the words that are kept; *number* matches the numbers that are kept.
+        A part may be kept if it is in *known*, matches *number*, or is a name that many machines
+        have.
         """
         core = word.strip(string.punctuation)
         if core and self._names.has(core):
@@ -170,7 +171,7 @@ class Texts:
         )
 
     def _thread_part(self, text: str) -> str:
-        """Return a redacted part of a thread's name; some servers put an address into it."""
+        """Return a redacted part of a thread's name, into which some servers put an address."""
         parts = []
         place = 0
         for match in RUN.finditer(text):

@@ -1,7 +1,7 @@
-"""Words that are in the texts of many machines, and therefore identify no machine.
+"""List the words that redaction keeps, because they identify no machine.
 
-Redaction replaces every word that is not listed here. A missing word makes a text harder to read;
-a word too many could reveal a secret of the site.
+Redaction replaces every other word. If a word is missing here, redacted texts are harder to read;
+if a word should not be here, it could reveal a secret of the site.
 """
 
 # nft(8), iptables(8), iptables-extensions(8), arptables(8), ip-rule(8), ip-address(8).
@@ -63,7 +63,7 @@ mngtmpaddr stable-privacy nodad optimistic home forever sec valid_lft preferred_
 kernel_lo kernel_ra kernel_ll keepalived bird zebra http https ssh domain ftp smtp imap imaps pop3
 pop3s ntp snmp ldap ldaps mysql postgresql
 """
-# Words of kernel messages that an audit reads, and of messages next to them.
+# Words of kernel messages that an audit reads, and of similar messages.
 _LOG = """
 booting responding respond terminal res exe acct addr hostname gss nfs swapper kernel serialnumber
 serial model vendor product manufacturer bios dmi a an and are as at be because been before but by
@@ -227,12 +227,12 @@ mq-deadline bfq kyber noop deadline cfq integrity lockdown yama apparmor selinux
 capability capabilities sm_on sm_off igfx_off bsp warm cold hard triple kbd bios acpi pci w ro rw
 sync small debug
 """
-# In rules, a word that an administrator chose follows these words.
+# In rules, these words come before a word that an administrator chose.
 _BEFORE_OWN = """
 comment prefix log-prefix nflog-prefix string hex-string uid-owner gid-owner skuid skgid cgroup
 name hashlimit-name helper label
 """
-# An interface follows these words.
+# These words come before the name of an interface.
 _BEFORE_INTERFACE = """
 i o iif oif iifname oifname dev device devices ibrname obrname in-interface out-interface
 physdev-in physdev-out

@@ -1,9 +1,9 @@
-"""Load generators, with one interface and one type of report for all of them.
+"""Define one interface and one type of report for all load generators.
 
-Each module of this folder drives one program: `parts` divides a client's load among processes,
-`command` returns the arguments of one process, and `parse` reads its output. All three are pure. A
-process may write one row per reply to `LOG`. Exit statuses are ignored, because httperf exits with
-0 whatever fails.
+Each module of this folder supports one program, such as h2load: `parts` divides a client's load
+among processes, `command` returns the arguments of one process, and `parse` reads its output. All
+three are pure. A process may write one row per reply to the file `LOG`. Exit statuses are ignored,
+because httperf exits with 0 whatever fails.
 """
 
 import math
@@ -18,35 +18,35 @@ from dirtune.latency import Latency
 from dirtune.plan.load import Load
 
 LOG = "/dev/fd/9"
-"""The path to which a process writes its log; the log is kept apart from its output."""
+"""The path to which a process writes its log of replies, separate from its output."""
 
-# Below this many milliseconds for each client a step of one would bend the rate.
+# With a shorter period per client, in milliseconds, a step of 1 ms would change the rate too much.
 _DRIFT_FROM_MS = 5
 _BATCH_MAX = 5
 _NEAR = 0.01
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """The times (ticks) at which one client starts its connections."""
+    """The schedule of one client: it starts connections at regular times, called ticks."""
 
     batch: int
-    """Connections that start at each tick."""
+    """Number of connections that start at each tick."""
     period_ms: int
     connections: int
 
     @property
     def rate(self) -> float:
-        """Connections per second."""
+        """The rate of the schedule in connections per second."""
         return self.batch * 1000 / self.period_ms
 
     @property
     def lasts_s(self) -> float:
-        """Seconds from the first tick to the last."""
+        """Seconds from the first tick to the last tick."""
         return (self.connections // self.batch - 1) * self.period_ms / 1000
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One process's share of a client's schedule."""
+    """The part of a client's schedule that one load generator process carries out."""
 
     ticks: Schedule
     delay_s: float = 0.0
@@ -54,12 +54,12 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """One row of a generator's log."""
+    """One reply, from the log of a load generator."""
 
     start_us: int
     """Time at which the request was sent, by the client's clock."""
     status: int
-    """HTTP status; -1 for a failed stream."""
+    """HTTP status of the reply; -1 if the stream failed."""
     took_us: int
 
     @property
@@ -69,98 +69,108 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The results of one process of a load generator, counted in connections."""
+    """The results of one load generator process. All counts are numbers of connections."""
 
     attempted: int | None
     """Connections that the process started, successful or not; None if unknown."""
     replied: int
-    """Connections that got a complete reply in time, with a status of 2xx."""
+    """Connections that got a complete reply with a status of 2xx in time."""
     failed: dict[str, int]
-    """Attempted connections without such a reply, by class. The classes do not overlap; a class
-    with no connections is left out."""
+    """Attempted connections that did not get such a reply, by kind of failure. The kinds do not
+    overlap; a kind without connections is left out."""
     unsent: dict[str, int] = {}
-    """Connections that were not started because the client lacked a resource, by the name of the
-    resource (descriptors, ports)."""
+    """Connections that the process could not start because the client lacked a resource, by the
+    name of the resource (descriptors, ports)."""
     span_s: float | None = None
-    """Seconds from the first start of a connection to the last; None if unknown."""
+    """Seconds between the starts of the first and the last connection; None if unknown."""
     elapsed_s: float | None = None
-    """Seconds that the process ran, including the wait for the last reply."""
+    """Seconds for which the process ran, including the wait for the last reply; None if the
+    process logged each reply."""
     connect_ms: float | None = None
-    """Mean time to establish a connection."""
+    """Mean time to establish a connection, in milliseconds."""
     latency: Latency | None = None
-    """Latency as the generator computed it. `replies`, if present, are more precise."""
+    """Latency as the load generator computed it. `replies`, if present, are more precise."""
     histogram: tuple[tuple[float, int], ...] = ()
-    """Latencies in steps: the middle of each step in milliseconds, and the replies in the step."""
+    """Histogram of latencies: the middle of each step in milliseconds, and the number of replies
+    in the step."""
     replies: tuple[Reply, ...] = ()
     burst: int | None = None
-    """Most connections that httperf started without a pause, which shows its longest stall."""
+    """Largest number of connections that httperf started without a pause, which shows its longest
+    stall."""
     poll_cpu_percent: float | None = None
-    """CPU time of a generator that always polls (httperf), per cent of one CPU. Less than 100
-    means that the process had to wait for a CPU."""
+    """CPU time of a load generator that polls all the time (httperf), per cent of one CPU. A value
+    below 100 means that the process had to wait for a CPU."""
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
-    """The abilities of a load generator, which decide what its trials can show."""
+    """The abilities of a load generator, on which it depends what its trials can show."""
 
     open_loop: bool | None
-    """Whether it opens connections on a fixed schedule, even while earlier ones are unanswered;
-    None if the plan decides."""
+    """Whether the load generator opens connections on a fixed schedule, even while earlier
+    connections are unanswered; None if the plan says so."""
     ramps: bool = False
-    """Whether its load can rise in steps."""
+    """Whether the load can rise in steps."""
     keeps_alive: bool = False
-    """Whether it can make more than one request per connection."""
+    """Whether the load generator can send more than one request per connection."""
     polls: bool = False
-    """Whether it uses all of a CPU at any rate."""
+    """Whether the load generator uses all of a CPU at any rate."""
     of_plan: bool = False
-    """Whether its command line comes from `load.command` in the plan."""
+    """Whether the command line comes from `load.command` in the plan."""
     tells_version: bool = False
-    """Whether its program prints its version for `--version` and then exits."""
+    """Whether the program prints its version for `--version` and then exits."""
 
 
 class Generator(Protocol):
-    """The interface of each module of this folder."""
+    """The functions that each module of this folder must have."""
 
     PACKAGE: str
-    """The Debian package of its program; empty if unknown."""
+    """The Debian package that contains the program; empty if unknown."""
     ABILITIES: Abilities
 
     def parts(self, load: Load, ticks: Schedule) -> tuple[Part, ...]:
-        """Return the processes of one client, which together follow the schedule *ticks*."""
+        """Return the parts of the schedule *ticks*, one for each process of a client."""
         ...
 
     def command(self, load: Load, url: str, part: Part) -> tuple[str, ...]:
-        """Return the arguments of one process."""
+        """Return the command line of one process."""
         ...
 
     def parse(self, text: str, log: Iterable[str], load: Load) -> Report:
-        """Parse the output and log of one process. Raises `ParseError` if they lack results."""
+        """Parse the output and the log of one process.
+
+        Raises `ParseError` if the results are missing.
+        """
         ...
 
 
 def find(name: str) -> Generator:
-    """Return the generator that plans call *name*."""
+    """Return the load generator that is called *name* in plans."""
     return cast("Generator", import_module(f"{__name__}.{name}"))
 
 
 def abilities(name: str) -> Abilities | None:
-    """Return the abilities of the generator *name*; None if no generator has this name."""
+    """Return the abilities of the load generator *name*; None if there is no such generator."""
     return find(name).ABILITIES if name in names() else None
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all generators in this folder."""
+    """Return the names of all load generators in this folder."""
     return tuple(sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py")))
 
 
 def schedule(rate: float, seconds: float) -> Schedule:
-    """Return a schedule within 1 % of *rate*, with as few connections per tick as possible."""
+    """Return a schedule for *seconds* whose rate is within 1 % of *rate* connections/s.
+
+    The schedule has as few connections per tick as possible.
+    """
     if rate <= 0 or seconds <= 0:
         raise ValueError(f"rate {rate} and seconds {seconds} must be positive")
     few = [_tick(batch, rate) for batch in range(1, _BATCH_MAX + 1)]
-    # Off by less than 1 in 10,000 is exact; among those the smallest batch is smoothest.
+    # An error below 1 in 10,000 counts as none; then the smallest batch gives the smoothest load.
     best = min(few, key=lambda tick: (round(_off(tick, rate), 4), tick))
     if _off(best, rate) > _NEAR:
-        # A tick is whole milliseconds: where few are too coarse, what up to 100 take never is.
+        # Periods are whole milliseconds, which is too coarse for a few connections per tick. For
+        # one of the periods up to 100 ms, some number of connections is always close enough.
         more = ((round(rate * period / 1000), period) for period in range(1, 101))
         best = next(tick for tick in more if _off(tick, rate) <= _NEAR)
     batch, period = best
@@ -178,12 +188,12 @@ def _off(tick: tuple[int, int], rate: float) -> float:
 
 
 def schedules(rate: float, clients: int, seconds: float) -> tuple[Schedule, ...]:
-    """Return the schedule of each client; together they make *rate*.
+    """Return the schedule of each client; all clients together offer *rate* connections/s.
 
-    If ticks of two clients coincide, the director gets both as one burst. With equal periods,
-    chance would decide for an entire trial whether ticks coincide. The clients' periods therefore
-    differ by milliseconds, so that their ticks drift past each other in the same way in every
-    trial.
+    If ticks of two clients coincide, the director gets their connections as one burst. If all
+    clients had the same period, chance would decide for an entire trial if ticks coincide. The
+    periods of the clients therefore differ by milliseconds, so that ticks drift past each other in
+    the same way in every trial.
     """
     even = schedule(rate / clients, seconds)
     if even.period_ms < _DRIFT_FROM_MS * clients:
@@ -197,23 +207,25 @@ def schedules(rate: float, clients: int, seconds: float) -> tuple[Schedule, ...]
 
 
 def offered(rate: float, clients: int) -> float:
-    """Return the connections/s that *clients* really offer for *rate*.
+    """Return the connections/s that *clients* clients really offer if the plan asks for *rate*.
 
-    The result differs a little from *rate*, because periods are rounded to milliseconds.
+    The result differs a little from *rate*, because periods are whole milliseconds.
     """
     return round(sum(ticks.rate for ticks in schedules(rate, clients, 1)), 3)
 
 
 def split(ticks: Schedule, processes: int, ramp_s: float = 0.0) -> tuple[Part, ...]:
-    """Divide *ticks* among *processes*, which start at regular intervals during *ramp_s*.
+    """Divide the schedule *ticks* among *processes* processes.
 
-    Each process takes every n-th tick, so that together they do the work of a single process.
+    Each process takes every n-th tick, so that all processes together send the same load as a
+    single one. They start at regular intervals during *ramp_s* seconds.
     """
     period_ms = processes * ticks.period_ms
     whole_ms = ticks.connections // ticks.batch * ticks.period_ms
     parts = []
     for number in range(processes):
-        # In whole rounds, so that its ticks stay between those of the others.
+        # A process starts after a whole number of rounds, so that its ticks stay between the ticks
+        # of the other processes.
         rounds = int(number * ramp_s * 1000 / processes / period_ms)
         delay_ms = number * ticks.period_ms + rounds * period_ms
         count = max(1, math.ceil((whole_ms - delay_ms) / period_ms))
@@ -222,7 +234,7 @@ def split(ticks: Schedule, processes: int, ramp_s: float = 0.0) -> tuple[Part, .
 
 
 def weighted(values: Sequence[tuple[float | None, int]]) -> float | None:
-    """Return the weighted mean of the (value, weight) pairs; None if no value is known."""
+    """Return the weighted mean of pairs (value, weight); None if no value is known."""
     known = [(value, weight) for value, weight in values if value is not None and weight]
     total = sum(weight for _, weight in known)
     return sum(value * weight for value, weight in known) / total if total else None

@@ -1,4 +1,4 @@
-"""Any other load generator: the plan gives its command line and how to find its two results."""
+"""Support any other load generator, whose command line and output format the plan describes."""
 
 import re
 import shlex
@@ -15,13 +15,13 @@ _LONG_WORD = re.compile(r"\S{201,}|\s{201,}")
 
 
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
-    """Return one process."""
+    """Return the entire schedule *ticks* as the part of a single process."""
     del load
     return (Part(ticks),)
 
 
 def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
-    """Return the plan's command with its numbers filled in."""
+    """Return the command line from the plan, with its numbers filled in."""
     assert load.command is not None
     filled = load.command.run.format(
         url=url,
@@ -35,10 +35,11 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
 
 @parsing("command")
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
-    """Find the two results in the output of one process with the plan's regular expressions.
+    """Find the number of replies and the duration in the output of the process.
 
-    The last match of each expression counts. Failures are not known by class; their number follows
-    from the director's count of connections.
+    The plan's regular expressions are used; the last match of each one counts. The kinds of
+    failures are unknown; their number follows from the number of connections that the director
+    counted.
     """
     del log
     assert load.command is not None
@@ -52,7 +53,8 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
 
 
 def _last(pattern: str, text: str, key: str) -> float:
-    # The pattern is the plan's and the text a client's: one long word could cost it minutes.
+    # The pattern comes from the plan and the text from a client: on one long word, matching could
+    # take minutes.
     short = _LONG_WORD.sub(" ", text)
     values = [match[1] for match in re.finditer(pattern, short, re.MULTILINE)]
     try:

@@ -1,9 +1,9 @@
-"""h2load as an open-loop generator: connections start on a fixed schedule, one request each.
+"""Support h2load (nghttp2), which starts connections on a fixed schedule (open loop).
 
-h2load (nghttp2) starts `-r` connections every `--rate-period`. A period of one second would open
-all connections of that second in one burst; a short period with few connections spreads them. If
-the client has no descriptor or no port for a connection, h2load prints a line about it, but counts
-it together with the connections that the network lost.
+h2load starts `-r` connections every `--rate-period`. With a period of one second, all connections
+of a second would start in one burst; a short period with few connections spreads them. If the
+client has no descriptor or no port for a connection, h2load prints a line, but counts this
+connection together with the connections that the network lost.
 """
 
 import re
@@ -27,7 +27,7 @@ _UNITS_US = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
 
 
 class Times(msgspec.Struct, frozen=True):
-    """One row of the summary's times, in microseconds."""
+    """The minimum, maximum, mean and standard deviation of a duration, in microseconds."""
 
     min_us: float
     max_us: float
@@ -36,35 +36,39 @@ class Times(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """The summary that h2load prints at its end."""
+    """The summary that h2load prints at the end."""
 
     total: int
-    """Requests that h2load was asked to send."""
+    """Number of requests that h2load had to send."""
     started: int
-    """Requests whose connection was established."""
+    """Number of requests whose connection was established."""
     done: int
     succeeded: int
     failed: int
     errored: int
-    """Part of `failed`: the connection or the protocol failed."""
+    """The requests among `failed` whose connection or protocol failed."""
     timeout: int | None
-    """Part of `errored`; None for a version of h2load that does not report it."""
+    """The requests among `errored` that ran into the time-out; None if this version of h2load does
+    not report them."""
     status: dict[str, int]
-    """Replies by class: `2xx` to `5xx`."""
+    """Number of replies by class of status: `2xx` to `5xx`."""
     request: Times | None
-    """Time from the request to the end of its reply."""
+    """Time from sending a request to the end of its reply."""
     connect: Times | None
     first_byte: Times | None
-    """Time from the connection's start to the first byte of the reply."""
+    """Time from the start of a connection to the first byte of the reply."""
 
 
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
-    """Return one process, or one for each step of a ramp, because one h2load keeps one rate."""
+    """Return the part of each process: a single process, or one for each step of a ramp.
+
+    A ramp needs several processes, because one h2load cannot change its rate.
+    """
     return split(ticks, RAMP_STEPS, load.ramp_s) if load.ramp_s else (Part(ticks),)
 
 
 def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
-    """Return the arguments of one h2load."""
+    """Return the command line of one h2load process."""
     timeout, ticks = f"{round(load.timeout_s * 1000)}ms", part.ticks
     return (
         "h2load",
@@ -84,7 +88,7 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
 
 @parsing("h2load")
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
-    """Parse the output and the log of one h2load."""
+    """Parse the output and the log of one h2load process."""
     summary = of_connections(parse_summary(text), load.keepalive)
     replies = tuple(parse_log(log))
     unsent = min(text.count(_NOT_BEGUN), summary.errored)
@@ -101,7 +105,10 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
 
 @parsing("h2load")
 def parse_summary(text: str) -> Summary:
-    """Parse the output of one h2load; if *text* holds several reports, the last one counts."""
+    """Parse the output of one h2load process.
+
+    If *text* holds several reports, the last report counts.
+    """
     requests = _last(r"^ *requests: (.+)$", text)
     codes = _last(r"^ *status codes: (.+)$", text)
     counts = {name: int(n) for n, name in re.findall(r"(?<!\d)(\d+) (\w+)", requests)}
@@ -120,7 +127,10 @@ def parse_summary(text: str) -> Summary:
 
 
 def of_connections(summary: Summary, requests: int) -> Summary:
-    """Return *summary* with connections as its unit, at *requests* per connection."""
+    """Return *summary* with all counts converted from requests to connections.
+
+    *requests* is the number of requests on each connection.
+    """
     if requests == 1:
         return summary
     names = ("total", "started", "done", "succeeded", "failed", "errored")
@@ -131,7 +141,10 @@ def of_connections(summary: Summary, requests: int) -> Summary:
 
 
 def parse_log(lines: Iterable[str]) -> Iterator[Reply]:
-    """Yield the rows of h2load's log in order, without the columns that later versions add."""
+    """Yield the replies in h2load's log in order.
+
+    Columns that later versions of h2load add are ignored.
+    """
     for number, line in enumerate(lines, 1):
         cells = line.split("\t")
         try:
@@ -143,18 +156,19 @@ def parse_log(lines: Iterable[str]) -> Iterator[Reply]:
 
 
 def failures(summary: Summary, unsent: int = 0) -> dict[str, int]:
-    """Return the failed connections by class, without classes that have none.
+    """Return the number of failed connections by kind of failure.
 
-    The classes do not overlap. A request counts as `started` once its connection is established.
-    The missing requests, less the *unsent* ones, never got a connection, because the SYN was lost
-    or refused: class `connect`.
+    The kinds do not overlap; a kind without connections is left out. h2load counts a request as
+    `started` once its connection is established. All other requests, except for *unsent* requests
+    that the client could not send, got no connection, because the SYN was lost or refused; their
+    kind is `connect`.
     """
     connect = min(max(0, summary.total - summary.started), summary.errored) - unsent
     timeout = summary.timeout or 0
     classes = {
         "connect": connect,
         "timeout": timeout,
-        # Parts of connections were rounded.
+        # Fractions of connections were rounded.
         "error": max(0, summary.errored - timeout - connect - unsent),
         "status": summary.failed - summary.errored,
     }
@@ -162,11 +176,11 @@ def failures(summary: Summary, unsent: int = 0) -> dict[str, int]:
 
 
 def _span_s(replies: tuple[Reply, ...], summary: Summary, requests: int) -> float | None:
-    """Return the seconds between the first and the last start of a connection, by the request log.
+    """Return the seconds between the starts of the first and the last connection, by the log.
 
-    The first request on a connection starts once the connection is established; a later one starts
-    once the previous request is answered. This waiting is not the client's delay, so its usual
-    maximum is subtracted. The last 1 % of the starts is left out, as lost SYNs delay them.
+    The log shows when a request was sent: after its connection was established, and after the
+    previous request was answered. The client did not cause this waiting, so its usual maximum is
+    subtracted. The last 1 % of the starts is left out, because lost SYNs delay them.
     """
     if len(replies) < _ROWS_FOR_SPAN:
         return None
@@ -180,7 +194,7 @@ def _span_s(replies: tuple[Reply, ...], summary: Summary, requests: int) -> floa
 def _last(pattern: str, text: str) -> str:
     found = re.findall(pattern, text, re.MULTILINE)
     if not found:
-        raise ParseError("h2load", "no report; the load generator exited early")
+        raise ParseError("h2load", "the load generator exited early, without a report")
     return str(found[-1])
 
 

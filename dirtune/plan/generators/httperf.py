@@ -1,13 +1,13 @@
-"""httperf, the load generator of the 2001 measurements: an open loop without a log of replies.
+"""Support httperf, which starts connections on a fixed schedule (open loop) and logs no replies.
 
-httperf uses select(2), which is compiled for 1,024 descriptors. If all connections wait for the
-time-out, one process can start at most 1022 / timeout connections a second; for higher rates a
-client runs several processes. httperf always polls and needs all of a CPU. If it got less, or made
-up for a stall with one burst, its connections did not arrive as planned. `--hog` is not used,
-because it takes the same ports in every run. Latencies are for complete connections, in steps of
-1 ms, from the histogram of `-v -v`.
+httperf uses select(2), which is limited to 1,024 descriptors. If all connections wait for the
+time-out, one process can start at most 1022 / timeout connections a second; for higher rates, a
+client runs several processes. httperf polls all the time, and needs an entire CPU. If httperf got
+less, or caught up after a stall with one burst, its connections did not start as planned. dirtune
+does not use `--hog`, because it takes the same ports in every run. Latencies are those of complete
+connections, in steps of 1 ms, from the histogram of `-v -v`.
 
-Format: src/stat/basic.c, dump().
+Output format: src/stat/basic.c, dump().
 """
 
 import math
@@ -23,10 +23,10 @@ from dirtune.plan.generators import Abilities, Part, Report, Schedule, split
 from dirtune.plan.load import Load
 
 PACKAGE = "httperf"
-# It takes its load at once: processes that begin later would each want a CPU of their own.
+# The full load begins at once: for a ramp, each additional process would need a CPU of its own.
 ABILITIES = Abilities(open_loop=True, keeps_alive=True, polls=True)
 OPEN_MAX = 1000
-"""Limit of the open connections of one process, a little below the limit of its select(2)."""
+"""Largest number of open connections of one process, a little below the limit of select(2)."""
 
 _TOTAL = re.compile(
     r"Total: connections (\d+) requests (\d+) replies (\d+) test-duration ([\d.]+) s"
@@ -35,35 +35,39 @@ _UNSENT = ("fd-unavail", "addrunavail", "ftab-full", "other")
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """The report that httperf prints at its end."""
+    """The report that httperf prints at the end."""
 
     connections: int
-    """Connections for which httperf got a descriptor."""
+    """Number of connections for which httperf got a descriptor."""
     requests: int
     replies: int
     duration_s: float
     burst: int | None
-    """Most connections started without a pause; None if the report lacks the line."""
+    """Largest number of connections that started without a pause; None if the report lacks the
+    line."""
     lifetime_ms: tuple[float, float, float, float]
-    """Duration of connections: min, avg, max, median; all 0 if no connection succeeded."""
+    """Minimum, mean, maximum and median duration of connections in milliseconds; all 0 if no
+    connection succeeded."""
     connect_ms: float
     status: dict[str, int]
-    """Replies by class: `1xx` to `5xx`."""
+    """Number of replies by class of status: `1xx` to `5xx`."""
     cpu_percent: float
-    """User and system time, per cent of one CPU over the duration."""
+    """User plus system time of httperf, per cent of one CPU."""
     errors: dict[str, int] | None
-    """Errors by httperf's names, without the total; None if the report lacks the lines."""
+    """Number of errors by httperf's names for them, without the total; None if the report lacks
+    the lines."""
     histogram: tuple[tuple[float, int], ...]
-    """The middle of each 1 ms step and the connections in the step; empty without `-v -v`."""
+    """Histogram of durations: the middle of each step of 1 ms, and the number of connections in
+    the step; empty without `-v -v`."""
 
 
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
-    """Return enough processes for the descriptors; each process uses all of a CPU."""
+    """Return the part of each process; there are as many as the open connections need."""
     return split(ticks, math.ceil(ticks.rate * load.timeout_s / OPEN_MAX))
 
 
 def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
-    """Return the arguments of one httperf."""
+    """Return the command line of one httperf process."""
     host, port, path = _address(url)
     return (
         "httperf",
@@ -81,7 +85,7 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
 
 @parsing("httperf")
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
-    """Parse the output of one httperf, which writes no log."""
+    """Parse the output of one httperf process, which writes no log."""
     del log
     summary = parse_summary(text)
     if summary.errors is None:
@@ -93,10 +97,11 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
         "reset": errors["connreset"],
         "status": round((summary.replies - summary.status["2xx"]) / load.keepalive),
     }
-    # The last to wait: until the time-out where any did, else as long as the slowest.
+    # httperf waited last for a connection: until the time-out if one timed out, else as long as
+    # the slowest connection took.
     tail_s = load.timeout_s if failed["timeout"] else summary.lifetime_ms[2] / 1000
     return Report(
-        # A connect(2) that failed at once (no port) is among the connections, and is `other`.
+        # If connect(2) fails at once (no port), httperf counts a connection and the error `other`.
         attempted=summary.connections - errors["other"],
         replied=round(summary.status["2xx"] / load.keepalive),
         failed={name: count for name, count in failed.items() if count},
@@ -113,10 +118,13 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
 
 @parsing("httperf")
 def parse_summary(text: str) -> Summary:
-    """Parse the output of one httperf; if *text* holds several reports, the last one counts."""
+    """Parse the output of one httperf process.
+
+    If *text* holds several reports, the last report counts.
+    """
     totals = list(_TOTAL.finditer(text))
     if not totals:
-        raise ParseError("httperf", "no report; the load generator exited early")
+        raise ParseError("httperf", "the load generator exited early, without a report")
     head, tail = text[: totals[-1].start()], text[totals[-1].end() :]
     bursts = re.findall(r"Maximum connect burst length: (\d+)", head)
     connections, requests, replies, duration = totals[-1].groups()

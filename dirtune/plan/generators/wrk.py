@@ -1,8 +1,8 @@
-"""wrk, a closed loop: it keeps a number of connections open, and opens one whenever one ends.
+"""Support wrk, a closed loop, which opens a new connection only when another one ends.
 
-wrk sends less when the director stalls, so it cannot measure loss. Its trials only find the peak
-and are never compared. wrk reports no error for a reply that never arrives, and counts a late
-reply both as a request and as a time-out (src/wrk.c, response_complete()).
+wrk sends less when the director stalls, so it cannot measure loss. Trials with wrk only find the
+peak, and are never compared. wrk reports no error for a reply that never arrives, and counts a
+late reply both as a request and as a time-out (src/wrk.c, response_complete()).
 """
 
 import math
@@ -25,28 +25,31 @@ _TIME = r"(\d+(?:\.\d+)?)(us|ms|s|m|h)\b"
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """The summary that wrk prints at its end."""
+    """The summary that wrk prints at the end."""
 
     requests: int
-    """Replies that arrived, including late and bad ones."""
+    """Number of replies that arrived, including late replies and replies with a bad status."""
     elapsed_s: float
     errors: dict[str, int]
-    """Errors by name: connect, read, write, timeout; empty if wrk printed none."""
+    """Number of errors by name: connect, read, write, timeout; empty if wrk printed none."""
     bad_status: int
-    """Replies with a status above 399."""
+    """Number of replies with a status above 399."""
     mean_s: float | None
     percentiles_s: dict[float, float]
-    """Latencies by percentile; empty without `--latency`."""
+    """Latencies in seconds by percentile; empty without `--latency`."""
 
 
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
-    """Return one process, which does not follow *ticks*: a closed loop has no schedule."""
+    """Return the part of a single process.
+
+    The process does not follow *ticks*, because a closed loop has no schedule.
+    """
     del load
     return (Part(ticks),)
 
 
 def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
-    """Return the arguments of one wrk."""
+    """Return the command line of one wrk process."""
     del part
     return (
         "wrk",
@@ -62,7 +65,7 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
 
 @parsing("wrk")
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
-    """Parse the output of one wrk, which writes no log."""
+    """Parse the output of one wrk process, which writes no log."""
     del log, load
     summary = parse_summary(text)
     failed = {**summary.errors, "status": summary.bad_status}
@@ -77,10 +80,13 @@ def parse(text: str, log: Iterable[str], load: Load) -> Report:
 
 @parsing("wrk")
 def parse_summary(text: str) -> Summary:
-    """Parse the output of one wrk; if *text* holds several reports, the last one counts."""
+    """Parse the output of one wrk process.
+
+    If *text* holds several reports, the last report counts.
+    """
     ends = list(re.finditer(rf"(?<!\d)(\d+) requests in {_TIME},", text))
     if not ends:
-        raise ParseError("wrk", "no count of requests; the load generator exited early")
+        raise ParseError("wrk", "the load generator exited early, without a count of requests")
     end = ends[-1]
     before = text[ends[-2].end() if len(ends) > 1 else 0 : end.start()]
     after = text[end.end() :]
