@@ -32,9 +32,9 @@ class Arms(NamedTuple):
 def arms_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> Arms:
     """Return the values of *metric* in arms A and B of one run.
 
-    Only trials at *rate* offered connections/s count; None means that the run has only one rate.
-    Raises `PlanError` if the trials have several rates or several cells of a matrix, or if no
-    trial ran at *rate*.
+    Only trials that offered *rate* connections/s count. *rate* may be None if the run has only one
+    rate. Raises `PlanError` if the trials have several rates or several cells of a matrix, or if
+    no trial ran at *rate*.
     """
     compared = _judged(trials, rate)
     _require_alike(compared)
@@ -52,7 +52,7 @@ def arms_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> 
 def arms_between(
     before: Sequence[Trial], after: Sequence[Trial], metric: str, rate: float | None = None
 ) -> Arms:
-    """Return the values of *metric* in two sets of trials from different runs, without pairs.
+    """Return the values of *metric* in two sets of trials, which do not form pairs.
 
     Raises `PlanError` if the trials have several rates, or if the trials of one set come from
     several cells of a matrix or from both arms.

@@ -75,7 +75,7 @@ def compare_all(
     rate: float | None = None,
     alpha: float = ALPHA,
 ) -> tuple[Comparison, ...]:
-    """Return the comparison of the *primary* metric, then of all metrics that both arms have.
+    """Return the comparison of the *primary* metric, then of all other metrics in both arms.
 
     *arms_of_metric* and *noise_floor_of* take the name of a metric. *threshold*, *rate* and
     *alpha* are as for `compare`.
@@ -127,7 +127,7 @@ def floor_of(trials: Sequence[Trial], metric: str, rate: float | None) -> float 
     """Return the noise floor of *metric* at *rate* connections/s, from the trials of an A/A run.
 
     If the run has a single rate, that rate is used. Raises `PlanError` if the run has several
-    rates, but not *rate*.
+    rates, none of which is *rate*.
     """
     rates = {trial.offered_rate for trial in trials if trial.pair is not None and trial.valid}
     return noise_floor(arms_of(trials, metric, rate if len(rates) > 1 else None))

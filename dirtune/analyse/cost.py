@@ -260,7 +260,7 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 
 
 def balanced_cells(run: Run) -> tuple[Cell, ...]:
-    """Return the combinations of the matrix that were measured; no control trials.
+    """Return the combinations of the matrix that were measured, without the controls.
 
     Without a matrix, the result is one cell without a name.
     """

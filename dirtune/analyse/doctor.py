@@ -97,7 +97,7 @@ def diagnose(facts: Facts) -> Diagnosis:
 
 
 def probe_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    """Return the obstacles to eBPF probes; remove them in this order."""
+    """Return the obstacles to eBPF probes, in the order in which to remove them."""
     return (*_bpf_obstacles(facts), *_no_event(facts, "irq/irq_handler_entry"))
 
 

@@ -67,9 +67,10 @@ class Sharer:
 
 
 def nic_action(action: str, interfaces: Iterable[str] = ()) -> bool | None:
-    """Return whether the interrupt handler *action* belongs to a NIC; None if its name is unknown.
+    """Return whether an interrupt handler belongs to a NIC, by its name alone; None if unknown.
 
-    *interfaces* are the names of the machine's network interfaces.
+    *action* is the name of the handler in /proc/interrupts. *interfaces* are the names of the
+    machine's network interfaces.
     """
     virtio = _VIRTIO.fullmatch(action)
     if virtio:

@@ -63,9 +63,9 @@ def lock_kind(flags: int) -> str:
 
 
 def from_caller(stack: tuple[str, ...]) -> tuple[str, ...]:
-    """Return *stack* without the lock's own functions, from the function that waited on.
+    """Return *stack* without the functions of the lock, so that the waiting function comes first.
 
-    The innermost function comes first. The result is empty if the waiting function is unknown.
+    The innermost function of *stack* comes first. The result is empty if no function is left.
     """
     for depth, frame in enumerate(stack):
         if not _NOT_A_CALLER.fullmatch(_function(frame)):

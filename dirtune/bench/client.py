@@ -161,9 +161,9 @@ class LiveLoad:
 
 
 async def offset(process: Process, now: Callable[[], float]) -> tuple[float, float]:
-    """Return the seconds by which a client's clock is ahead of *now*, and the round-trip time.
+    """Return how far a client's clock is ahead of *now*, and the round-trip time, in seconds.
 
-    The first value is wrong by half of the round-trip time at most, also in seconds.
+    The first value is off by at most half of the round-trip time.
     """
     trips = []
     for _ in range(_ROUNDS):

@@ -171,5 +171,5 @@ class _Replay(AbstractMeasurer):  # type: ignore[misc]
         )
 
     def met(self) -> float | None:
-        """Return the highest rate at which every trial met the loss goal; None without one."""
+        """Return the highest rate at which every trial met the loss goal, or None."""
         return max((rate for rate, met in self._losses.items() if all(met)), default=None)

@@ -24,7 +24,8 @@ class LiveProbe:
     async def loaded(self) -> None:
         """Wait until the probes are loaded on the director.
 
-        Raises `NotPossible` with the error message of the director's dirtune if it exits before.
+        Raises `NotPossible` with the error message of the director's dirtune if it exits before
+        that.
         """
         await self._heard(_LOADED)
 

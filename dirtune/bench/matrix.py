@@ -138,7 +138,7 @@ def _combination(plan: Plan, settings: dict[str, str | int], *, boots: bool) -> 
 
 
 def _own(plan: Plan, axis: str) -> str | int | None:
-    """Return the value of *axis* in the plan outside its matrix; None without a single value."""
+    """Return the value of *axis* outside the plan's matrix; None if there is not exactly one."""
     if axis == "forwarding":
         found = {destination.forwarding for destination in plan.service.destinations}
         return next(iter(found)) if len(found) == 1 else None

@@ -1,7 +1,7 @@
 """Decide by the limits of the plan if a trial is valid. Pure.
 
-If a trial is not valid, its validity is the first that applies of `setup_error`, `client_limited`
-and `noisy`.
+If several of `setup_error`, `client_limited` and `noisy` apply to a trial, the first in this order
+becomes its validity.
 """
 
 from collections.abc import Iterable, Iterator

@@ -18,7 +18,7 @@ _KEPT_BYTES = 16 << 20
 
 
 def keep_logs(place: Folder) -> Path:
-    """Copy the logs of a failed lab to a folder next to the lab's folder, and return it.
+    """Copy the logs of a failed lab to a folder next to the lab's, and return the new folder.
 
     A folder with earlier logs is replaced, but nothing else.
     """

@@ -26,7 +26,7 @@ _UNPACKERS: dict[bytes, Callable[[bytes], bytes]] = {
 def unpacked(image: bytes) -> bytes | None:
     """Return the ELF kernel in a bzImage; None if QEMU could not boot that kernel directly.
 
-    That is the case for a compression other than xz and gzip, and for a kernel without the ELF
+    The result is None if the compression is neither xz nor gzip, or if the kernel lacks the ELF
     note (CONFIG_PVH).
     """
     if image[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:

@@ -85,7 +85,7 @@ def up(spec: Spec, say: Say) -> Status:
 
 
 def down() -> bool:
-    """End the lab, or remove the rest of one; return False if there was nothing to remove."""
+    """End the lab, or remove what is left of a lab; return False if nothing was left."""
     place = folder()
     _require_root()
     # Wait for another lab command to end, so that the lab does not stay up because of it.

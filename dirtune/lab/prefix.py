@@ -1,8 +1,9 @@
-"""Install the dirtune that the lab's nodes run, a copy of this one, in a folder: the prefix.
+"""Install a copy of this dirtune for the lab's nodes, in a folder of its own: the prefix.
 
 The prefix is made with /usr/bin/python3, the interpreter for which the distribution packages bcc,
-and contains dirtune without extras. From a checkout, a wheel is built and installed, so that
-the lab hides no fault of the installation. An installed dirtune is copied.
+and contains dirtune without extras. If this dirtune runs from a checkout, a wheel is built and
+installed, so that the lab hides no fault of the installation. Otherwise the installed dirtune is
+copied.
 """
 
 import hashlib
@@ -45,7 +46,7 @@ def copy(to: Path, cache: Path = CACHE) -> None:
     """Copy an installation of this dirtune to the folder *to*.
 
     The installation is kept in *cache*, and is built again if the source has changed. Labs of
-    other source trees use the same cache, so it is locked while it is copied.
+    other source trees use the same cache, so the cache is locked during the copy.
     """
     cache.mkdir(parents=True, exist_ok=True)
     # No other user may open the file, because any user who can open it could lock it.

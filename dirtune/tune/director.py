@@ -111,7 +111,7 @@ class Switch:
             raise TrialError(f"{error}. The last trial does not count. {_RESUME}") from error
 
     async def settle(self, arm: str) -> None:
-        """Switch the director to *arm* permanently: a fix needs no lease any more."""
+        """Switch the director to *arm* permanently, without a lease."""
         if arm == "A" or self._journal is None:
             await self(arm)
         if self._journal is not None:

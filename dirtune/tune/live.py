@@ -71,7 +71,7 @@ def plan(traffic: Traffic, window_s: float, pairs: int, at_most: int | None = No
 
 
 async def window(rig: Rig, plan: Plan, order: Order) -> Result:
-    """Measure the director for one window, some seconds after the fix was switched on or off."""
+    """Measure the director for one window, some seconds after a change of the arm."""
     started = rig.utc()
     try:
         await rig.ready()

@@ -31,8 +31,8 @@ class Redactor:
     def __init__(self, key: bytes, paths: Iterable[str], texts: Iterable[tuple[str, str]]) -> None:
         """Collect the names in all *paths* and *texts* of a record.
 
-        *texts* are pairs (path, text). *key* decides how addresses are replaced; the caller must not
-        store *key*.
+        *texts* are pairs (path, text). *key* decides how addresses are replaced, and must not be
+        stored.
         """
         paths, texts = tuple(dict.fromkeys(paths)), tuple(texts)
         addresses = Addresses(key, networks(texts))

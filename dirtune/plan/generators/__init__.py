@@ -103,7 +103,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
-    """The abilities of a load generator, on which it depends what its trials can show."""
+    """The abilities of a load generator, which decide what its trials can show."""
 
     open_loop: bool | None
     """Whether the load generator opens connections on a fixed schedule, even while earlier
