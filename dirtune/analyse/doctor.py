@@ -71,10 +71,10 @@ class Diagnosis(msgspec.Struct, frozen=True):
 def diagnose(facts: Facts) -> Diagnosis:
     """Return every feature of dirtune with its obstacles on this machine."""
     features = (
-        ("audit", "read this host and judge it", _audit_obstacles(facts)),
+        ("audit", "read the state of this host and check it", _audit_obstacles(facts)),
         ("probe", "measure handlers, softirqs, locks and more with eBPF", probe_obstacles(facts)),
         ("remote", "reach other hosts over SSH", _commands(facts, "ssh")),
-        ("bench", "drive load and compare", _bench_obstacles(facts)),
+        ("bench", "run a load and compare the results", _bench_obstacles(facts)),
         ("lvs", "configure IPVS over netlink", _lvs_obstacles(facts)),
         ("report", "write HTML and Markdown with charts", _report_obstacles(facts)),
         ("lab", "run a director with clients on this machine", lab_obstacles(facts)),

@@ -37,17 +37,17 @@ class Waste(msgspec.Struct, frozen=True):
 
     @property
     def ns_per_call(self) -> float | None:
-        """Mean duration of a needless call in nanoseconds; None if there was none."""
+        """Mean duration of the calls that returned IRQ_NONE, in nanoseconds; None if unknown."""
         return self.none_ns / self.none if self.none else None
 
     @property
     def calls_per_interrupt(self) -> float | None:
-        """Needless calls per interrupt of the line; None if the interrupts were not counted."""
+        """Calls that returned IRQ_NONE, per interrupt of the line; None if unknown."""
         return self.none / self.interrupts if self.interrupts else None
 
     @property
     def share_of_line(self) -> float | None:
-        """Time in needless calls, as a share (0 to 1) of the time in all handlers of the line."""
+        """Time in calls that returned IRQ_NONE, as a share (0 to 1) of the line's handler time."""
         return self.none_ns / self.line_ns if self.line_ns else None
 
 

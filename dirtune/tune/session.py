@@ -140,7 +140,7 @@ def _sessions(out: Path, say: Say) -> Iterator[Kept]:
         try:
             yield Kept(path.parent, load(path))
         except ParseError as error:
-            say(f"{error}. The session is skipped. Repair it, or move {path.parent} away.")
+            say(f"{error}. The session is skipped. Repair the file, or move {path.parent} away.")
 
 
 def _plain(plan: Plan) -> dict[str, object]:

@@ -179,8 +179,8 @@ def _flipping(
 ) -> Callable[[int], int]:
     """Return a function that replaces an address by flipping some of its bits.
 
-    *key* and the bits in front of a bit decide if it is flipped. *size* is the number of bits of
-    an address. The leading bits of the networks in *marked* are never flipped.
+    *key* and the preceding bits of the address decide if a bit is flipped. *size* is the number of
+    bits of an address. The leading bits of the networks in *marked* are never flipped.
     """
     fixed: set[_Prefix] = set()
     for mark in map(ipaddress.ip_network, marked):

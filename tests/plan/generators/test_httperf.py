@@ -154,7 +154,7 @@ BY_HAND = {
 @needs_shared
 def test_every_recorded_report():
     texts = recorded("httperf")
-    with pytest.raises(ParseError, match="no report"):  # mcperf prints `responses`
+    with pytest.raises(ParseError, match="without a report"):  # mcperf prints `responses`
         httperf.parse_summary(texts.pop("not-httperf-mcperf-lookalike"))
 
     assert texts.keys() == BY_HAND.keys()
