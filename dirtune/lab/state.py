@@ -27,7 +27,7 @@ class Process(msgspec.Struct, frozen=True):
 
     pid: int
     started: float
-    """Start time in seconds since the epoch, as psutil reports it; a clock that is set moves it."""
+    """Start time in seconds since the epoch, as psutil reports it; it moves with the clock."""
     start: str = ""
     """The boot and the clock ticks from the boot to the start; empty in an older record."""
 

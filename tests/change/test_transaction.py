@@ -1063,6 +1063,33 @@ def test_a_polite_end_undoes_before_it_goes(tmp_path, at, end):
     assert state(at) is State.ROLLED_BACK
 
 
+def test_a_watchdog_that_is_started_again_waits_for_no_reader(tmp_path, at):
+    """The pipe of a killed starter is left, and another process changes this host now."""
+    path = tmp_path / "changed"
+    name = detached(path, at, 2, "live").stdout.strip()
+    (watchdog_,) = processes(at)
+    os.kill(watchdog_, signal.SIGKILL)
+    os.mkfifo(at.run / f"{name}.ready", 0o600)
+    argv = (sys.executable, "-P", "-c", watchdog._PROGRAM, json.dumps(watchdog.importable()))
+
+    with journal.lock(at.run):
+        again = subprocess.Popen((*argv, journal.path_of(at.state, name), at.state, at.run))
+        assert until(lambda: (1 << signal.SIGTERM - 1) & caught(again.pid))
+        time.sleep(0.5)
+
+    try:
+        assert again.wait(timeout=10) == 0
+    finally:
+        again.kill()
+    assert not path.exists()
+
+
+def caught(process):
+    """Return the mask of the signals that a process catches."""
+    row = next(row for row in status(process).splitlines() if row.startswith("SigCgt:"))
+    return int(row.split()[1], 16)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_watchdog_that_is_told_to_end_takes_the_change_back_first(tmp_path, at, number):
     path = tmp_path / "changed"
