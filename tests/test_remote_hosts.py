@@ -4,6 +4,7 @@ Against OpenSSH's own sshd, started by ProxyCommand; where one must be jumped to
 """
 
 import asyncio
+import errno
 import getpass
 import os
 import shutil
@@ -21,7 +22,7 @@ import pytest
 
 from dirtune import remote
 from dirtune.bench import client, sampler
-from dirtune.errors import NodeUnreachable, NotInstalled, NotPossible
+from dirtune.errors import NodeUnreachable, NotInstalled, NotPossible, PlanError
 from dirtune.remote import config, node, reasons, spawn, streams
 from dirtune.remote.far_dirtune import FarDirtune
 
@@ -497,6 +498,34 @@ def test_what_is_wrong_with_the_config_is_said_of_the_operators_file(tmp_path):
 
     assert str(found).startswith(f"x: {theirs}: line 1: Bad configuration option: nonsense")
     assert str(open_to_all).startswith(f"x: Bad owner or permissions on {theirs}. ")
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode"), [(65534, 0o644), (os.geteuid(), 0o664)], ids=["of another user", "group"]
+)
+def test_a_config_that_ssh_reads_is_read_whoever_owns_it(far, owner, mode):
+    """Such as that of the user who called sudo: `ssh -F` reads it, an Include does not."""
+    if owner != os.geteuid() and not ROOT:
+        pytest.skip("only root can give files to others")
+    name = far.host("lb1")
+    theirs = far.config
+    os.chown(theirs, owner, -1)
+    theirs.chmod(mode)
+    by_hand = ("ssh", "-F", theirs, "-o", "BatchMode=yes", name, "echo here")
+    assert subprocess.run(by_hand, capture_output=True, check=True).stdout == b"here\n"
+
+    assert remote.fetch_all((name,), "echo here", str, ssh_config=theirs) == {name: "here\n"}
+
+
+def test_a_config_that_cannot_be_read_is_named(far, monkeypatch):
+    theirs = far.config
+
+    def refuse(*_):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(config.reading, "read_bytes", refuse)
+    with pytest.raises(PlanError, match=f"^Cannot read the ssh_config file {theirs}: Permission"):
+        remote.fetch_all(("x",), "true", str, ssh_config=theirs)
 
 
 @pytest.mark.parametrize("word", ["Broken pipe", "Connection reset by peer"])

@@ -7,6 +7,7 @@ host. So the settings in `FORCED` apply to the target and to all jump hosts; eve
 
 import os
 import re
+import stat
 import tempfile
 import time
 from contextlib import suppress
@@ -15,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TextIO
 
-from dirtune import locking
+from dirtune import locking, reading
 from dirtune.errors import NodeUnreachable, PlanError
 
 CONNECT_S = 20
@@ -62,9 +63,9 @@ ForkAfterAuthentication no
 _MARK = FORCED.encode().partition(b"\n")[0]
 _PREFIX = "dirtune-"
 _CONFIG = "config"
-_LINK = "operator"
+_COPY = "operator"
 # A socket has a name of its own until it listens: s.1FVg... .
-_OURS = re.compile(rf"{_CONFIG}|{_LINK}|s(\.\w+)?", re.ASCII)
+_OURS = re.compile(rf"{_CONFIG}|{_COPY}|s(\.\w+)?", re.ASCII)
 _YOUNG_S = 60
 """A folder younger than this may belong to a process that has not locked it yet."""
 _OPERATORS = "Include ~/.ssh/config\nHost *\nInclude /etc/ssh/ssh_config\n"
@@ -96,7 +97,7 @@ class Way:
 
     def told(self, text: str) -> str:
         """Return *text*, which ssh printed, with the real path of the operator's configuration."""
-        return text.replace(f"{self.folder.name}/{_LINK}", str(self.operators))
+        return text.replace(f"{self.folder.name}/{_COPY}", str(self.operators))
 
     def close(self) -> None:
         """Remove the folder."""
@@ -107,8 +108,10 @@ class Way:
 def way(host: str, ssh_config: Path | None, session: str) -> Way:
     """Write the configuration for *host* into a folder that only this user can read.
 
-    *session* is `SESSION`, or empty if the installed ssh does not know these settings.
+    *session* is `SESSION`, or empty if the installed ssh does not know these settings. Raises
+    `PlanError` if *ssh_config* cannot be read.
     """
+    text, mode = _read(ssh_config) if ssh_config else (b"", 0)
     remove_abandoned()
     folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
     if not _PLAIN.fullmatch(folder.name):
@@ -119,15 +122,32 @@ def way(host: str, ssh_config: Path | None, session: str) -> Way:
         )
     theirs = _OPERATORS
     if ssh_config is not None:
-        # A link, because a path could not be quoted safely in the configuration.
-        Path(folder.name, _LINK).symlink_to(ssh_config.absolute())
-        theirs = f"Include {folder.name}/{_LINK}\n"
+        copy = Path(folder.name, _COPY)
+        copy.write_bytes(text)
+        copy.chmod(mode)
+        theirs = f"Include {folder.name}/{_COPY}\n"
     lock = Path(folder.name, _CONFIG).open("w", encoding="utf-8")  # noqa: SIM115  (the way's)
     locking.take(lock)
     lock.write(f"{FORCED}{session}{theirs}")
     lock.flush()
     user, _, name = host.rpartition("@")
     return Way(folder, lock, user, name, ssh_config)
+
+
+def _read(ssh_config: Path) -> tuple[bytes, int]:
+    """Return the text of the operator's file and the permission bits that its copy needs.
+
+    `ssh -F` reads a file of any owner, but an Include reads only one of this user or of root, so
+    the file is copied. If every user can write to the file, the copy is the same, and ssh refuses
+    it. Raises `PlanError` if the file cannot be read.
+    """
+    try:
+        mode = ssh_config.stat().st_mode
+        return reading.read_bytes(ssh_config), 0o600 | mode & stat.S_IWOTH
+    except OSError as error:
+        raise PlanError(
+            f"Cannot read the ssh_config file {ssh_config}: {error.strerror}."
+        ) from error
 
 
 @cache
