@@ -6,10 +6,12 @@ the PCI functions and interfaces from sysfs are known, they are used instead.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dirtune.analyse.nic_drivers import NIC_DRIVERS
+from dirtune.collect.identity import Same
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.collect.mounts import Mount
 from dirtune.collect.net import Interface
@@ -66,7 +68,28 @@ class Sharer:
     """The PCI function whose driver registered the handler; None if it cannot be identified."""
 
 
-def nic_action(action: str, interfaces: Iterable[str] = ()) -> bool | None:
+class Names:
+    """Names of network interfaces, which may have any form, and with which an action may begin."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names = frozenset(names)
+        self._lengths = tuple(sorted({len(name) for name in self._names}))
+
+    def beginning(self, action: str) -> Iterator[str]:
+        """Yield the names that *action* begins with, if no letter or digit follows."""
+        # A host may have very many names, but they have few lengths.
+        for length in self._lengths:
+            if length > len(action):
+                return
+            after = action[length : length + 1]
+            if not (after.isascii() and after.isalnum()) and action[:length] in self._names:
+                yield action[:length]
+
+
+_NO_NAMES = Names()
+
+
+def nic_action(action: str, interfaces: Names = _NO_NAMES) -> bool | None:
     """Return whether an interrupt handler belongs to a NIC, by its name alone; None if unknown.
 
     *action* is the name of the handler in /proc/interrupts. *interfaces* are the names of the
@@ -75,7 +98,7 @@ def nic_action(action: str, interfaces: Iterable[str] = ()) -> bool | None:
     virtio = _VIRTIO.fullmatch(action)
     if virtio:
         return _virtio_nic(virtio["queue"])
-    if _begins_with(action, interfaces):
+    if any(interfaces.beginning(action)):
         return True
     if _NAMED.match(action) or _QUEUES.search(action) or _drivers(action) & NIC_DRIVERS:
         return True
@@ -109,15 +132,12 @@ def sharers(
     interfaces: tuple[Interface, ...] | None = None,
 ) -> tuple[Sharer, ...]:
     """Return the devices that use the interrupt line *line*, in the order of /proc/interrupts."""
-    names = tuple(i.name for i in interfaces or () if i.physical)
-    taken: list[PciDevice] = []
-    on_line = []
-    for action in line.actions:
-        device = _device(action, line, pci or (), taken)
-        if device:
-            taken.append(device)
-        on_line.append(_sharer(action, device, names))
-    return tuple(on_line)
+    known = _known(Same(pci or ()), Same(interfaces or ()))
+    taken = _Taken()
+    return tuple(
+        _sharer(action, _device(action, line, known, taken), known.names)
+        for action in line.actions
+    )
 
 
 def nic_actions(
@@ -238,7 +258,7 @@ def _virtio_nic(queue: str | None) -> bool | None:
     return bool(re.match(r"(?:in|out)put\b", queue))
 
 
-def _sharer(action: str, device: PciDevice | None, interfaces: tuple[str, ...]) -> Sharer:
+def _sharer(action: str, device: PciDevice | None, interfaces: Names) -> Sharer:
     if device is not None:
         kind = _kind(device.class_code)
         return Sharer(action, kind == "NIC", kind, device)
@@ -263,35 +283,93 @@ def _kind_by_name(action: str) -> str:
     return "PCIe port" if action in PCIE_SERVICES else "other"
 
 
-def _device(
-    action: str, line: Line, pci: tuple[PciDevice, ...], taken: list[PciDevice]
-) -> PciDevice | None:
+class _Known:
+    """The PCI functions and interfaces of a host, found without a look at each of them.
+
+    A hostile host can name very many of them, and each action of each line is looked up.
+    """
+
+    def __init__(self, pci: tuple[PciDevice, ...], interfaces: tuple[Interface, ...]) -> None:
+        self.pci = pci
+        self.names = Names(i.name for i in interfaces if i.physical)
+        self._by: dict[tuple[str, object], list[int]] = {}
+        nets: dict[int, list[str]] = {}
+        for place, device in enumerate(pci):
+            for key in _keys(device):
+                self._by.setdefault(key, []).append(place)
+            if device.intx is not None:
+                nets.setdefault(device.intx, []).extend(device.nets)
+        self._nets = {intx: Names(names) for intx, names in nets.items()}
+
+    def fits(self, action: str, line: Line) -> Sequence[int]:
+        """Return the places of the functions that may be behind *action*, in their order."""
+        return self._by.get(self._key(action, line), ())
+
+    def _key(self, action: str, line: Line) -> tuple[str, object]:
+        irq = int(line.irq)
+        virtio, usb = _VIRTIO.fullmatch(action), _USB.match(action)
+        if address := addresses_in(action):
+            return "address", address[-1]
+        if on_msi(line):
+            return "msi", irq
+        if virtio:
+            return "virtio", virtio["device"]
+        if usb and usb["bus"]:
+            return "usb", usb["bus"]
+        key = ("action", (irq, action))
+        if key not in self._by:
+            names = self._nets[irq].beginning(action) if irq in self._nets else ()
+            nets = (place for name in names for place in self._by["net", (irq, name)])
+            both = {*self._by.get(("driver", (irq, action)), ()), *nets}
+            self._by[key] = sorted(both)
+        return key
+
+
+def _keys(device: PciDevice) -> Iterator[tuple[str, object]]:
+    """Yield what *device* is looked up by."""
+    yield "address", device.address
+    yield from (("msi", irq) for irq in dict.fromkeys(device.msi_irqs))
+    yield from (("virtio", name) for name in dict.fromkeys(device.virtio))
+    yield from (("usb", bus) for bus in dict.fromkeys(device.usb_buses))
+    if device.intx is not None:
+        yield "driver", (device.intx, device.driver)
+        yield from (("net", (device.intx, name)) for name in dict.fromkeys(device.nets))
+
+
+@lru_cache(maxsize=1)
+def _known(pci: Same[tuple[PciDevice, ...]], interfaces: Same[tuple[Interface, ...]]) -> _Known:
+    """Return the devices of the host whose lines are looked up, one after the other."""
+    return _Known(pci.value, interfaces.value)
+
+
+class _Taken:
+    """The functions that earlier actions of a line have taken."""
+
+    def __init__(self) -> None:
+        self._places: set[int] = set()
+        self._next: dict[int, int] = {}
+        """By the identity of a list, the number of its first places that are taken."""
+
+    def take(self, fits: Sequence[int]) -> int | None:
+        """Take the first place of *fits* that is free, or else the first; None if *fits* is empty.
+
+        Places stay taken, so no list is searched twice from its beginning.
+        """
+        at = self._next.get(id(fits), 0)
+        while at < len(fits) and fits[at] in self._places:
+            at += 1
+        self._next[id(fits)] = at
+        if not fits:
+            return None
+        place = fits[at] if at < len(fits) else fits[0]
+        self._places.add(place)
+        return place
+
+
+def _device(action: str, line: Line, known: _Known, taken: _Taken) -> PciDevice | None:
     """Return the PCI function whose driver registered the handler *action*; None if none fits.
 
     If several functions fit, the result is the first function that is not in *taken*.
     """
-    fits = [device for device in pci if _belongs(action, line, device)]
-    return next((device for device in fits if device not in taken), fits[0] if fits else None)
-
-
-def _belongs(action: str, line: Line, device: PciDevice) -> bool:
-    address = addresses_in(action)
-    if address:
-        return device.address == address[-1]
-    if on_msi(line):
-        return int(line.irq) in device.msi_irqs
-    virtio, usb = _VIRTIO.fullmatch(action), _USB.match(action)
-    if virtio:
-        return virtio["device"] in device.virtio
-    if usb and usb["bus"]:
-        return usb["bus"] in device.usb_buses
-    if device.intx != int(line.irq):
-        return False
-    return device.driver == action or _begins_with(action, device.nets)
-
-
-def _begins_with(action: str, names: Iterable[str]) -> bool:
-    # No regular expressions here: a host may have very many names, and each would take long to
-    # compile.
-    ends = (action[len(name) :][:1] for name in names if action.startswith(name))
-    return any(not (end.isascii() and end.isalnum()) for end in ends)
+    place = taken.take(known.fits(action, line))
+    return None if place is None else known.pci[place]

@@ -9,7 +9,9 @@ tables nor the rules of `ip rule`.
 import ipaddress
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 
+from dirtune.collect.identity import Same
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -50,8 +52,24 @@ def parse_routes(text: str) -> tuple[Route, ...]:
 def route_to(routes: tuple[Route, ...], address: str) -> Route | None:
     """Return the route that the kernel uses for *address*: longest prefix, then lowest metric."""
     target = ipaddress.ip_address(address)
-    fits = [r for r in routes if target.version == 4 and target in r.network]
-    return max(fits, key=lambda r: (r.network.prefixlen, -r.metric), default=None)
+    if target.version != 4:
+        return None
+    best = _best(Same(routes))
+    networks = ((length, int(target) >> (32 - length)) for length in range(32, -1, -1))
+    return next((best[network] for network in networks if network in best), None)
+
+
+@lru_cache(maxsize=1)
+def _best(routes: Same[tuple[Route, ...]]) -> dict[tuple[int, int], Route]:
+    """Return the route with the lowest metric to each network.
+
+    The key is the length of the network's prefix and the number that the prefix forms.
+    """
+    best: dict[tuple[int, int], Route] = {}
+    for route in sorted(routes.value, key=lambda route: route.metric):
+        length = route.network.prefixlen
+        best.setdefault((length, int(route.network.network_address) >> (32 - length)), route)
+    return best
 
 
 def _route(row: list[str]) -> Route:

@@ -1,7 +1,7 @@
 """Render an audit as text for a terminal, as Markdown, or as JSON (`dirtune/audit/1`)."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -37,11 +37,16 @@ _SHOWN = {
 """The kinds of evidence that are shown below a finding, with the labels to print."""
 
 
+_ANY = "any finding of the check"
+
+
 @dataclass(frozen=True, slots=True)
 class _Node:
     outcome: Outcome
     finding: Finding
     children: "tuple[_Node, ...]"
+    first: bool
+    """Whether this is the first finding of its check, below which the check's reason is shown."""
 
 
 def document(audit: Audit) -> AuditDocument:
@@ -149,28 +154,57 @@ def _summary(audit: Audit) -> dict[str, int]:
 
 
 def _tree(outcomes: Sequence[Outcome]) -> tuple[_Node, ...]:
-    """Return the findings as trees, sorted by severity; each finding is below its cause."""
+    """Return the findings as trees, sorted by severity; each finding is below its cause.
+
+    A hostile host can have as many findings as fit into its answer, so each is looked up.
+    """
     every = [(o, f) for o in outcomes for f in o.findings if not f.waived]
     every.sort(key=lambda pair: (pair[1].severity.rank, pair[0].check.id))
-    tops = [pair for pair in every if not any(_explains(other, pair) for other in every)]
-    return tuple(_grown(pair, every) for pair in tops)
+    first = {outcome.check.id: finding for outcome, finding in reversed(every)}
+    at: dict[tuple[str, object], list[int]] = {}
+    for place, (outcome, finding) in enumerate(every):
+        for key in _keys(finding):
+            at.setdefault((outcome.check.id, key), []).append(place)
+    tops: list[int] = []
+    below: dict[int, list[int]] = {}
+    for place, (_, finding) in enumerate(every):
+        causes = tuple(_causes(finding, at))
+        if not causes:
+            tops.append(place)
+        for cause in causes:
+            below.setdefault(cause, []).append(place)
+
+    def grown(place: int) -> _Node:
+        outcome, finding = every[place]
+        children = tuple(map(grown, below.get(place, ())))
+        return _Node(outcome, finding, children, finding is first[outcome.check.id])
+
+    return tuple(map(grown, tops))
 
 
-def _grown(top: tuple[Outcome, Finding], every: list[tuple[Outcome, Finding]]) -> _Node:
-    children = (_grown(pair, every) for pair in every if _explains(top, pair))
-    return _Node(top[0], top[1], tuple(children))
+def _keys(cause: Finding) -> tuple[object, ...]:
+    """Return what a finding of another check is looked up by: interrupts, or else a subject."""
+    return tuple(("irq", irq) for irq in _irqs(cause)) or (_ANY, ("subject", cause.subject))
 
 
-def _explains(cause: tuple[Outcome, Finding], effect: tuple[Outcome, Finding]) -> bool:
-    if effect[1].cause != cause[0].check.id:
-        return False
-    irqs = _irqs(cause[1])
-    return not irqs or bool(irqs & _irqs(effect[1]))
+def _causes(effect: Finding, at: Mapping[tuple[str, object], Sequence[int]]) -> Iterator[int]:
+    """Yield the places of the findings that explain *effect*.
+
+    A cause with interrupts explains a finding with one of them. Of the others, the finding with
+    the same subject is the cause, or else the first one.
+    """
+    if effect.cause is None:
+        return
+    same = (at.get((effect.cause, ("irq", irq)), ()) for irq in _irqs(effect))
+    yield from dict.fromkeys(place for places in same for place in places)
+    alike = at.get((effect.cause, ("subject", effect.subject))) or at.get((effect.cause, _ANY), ())
+    yield from alike[:1]
 
 
-def _irqs(finding: Finding) -> set[object]:
+def _irqs(finding: Finding) -> tuple[object, ...]:
     several = finding.evidence.get("irqs")
-    return {finding.evidence.get("irq"), *(several if isinstance(several, list) else ())} - {None}
+    irqs = (finding.evidence.get("irq"), *(several if isinstance(several, list) else ()))
+    return tuple(irq for irq in dict.fromkeys(irqs) if irq is not None)
 
 
 def _heading(audit: Audit, width: int, *, verbose: bool) -> Iterator[str]:
@@ -205,8 +239,7 @@ def _node(node: _Node, depth: int, width: int, shown: frozenset[str]) -> Iterato
         if finding.evidence.get(name):
             value = _words(finding.evidence[name])
             yield from _wrapped(f"{label}: {value}", inner, width)
-    counted = (f for f in node.outcome.findings if not f.waived)
-    if finding is min(counted, key=lambda f: f.severity.rank):
+    if node.first:
         yield from _labelled("why", why(check), inner, width)
     for fix in finding.fixes:
         if fix.id not in shown:

@@ -7,6 +7,10 @@ from tabulate import tabulate
 
 from dirtune.escape import markdown, markdown_block, markdown_code, one_line
 
+_MOST = 1 << 23
+"""Characters of one column of a table, including the blanks that align it."""
+_LEAST = 100
+"""Characters of a cell that are shown in a table of any length."""
 # The Markdown formats of tabulate.
 _MARKDOWN = frozenset({"github", "pipe"})
 
@@ -22,13 +26,32 @@ def code(text: str) -> Marked:
     return Marked(markdown_code(text).replace("|", r"\|"))
 
 
+def widest(rows: int) -> int:
+    """Return the number of characters that a cell may have in a table of *rows* rows.
+
+    Every cell of a column is made as wide as the widest, so a single long name of a hostile host
+    would be multiplied by the number of rows.
+    """
+    return max(_LEAST, _MOST // max(1, rows))
+
+
+def shortened(text: str, most: int) -> str:
+    """Return *text*, of which at most *most* characters are shown."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def table(
     rows: Iterable[Sequence[str]], heads: Sequence[str], style: str, align: Sequence[str] = ()
 ) -> str:
-    """Return a table in the tabulate format *style*; numbers in cells are not reformatted."""
+    """Return a table in the tabulate format *style*; numbers in cells are not reformatted.
+
+    A cell that is too long for a table of this length is shortened: see `widest`.
+    """
     clean = partial(markdown, cell=True) if style in _MARKDOWN else one_line
+    texts = tuple(map(tuple, rows))
+    most = widest(len(texts))
     return tabulate(
-        [[_cell(cell, clean) for cell in row] for row in rows],
+        [[_cell(cell, clean, most) for cell in row] for row in texts],
         [clean(head) for head in heads],
         tablefmt=style,
         colalign=align or None,
@@ -36,8 +59,8 @@ def table(
     )
 
 
-def _cell(cell: str, clean: Callable[[str], str]) -> str:
-    return str(cell) if isinstance(cell, Marked) else clean(cell)
+def _cell(cell: str, clean: Callable[[str], str], most: int) -> str:
+    return str(cell) if isinstance(cell, Marked) else clean(shortened(cell, most))
 
 
 def block(text: str, form: str) -> str:

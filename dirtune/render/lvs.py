@@ -16,6 +16,7 @@ from dirtune.lvs.model import (
     Table,
     Timeouts,
 )
+from dirtune.render.cells import shortened, widest
 
 _HEAD = (
     *("service, real server", "settings", "weight", "active", "inactive", "persistent"),
@@ -27,12 +28,15 @@ _rates = attrgetter(
     *("bytes_in_per_s", "bytes_out_per_s", "connections"),
 )
 _NONE = ""
+_KERNEL = 1 << 64
+"""Counters of the kernel are smaller."""
 _EMPTY = "The IPVS table has no services."
 
 
 def table(table: Table, seen: Sequence[Seen]) -> str:
     """Return a row for each service and each real server, then timeouts and sync daemons."""
-    rows = [_HEAD, *_rows(table, seen)]
+    most = widest(sum(1 + len(service.destinations) for service in table.services))
+    rows = [_HEAD, *(_shortened(row, most) for row in _rows(table, seen))]
     widths = [max(map(len, map(str, column))) for column in zip(*rows, strict=True)]
     # All rows use one format: with ten thousand rows, one call per cell would double the time.
     form = "  ".join(f"%{-w if n < _LEFT else w}s" for n, w in enumerate(widths))
@@ -68,6 +72,14 @@ def _rows(table: Table, seen: Sequence[Seen]) -> Iterator[tuple[str | int, ...]]
         pairs = zip(service.destinations, of_destinations, strict=True)
         for real, (open_, numbers) in pairs:
             yield (f"  {real.name}", forwarding(real), real.weight, *open_, *_rates(numbers))
+
+
+def _shortened(row: tuple[str | int, ...], most: int) -> tuple[str | int, ...]:
+    # Another host can send a number with thousands of digits.
+    return tuple(
+        cell if isinstance(cell, int) and cell < _KERNEL else shortened(str(cell), most)
+        for cell in row
+    )
 
 
 def setup(service: Service) -> str:

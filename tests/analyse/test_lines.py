@@ -5,7 +5,16 @@ import json
 
 import pytest
 
-from dirtune.analyse.lines import data_vector, in_use, nic_action, nic_line, on_msi, pic, sharers
+from dirtune.analyse.lines import (
+    Names,
+    data_vector,
+    in_use,
+    nic_action,
+    nic_line,
+    on_msi,
+    pic,
+    sharers,
+)
 from dirtune.collect.interrupts import Interrupts, Line, parse_interrupts
 from dirtune.collect.mounts import Mount
 from dirtune.collect.pci import Block, PciDevice
@@ -88,8 +97,8 @@ def test_a_card_is_told_by_its_name(action, nic):
 
 
 def test_an_interface_with_any_name_is_a_card():
-    assert nic_action("inside", ("inside",)) is True
-    assert nic_action("insideout", ("inside",)) is False
+    assert nic_action("inside", Names(("inside",))) is True
+    assert nic_action("insideout", Names(("inside",))) is False
 
 
 def test_actions_find_their_functions_and_two_of_one_driver_are_told_apart():
