@@ -1,10 +1,10 @@
-"""Planned looks at a comparison in pairs: go on, or stop with a verdict. Pure.
+"""Decide after a planned number of pairs (a look) if a comparison goes on or stops. Pure.
 
-Whoever extends a comparison that shows nothing, and tests again at the same level, reports effects
-that do not exist in 8 of 100 runs. Two looks that were planned before the first trial keep that
-share at 5 of 100 if each look has the smaller alpha of `EACH` (Pocock's boundary for two looks,
-the second after twice the pairs of the first). A first look with p above `FUTILE_ABOVE` ends the
-run, which can only lower the share.
+If somebody extends a comparison that shows nothing, and tests again at the same level, 8 of 100
+runs report an effect that does not exist. Two looks that are planned before the first trial keep
+this number at 5 of 100, if each look uses the smaller alpha `EACH` (Pocock's boundary for two
+looks, the second after twice as many pairs as the first). If p is above `FUTILE_ABOVE` at the
+first look, the run ends, which can only lower the number.
 """
 
 from collections.abc import Sequence
@@ -22,25 +22,31 @@ FUTILE_ABOVE = 0.5
 
 
 def planned(pairs: int, at_most: int | None) -> Looks | None:
-    """Return the looks of a plan with *pairs* and *at_most*; None for a fixed number of pairs."""
+    """Return the looks (interim tests) that a plan asks for; None for a fixed number of pairs.
+
+    The first look comes after *pairs* pairs of trials, the second after *at_most* pairs.
+    """
     if at_most is None:
         return None
     return Looks(at=(pairs, at_most), alpha=EACH, futile_above=FUTILE_ABOVE)
 
 
 def due(looks: Looks) -> int | None:
-    """Return the number of valid pairs at which the next look is due; None if the run is over."""
+    """Return the number of valid pairs at which the next look (interim test) is due.
+
+    The result is None if the run is over.
+    """
     if looks.taken and looks.taken[-1].result != LookResult.GO_ON:
         return None
     return looks.at[len(looks.taken)]
 
 
 def taken(looks: Looks, comparison: Comparison) -> Looks:
-    """Return *looks* with the look that is due, taken at *comparison*.
+    """Return *looks* with the result of the look (interim test) that is due, from *comparison*.
 
-    *comparison* was made with the alpha of the look. If it has fewer pairs than are due, the
-    campaign could not reach that number, and the run is over. A look at fewer pairs does not raise
-    the share of false verdicts, because trials count or not whatever they measured.
+    *comparison* was made with the alpha of this look. If *comparison* has fewer pairs than
+    planned, the run could not reach the planned number, and is over. Fewer pairs do not raise the
+    number of false verdicts, because the validity of a trial does not depend on its results.
     """
     number = looks.at[len(looks.taken)]
     over = comparison.pairs < number or number == looks.at[-1]
@@ -56,12 +62,15 @@ def taken(looks: Looks, comparison: Comparison) -> Looks:
 
 
 def alpha(looks: Looks | None) -> float:
-    """Return the probability of a false verdict at which the pairs of a run are judged."""
+    """Return the accepted probability of a false verdict for a run with these looks."""
     return ALPHA if looks is None else looks.alpha
 
 
 def require_planned(looks: Looks | None, pairs: int) -> None:
-    """Raise `PlanError` unless judging *pairs* valid pairs is one of the planned looks."""
+    """Check that a look (interim test) is planned at *pairs* valid pairs.
+
+    Raises `PlanError` if none is.
+    """
     if looks is None:
         return
     open_ = due(looks)
@@ -81,12 +90,12 @@ def require_planned(looks: Looks | None, pairs: int) -> None:
 
 
 def described(looks: Looks) -> str:
-    """Return the rule, and where the run stopped, in plain sentences."""
+    """Return sentences on the planned looks (interim tests), and on where the run stopped."""
     return f"{rule(looks)} {progress(looks)}"
 
 
 def rule(looks: Looks) -> str:
-    """Return the rule as one sentence."""
+    """Return one sentence that describes the planned looks (interim tests)."""
     first, last = looks.at
     return (
         f"Two looks were planned before the first trial: after {first} pairs, and after {last} if "
@@ -96,7 +105,7 @@ def rule(looks: Looks) -> str:
 
 
 def progress(looks: Looks) -> str:
-    """Return the result of the last look as one sentence."""
+    """Return the result of the last look (interim test) as one sentence."""
     if not looks.taken:
         return "No look has been taken yet."
     look, planned_pairs = looks.taken[-1], looks.at[len(looks.taken) - 1]
@@ -120,7 +129,7 @@ def _why(looks: Looks, look: Look, p: str, planned_pairs: int) -> str:
 
 
 def with_design(comparisons: Sequence[Comparison], looks: Looks | None) -> tuple[Comparison, ...]:
-    """Return *comparisons*, the first of which says how many pairs were planned."""
+    """Return *comparisons* with the planned number of pairs in the first of them."""
     if looks is None:
         return tuple(comparisons)
     first, *others = comparisons

@@ -79,7 +79,7 @@ def interrupts(then: int, now: int, seconds: float) -> int | None:
 
 
 def _before(earlier: Interrupts | None, line: Line, cpus: tuple[int, ...]) -> Line | None:
-    """Return *line* as it was in the sample *earlier*; None if the two cannot be compared."""
+    """Return *line* as it was in the sample *earlier*; None if that cannot be compared."""
     before = earlier.line(line.irq) if earlier else None
     if earlier is None or before is None:
         return None

@@ -69,7 +69,7 @@ class Verdict(StrEnum):
 
 
 class LookResult(StrEnum):
-    """The decision at a look: whether the run goes on, and if not, why it stops."""
+    """The decision at a look (interim test): the run goes on, or stops for this reason."""
 
     GO_ON = "go on"
     """The pairs did not decide, and more are planned."""
@@ -208,7 +208,10 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """One look at the valid pairs so far, by the primary metric at the first rate."""
+    """One look: an interim test of the primary metric, over the valid pairs so far.
+
+    The pairs at the first rate are tested.
+    """
 
     pairs: int
     p: float | None
@@ -217,7 +220,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Looks(msgspec.Struct, frozen=True):
-    """The looks at the pairs of a run, planned before its first trial, and those taken so far."""
+    """The looks (interim tests) of a run, planned before its first trial, and their results."""
 
     at: tuple[int, ...]
     """Number of valid pairs at each look, rising; the last number is the most that is judged."""

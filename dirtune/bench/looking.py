@@ -1,7 +1,7 @@
-"""Run the pairs of a comparison to its planned looks, and write each look into the run.
+"""Run the pairs of a comparison, with interim tests (looks) after planned numbers of pairs.
 
-The rule is in the run before its first trial (`Run.looks`), and each look is on disk before the
-next trial, so an interrupted run continues by the same rule.
+The looks are recorded in the run before its first trial (`Run.looks`), and the result of each look
+is written to disk before the next trial, so that an interrupted run continues by the same rule.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ async def pairs(
     judge: Callable[[], Comparison],
     say: Callable[[str], None],
 ) -> None:
-    """Run the plan's pairs; if looks are planned, run to each look until one of them stops.
+    """Run the plan's pairs of trials; stop early if a planned look (interim test) decides.
 
     *judge* compares the primary metric at the first rate, over the trials on disk.
     """

@@ -187,7 +187,7 @@ def spread_ms(facts: Facts) -> float | None:
 
 
 def delays_ms(facts: Facts) -> dict[str, float]:
-    """Return the milliseconds by which each client started after the first client.
+    """Return how many milliseconds after the first client each client started.
 
     A client whose start is unknown is left out.
     """

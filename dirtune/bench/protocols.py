@@ -109,7 +109,7 @@ class Rig(Protocol):
         ...
 
     def guest_stolen_s(self) -> float | None:
-        """Return the CPU seconds that were stolen so far from a director that is a guest here.
+        """Return the CPU seconds that were stolen from the director so far.
 
         The result is None if the director is not a guest of this machine.
         """

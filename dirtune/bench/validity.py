@@ -27,7 +27,7 @@ _ROUND = 2
 
 @dataclass(frozen=True, slots=True)
 class _Excess:
-    """A limit that a client exceeded."""
+    """A limit of the plan that a client exceeded, and by how much."""
 
     client: str
     times: float
@@ -152,9 +152,10 @@ def _most(counts: dict[str, int]) -> str:
 
 
 def _worst_first(excesses: Iterable[_Excess]) -> Iterator[str]:
-    """Yield one reason with the worst excess of each client, the worst client first.
+    """Yield one reason that lists the clients that exceeded a limit, the worst client first.
 
-    A starved client slows down the others, so its neighbour may exceed a limit too.
+    For each client, the limit that it exceeded most is named. If a client gets too little CPU
+    time, other clients may exceed a limit as a consequence.
     """
     ranked = sorted(excesses, key=lambda excess: -excess.times)
     worst: dict[str, str] = {}
@@ -172,7 +173,7 @@ def _late_clients(facts: Facts, plan: Plan) -> Iterator[_Excess]:
 
 
 def _late(report: Report, part: Part, plan: Plan) -> Iterator[tuple[float, str]]:
-    """Yield how many times a process exceeded a limit of its schedule, and the reason."""
+    """Yield each exceeded limit of a process's schedule, as a ratio to the limit and a reason."""
     if not plan.load.open_loop:
         return
     planned_s, limits = part.ticks.lasts_s, plan.validity
@@ -209,7 +210,7 @@ def _busy_clients(facts: Facts, plan: Plan) -> Iterator[_Excess]:
 
 
 def _apart(facts: Facts, plan: Plan) -> Iterator[str]:
-    """Yield a reason if clients started too long after the first one."""
+    """Yield a reason if some clients started too long after the first client."""
     limit_ms = 1000 * seconds(plan.validity.start_spread)
     delays = sorted(outcome.delays_ms(facts).items(), key=lambda item: -item[1])
     late = {name: ms for name, ms in delays if ms > limit_ms}

@@ -24,7 +24,7 @@ _UNPACKERS: dict[bytes, Callable[[bytes], bytes]] = {
 
 
 def unpacked(image: bytes) -> bytes | None:
-    """Return the ELF kernel in a bzImage; None if QEMU could not boot that kernel directly.
+    """Return the ELF kernel in a bzImage; None if QEMU cannot boot the kernel directly.
 
     The result is None if the compression is neither xz nor gzip, or if the kernel lacks the ELF
     note (CONFIG_PVH).

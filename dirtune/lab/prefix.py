@@ -37,7 +37,7 @@ sys.exit(main())
 
 
 def _checkout() -> Path | None:
-    """Return the checkout that this dirtune runs from; None if this dirtune is installed."""
+    """Return the source tree from which this dirtune runs; None if this dirtune is installed."""
     root = _PACKAGE.parent
     return root if (root / "pyproject.toml").exists() else None
 
@@ -81,7 +81,7 @@ def _fingerprint(root: Path | None) -> str:
 
 
 def _required() -> tuple[str, ...]:
-    """Return the requirements of the base installation, as pip takes them."""
+    """Return the packages that dirtune without extras requires, in pip's format."""
     required = metadata.requires("dirtune") or ()
     return tuple(text for text in required if "extra ==" not in text)
 

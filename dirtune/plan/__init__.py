@@ -96,8 +96,8 @@ def forced(plan: Plan, vip: str | None) -> Plan:
 def with_pairs(plan: Plan, pairs: int | None, at_most: int | None = None) -> Plan:
     """Return *plan* with other numbers of pairs; None for both leaves the plan unchanged.
 
-    *pairs* without *at_most* plans one look. Raises `PlanError` if *at_most* is not twice the
-    number of pairs.
+    The comparison is judged after *pairs* pairs and, if that does not decide, after *at_most*
+    pairs. Raises `PlanError` if *at_most* is not twice the number of pairs.
     """
     if pairs is None and at_most is None:
         return plan

@@ -118,7 +118,7 @@ def _check_phases(load: Load) -> None:
 
 
 def check_looks(load: Load) -> None:
-    """Check `at_most`: the alpha of the two looks holds for twice as many pairs only."""
+    """Check that `load.at_most` is twice `load.pairs`, as the levels of the two tests require."""
     if load.at_most is None:
         return
     if load.pairs < _FIRST_LOOK:

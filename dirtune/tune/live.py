@@ -44,8 +44,8 @@ _CANNOT = (NodeUnreachable, NotPossible, ParseError, SourceMissing)
 def plan(traffic: Traffic, window_s: float, pairs: int, at_most: int | None = None) -> Plan:
     """Return a plan for *pairs* pairs of windows of real traffic, each *window_s* seconds long.
 
-    *at_most* is the number of pairs at the second look; None for one look. Raises `PlanError` if
-    *traffic* sets rates, or a metric that windows of real traffic lack.
+    *at_most* is the number of pairs at the second of two tests; None if there is only one test.
+    Raises `PlanError` if *traffic* sets rates, or a metric that windows of real traffic lack.
     """
     if traffic.compare.primary not in SHOWN:
         shown = ", ".join(SHOWN)

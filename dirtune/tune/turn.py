@@ -50,7 +50,8 @@ _INTERVAL_S = 2
 def begin(trying: Trying, out: Path, *, paired: bool = True) -> Store:
     """Create the folder of the run, to which steps and trials are added as they happen.
 
-    If the trials are *paired*, the run records the looks that the plan asks for. Boots have none.
+    If the trials are *paired*, the run records the looks (interim tests) that the plan asks for. A
+    comparison of boots has none.
     """
     load = trying.plan.load
     run = Run(
@@ -127,7 +128,7 @@ async def run_pairs(
     say: Say,
     measure: campaign.Measure = conduct,
 ) -> None:
-    """Run the pairs that are missing, to each look that is planned."""
+    """Run the missing pairs of trials, with the planned looks (interim tests)."""
 
     async def reach(plan: Plan) -> None:
         done, keep = kept.run.trials, keeping(kept, say)
