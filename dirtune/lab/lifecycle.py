@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -46,6 +47,11 @@ _KEEP = (
 )
 _ETC = Path("/etc")
 _LOCKS = Path("/run/dirtune")
+# The path becomes part of scripts, and of files of ssh, sshd, nginx and QEMU, which all quote
+# differently.
+_PLAIN_PATH = re.compile(r"[\w/.-]+", re.ASCII)
+_QUOTES = frozenset("\"'`\\$")
+"""Characters with a meaning within the double quotes of a grub file, or to the kernel."""
 _PATIENCE_S = 300
 """Longest time that `dirtune lab down` waits for another lab command, in seconds."""
 _ROOTS_ALONE = 0o700
@@ -59,6 +65,7 @@ def up(spec: Spec, say: Say) -> Status:
     """
     _require(spec)
     place = folder()
+    _require_plain(place, spec)
     with _lock(place), _roots_to_write():
         record = place.record()
         if record and record.keeper.alive():
@@ -184,6 +191,22 @@ def _require(spec: Spec) -> None:
     lacks = dict.fromkeys(lack for kind in kinds for lack in doctor.lab_obstacles(facts, kind))
     if lacks:
         raise LabError("; ".join(f"{lack.why}: {lack.remedy}" for lack in lacks))
+
+
+def _require_plain(place: Folder, spec: Spec) -> None:
+    """Raise `LabError` for a folder or kernel options that the lab's own files could not hold."""
+    if not _PLAIN_PATH.fullmatch(str(place.path)):
+        raise LabError(
+            f"The folder of the lab, {place.path}, contains a character that its scripts and its "
+            "ssh_config cannot hold. Set DIRTUNE_LAB to a path of ASCII letters, digits, `_`, `.` "
+            "and `-`."
+        )
+    odd = next((c for c in spec.append if c in _QUOTES or not " " <= c <= "~"), None)
+    if odd is not None:
+        raise LabError(
+            f"--append: a grub file of the lab cannot hold {odd!a} in a kernel option. Leave the "
+            "option out."
+        )
 
 
 def _require_root() -> None:

@@ -113,7 +113,7 @@ def test_a_folder_that_another_user_makes_first_is_not_filled_nor_obeyed(path, m
     monkeypatch.setattr(clearing, "clear", made_by_another)
     try:
         with pytest.raises(LabError, match=f"^{path}:? belongs to user {NOBODY}"):
-            lifecycle.up(None, print)
+            lifecycle.up(Spec(scenario=state.scenario("shared")), print)
         assert other.poll() is None
         assert [each.name for each in path.iterdir()] == ["lab.json"]
     finally:
@@ -392,3 +392,51 @@ def test_a_process_is_the_same_after_the_clock_was_set(tmp_path):
     )
 
     assert done.stdout.splitlines() == ["True", "False"], done.stderr
+
+
+def started(monkeypatch, tmp_path, name, append=""):
+    """Try to start a lab in a folder called *name*; return the error, and the files it made."""
+    folder = tmp_path / name
+    monkeypatch.setenv("DIRTUNE_LAB", str(folder))
+    monkeypatch.setattr(lifecycle, "_require", lambda _: None)
+    monkeypatch.setattr(lifecycle, "_LOCKS", tmp_path / "locks")
+    monkeypatch.setattr(cgroups, "find", lambda path: ())
+    monkeypatch.setattr(cgroups, "remove_when_empty", lambda groups: True)
+
+    def prepare(*_):
+        raise LabError("prepared")
+
+    monkeypatch.setattr(lifecycle, "_prepare", prepare)
+    spec = Spec(scenario=state.scenario("shared"), append=append)
+    with pytest.raises(LabError) as caught:
+        lifecycle.up(spec, lambda _: None)
+    return str(caught.value), [path for path in tmp_path.iterdir() if path.name != "locks"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["my lab", "$(id)", "a;id", "a'b", 'a"b', "a,b", "a%h", "a#b", "a\nProxyCommand id", "\xe9"],
+)
+def test_a_folder_that_scripts_and_ssh_configs_cannot_hold_is_refused(monkeypatch, tmp_path, name):
+    error, made = started(monkeypatch, tmp_path, name)
+
+    assert error.startswith(f"The folder of the lab, {tmp_path / name}, contains a character")
+    assert "DIRTUNE_LAB" in error
+    assert made == []
+
+
+@pytest.mark.parametrize(
+    "append", ['dyndbg="file x +p"', "x='a b'", "x=$(id)", "x=`id`", "x\\", "a\nb", "\xe9"]
+)
+def test_kernel_options_that_a_grub_file_cannot_hold_are_refused(monkeypatch, tmp_path, append):
+    error, made = started(monkeypatch, tmp_path, "lab", append)
+
+    assert error.startswith("--append: a grub file of the lab cannot hold ")
+    assert made == []
+
+
+def test_plain_options_and_folders_are_taken(monkeypatch, tmp_path):
+    options = "isolcpus=1-3,nohz mitigations=off memmap=1G!2G x=(a);b|c&d*e"
+    error, _ = started(monkeypatch, tmp_path, "lab-2.x_", options)
+
+    assert error.startswith("prepared")
