@@ -632,6 +632,8 @@ def test_the_watchdog_outlives_its_starter_and_holds_none_of_its_files(tmp_path,
 
     assert path.read_text() == "new\n"
     assert state(at, done.stdout.strip()) is State.APPLIED
+    (watchdog_,) = processes(at)
+    assert Path(f"/proc/{watchdog_}/cwd").readlink() == Path("/")  # nobody's mount is in use
     assert until(lambda: not path.exists())
     assert until(lambda: state(at) is State.ROLLED_BACK)
 
@@ -688,7 +690,7 @@ def test_where_systemd_runs_the_watchdog_is_its_service(tmp_path, at):
     name = detached(path, at, 1, "live", tmp_path, PATH=paths).stdout.strip()
 
     said = (tmp_path / "bin/systemd-run.said").read_text()
-    assert "--property=Restart=on-failure --property=RestartSec=3 " in said
+    assert " --collect --property=Restart=on-failure --property=RestartSec=3 " in said
     # Stopped, it undoes to the end, however long that takes.
     kill = "--property=KillMode=mixed --property=TimeoutStopSec=infinity"
     assert f" {kill} --unit=dirtune-{name} -- " in said
