@@ -5,12 +5,18 @@ protocol, source address and metric. Every host with routes has iproute2.
 """
 
 import re
+import shlex
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dirtune.change.action import Action
+from dirtune.change.boot_files import Row, Unwritable
 from dirtune.change.lines import lines_of
+from dirtune.checks.remedies import competitors
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import Host, LiveHost, WritableHost, run
+from dirtune.snapshot import Snapshot
 
 _BLANKS = re.compile(r"[ \t]+")
 _STATES = frozenset(
@@ -18,6 +24,45 @@ _STATES = frozenset(
     | {"offload", "trap", "rt_offload", "rt_trap", "rt_offload_failed"}
 )
 """Words that ip(8) prints for a route's state, but does not accept as input."""
+
+
+class IpAction(Action, frozen=True):
+    """The base class of the actions that one command of ip(8) makes."""
+
+    @property
+    @abstractmethod
+    def what(self) -> str:
+        """The thing that the action sets, as messages name it."""
+
+    @property
+    @abstractmethod
+    def words(self) -> tuple[str, ...]:
+        """The arguments of ip(8)."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return (shlex.join(("ip", *self.words)),)
+
+    @property
+    def kept(self) -> tuple[Row, ...] | Unwritable:
+        return ()  # after a boot, networkd, ifupdown or the like sets the network up, not dirtune
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset({self.what})
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return competitors(snapshot, "nic")
+
+    @property
+    def in_network(self) -> bool:
+        return True
+
+    def make(self, host: WritableHost) -> None:
+        host.run(("ip", *self.words))
 
 
 def default_routes(host: Host) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Read, bind and unbind the driver of a PCI function."""
 
+from dirtune.change.action import Action
 from dirtune.change.boot_files import UDEV, Row, Unwritable, udev_row
 from dirtune.change.expected import require, text
 from dirtune.errors import ApplyError, SourceMissing
@@ -12,6 +13,28 @@ DRIVERS = "/sys/bus/pci/drivers"
 NONE = "none"
 """The `driver_override` with which no driver binds to a device: no driver has this name."""
 _UNSET = frozenset({"", "(null)"})
+
+
+class DriverAction(Action, frozen=True):
+    """The base class of the actions that bind or unbind the driver of a PCI function."""
+
+    device: str
+    """The PCI address, such as `0000:00:14.0`."""
+    driver: str
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset({self.device})
+
+    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return interfaces(self.device, snapshot)
+
+    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def subject(self) -> str:
+        return self.device
 
 
 def there(host: Host, device: str) -> bool:

@@ -1,21 +1,17 @@
 """Add an address to an interface."""
 
 import ipaddress
-import shlex
 from typing import Self
 
 import msgspec
 
 from dirtune.change import interfaces, ip
-from dirtune.change.action import Action, Saved
-from dirtune.change.boot_files import Row, Unwritable
-from dirtune.checks.remedies import competitors
+from dirtune.change.action import Saved
 from dirtune.collect.addresses import parse_ip_addr
 from dirtune.host import Host, WritableHost
-from dirtune.snapshot import Snapshot
 
 
-class AddAddress(Action, frozen=True, tag="address"):
+class AddAddress(ip.IpAction, frozen=True, tag="address"):
     """Add an address to an interface that does not have it."""
 
     interface: str
@@ -28,37 +24,16 @@ class AddAddress(Action, frozen=True, tag="address"):
         return f"{self.address} on {self.interface}"
 
     @property
-    def commands(self) -> tuple[str, ...]:
-        return (shlex.join(("ip", *self._words)),)
-
-    @property
-    def kept(self) -> tuple[Row, ...] | Unwritable:
-        return ()  # after a boot, networkd, ifupdown or the like adds addresses, not dirtune
-
-    @property
-    def targets(self) -> frozenset[str]:
-        return frozenset({self.what})
-
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
-        return ()
-
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
-        return competitors(snapshot, "nic")
+    def words(self) -> tuple[str, ...]:
+        return ("addr", "add", self.address, "dev", self.interface)
 
     @property
     def adds(self) -> bool:
         return True
 
-    @property
-    def in_network(self) -> bool:
-        return True
-
     def save(self, host: WritableHost) -> Saved:
         ip.require_not_yet(self.what, made=self._made(host))
         return Saved(interfaces=interfaces.known(host, (self.interface,)))
-
-    def make(self, host: WritableHost) -> None:
-        host.run(("ip", *self._words))
 
     def require_made(self, saved: Saved, host: Host) -> None:
         ip.require_made(self.what, made=self._made(host))
@@ -71,10 +46,6 @@ class AddAddress(Action, frozen=True, tag="address"):
     def as_now(self, saved: Saved, host: Host) -> Self:
         name = interfaces.name_now(host, self.interface, saved.interfaces)
         return msgspec.structs.replace(self, interface=name or self.interface)
-
-    @property
-    def _words(self) -> tuple[str, ...]:
-        return ("addr", "add", self.address, "dev", self.interface)
 
     def _made(self, host: Host) -> bool:
         return self._has(host, self.interface)

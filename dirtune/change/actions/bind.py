@@ -1,18 +1,14 @@
 """Bind a PCI function to a driver."""
 
 from dirtune.change import pci
-from dirtune.change.action import Action, Saved
+from dirtune.change.action import Saved
 from dirtune.change.boot_files import Row, Unwritable
 from dirtune.host import Host, WritableHost
 from dirtune.settings import written
-from dirtune.snapshot import Snapshot
 
 
-class Bind(Action, frozen=True, tag="bind"):
+class Bind(pci.DriverAction, frozen=True, tag="bind"):
     """Bind a PCI function to a driver; the undo unbinds it."""
-
-    device: str
-    driver: str
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -21,20 +17,6 @@ class Bind(Action, frozen=True, tag="bind"):
     @property
     def kept(self) -> tuple[Row, ...] | Unwritable:
         return pci.override(self.device, self.driver)
-
-    @property
-    def targets(self) -> frozenset[str]:
-        return frozenset({self.device})
-
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
-        return pci.interfaces(self.device, snapshot)
-
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def subject(self) -> str:
-        return self.device
 
     def save(self, host: WritableHost) -> Saved:
         pci.require_driver(host, self.device, None)

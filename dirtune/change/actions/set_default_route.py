@@ -1,6 +1,5 @@
 """Replace the default route of a host."""
 
-import shlex
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Self
@@ -8,15 +7,12 @@ from typing import Self
 import msgspec
 
 from dirtune.change import interfaces, ip
-from dirtune.change.action import Action, Saved
-from dirtune.change.boot_files import Row, Unwritable
-from dirtune.checks.remedies import competitors
+from dirtune.change.action import Saved
 from dirtune.errors import ApplyError
 from dirtune.host import Host, WritableHost
-from dirtune.snapshot import Snapshot
 
 
-class SetDefaultRoute(Action, frozen=True, tag="route"):
+class SetDefaultRoute(ip.IpAction, frozen=True, tag="route"):
     """Replace the default route of a host."""
 
     before: tuple[str, ...]
@@ -30,34 +26,13 @@ class SetDefaultRoute(Action, frozen=True, tag="route"):
         return "default route"
 
     @property
-    def commands(self) -> tuple[str, ...]:
-        return (shlex.join(("ip", *self._words)),)
-
-    @property
-    def kept(self) -> tuple[Row, ...] | Unwritable:
-        return ()  # after a boot, networkd, ifupdown or the like sets routes, not dirtune
-
-    @property
-    def targets(self) -> frozenset[str]:
-        return frozenset({self.what})
-
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
-        return ()
-
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
-        return competitors(snapshot, "nic")
-
-    @property
-    def in_network(self) -> bool:
-        return True
+    def words(self) -> tuple[str, ...]:
+        return ("route", "replace", "default", *self.after.split())
 
     def save(self, host: WritableHost) -> Saved:
         _require(host, self.before)
         links = {link for row in (*self.before, self.after) if (link := _link(row)) is not None}
         return Saved(interfaces=interfaces.known(host, sorted(links)))
-
-    def make(self, host: WritableHost) -> None:
-        host.run(("ip", *self._words))
 
     def require_made(self, saved: Saved, host: Host) -> None:
         # The kernel adds the device to a route that names only its gateway.
@@ -83,10 +58,6 @@ class SetDefaultRoute(Action, frozen=True, tag="route"):
 
     def as_now(self, saved: Saved, host: Host) -> Self:
         return msgspec.structs.replace(self, after=_as_now(self.after, saved, host))
-
-    @property
-    def _words(self) -> tuple[str, ...]:
-        return ("route", "replace", "default", *self.after.split())
 
 
 def _require(host: Host, routes: Iterable[str]) -> None:

@@ -1,19 +1,15 @@
 """Bring up an interface."""
 
-import shlex
 from typing import Self
 
 import msgspec
 
 from dirtune.change import interfaces, ip
-from dirtune.change.action import Action, Saved
-from dirtune.change.boot_files import Row, Unwritable
-from dirtune.checks.remedies import competitors
+from dirtune.change.action import Saved
 from dirtune.host import Host, WritableHost
-from dirtune.snapshot import Snapshot
 
 
-class SwitchOn(Action, frozen=True, tag="up"):
+class SwitchOn(ip.IpAction, frozen=True, tag="up"):
     """Bring up an interface that is down."""
 
     interface: str
@@ -24,33 +20,12 @@ class SwitchOn(Action, frozen=True, tag="up"):
         return f"{self.interface} on"
 
     @property
-    def commands(self) -> tuple[str, ...]:
-        return (shlex.join(("ip", *_words(self.interface, "up"))),)
-
-    @property
-    def kept(self) -> tuple[Row, ...] | Unwritable:
-        return ()  # after a boot, networkd, ifupdown or the like brings it up, not dirtune
-
-    @property
-    def targets(self) -> frozenset[str]:
-        return frozenset({self.what})
-
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
-        return ()
-
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
-        return competitors(snapshot, "nic")
-
-    @property
-    def in_network(self) -> bool:
-        return True
+    def words(self) -> tuple[str, ...]:
+        return _words(self.interface, "up")
 
     def save(self, host: WritableHost) -> Saved:
         ip.require_not_yet(self.what, made=_is_on(host, self.interface))
         return Saved(interfaces=interfaces.known(host, (self.interface,)))
-
-    def make(self, host: WritableHost) -> None:
-        host.run(("ip", *_words(self.interface, "up")))
 
     def require_made(self, saved: Saved, host: Host) -> None:
         ip.require_made(self.what, made=_is_on(host, self.interface))

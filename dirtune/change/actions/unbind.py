@@ -1,21 +1,17 @@
 """Unbind a PCI function from its driver."""
 
 from dirtune.change import pci
-from dirtune.change.action import Action, Saved
+from dirtune.change.action import Saved
 from dirtune.change.boot_files import Row, Unwritable
 from dirtune.collect.interrupts import read_interrupts
 from dirtune.errors import ApplyError
 from dirtune.host import Host, WritableHost
 from dirtune.settings import written
-from dirtune.snapshot import Snapshot
 
 
-class Unbind(Action, frozen=True, tag="unbind"):
+class Unbind(pci.DriverAction, frozen=True, tag="unbind"):
     """Unbind a PCI function from its driver; the undo binds it again."""
 
-    device: str
-    """The PCI address, such as `0000:00:14.0`."""
-    driver: str
     irq: str | None = None
     """The interrupt line that loses a handler; None if the change is not about a line."""
     handler: str | None = None
@@ -28,20 +24,6 @@ class Unbind(Action, frozen=True, tag="unbind"):
     @property
     def kept(self) -> tuple[Row, ...] | Unwritable:
         return pci.override(self.device, pci.NONE)
-
-    @property
-    def targets(self) -> frozenset[str]:
-        return frozenset({self.device})
-
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
-        return pci.interfaces(self.device, snapshot)
-
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def subject(self) -> str:
-        return self.device
 
     def save(self, host: WritableHost) -> Saved:
         pci.require_driver(host, self.device, self.driver)
