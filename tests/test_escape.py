@@ -11,16 +11,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from dirtune.checks import Severity
-from dirtune.escape import (
-    ascii_json,
-    each_text,
-    markdown,
-    markdown_block,
-    markdown_code,
-    one_line,
-    visible,
-)
+from dirtune.escape import ascii_json, one_line, visible
 from dirtune.render.cells import table
+from dirtune.render.each_text import each_text
+from dirtune.render.markdown import code_block, escaped, inline_code
 
 # What a terminal obeys, by what it does there (ECMA-48, xterm's ctlseqs, Unicode's UAX 9).
 OBEYED = {
@@ -92,7 +86,7 @@ def test_json_keeps_the_exact_text_in_printable_ascii(text):
     ],
 )
 def test_markdown_shows_its_own_marks(given_, shown):
-    assert markdown(given_) == shown
+    assert escaped(given_) == shown
 
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -114,7 +108,7 @@ def tokens(text):
 
 @given(MARKDOWN_TEXT)
 def test_a_second_tool_finds_nothing_active_in_any_text(text):
-    kinds, shown = tokens(f"x {markdown(text)} x")
+    kinds, shown = tokens(f"x {escaped(text)} x")
 
     assert kinds <= {"paragraph_open", "paragraph_close", "inline", "text", "code_inline"}
     # Spaces at the ends of a code span, and beside it, are Markdown's to drop.
@@ -126,7 +120,7 @@ def test_a_second_tool_finds_nothing_active_in_any_text(text):
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_marks_on_both_sides_of_a_name_are_shown(mark, count):
     name = f"({mark * count}a{mark * count})"
-    kinds, shown = tokens(f"x {markdown(name)} x")
+    kinds, shown = tokens(f"x {escaped(name)} x")
 
     assert kinds <= {"paragraph_open", "paragraph_close", "inline", "text", "code_inline"}
     assert shown == f"x {name} x" or (mark, count) == ("`", 1)
@@ -134,7 +128,7 @@ def test_marks_on_both_sides_of_a_name_are_shown(mark, count):
 
 @given(MARKDOWN_TEXT)
 def test_no_text_begins_a_block(text):
-    kinds, _ = tokens(f"{markdown(text)}\n\nx")
+    kinds, _ = tokens(f"{escaped(text)}\n\nx")
 
     assert kinds <= {"paragraph_open", "paragraph_close", "inline", "text", "code_inline"}
 
@@ -152,7 +146,7 @@ def test_no_cell_leaves_its_place_in_a_table(cells):
 
 @given(MARKDOWN_TEXT)
 def test_no_command_leaves_its_code(text):
-    kinds, shown = tokens(f"x {markdown_code(text)} x")
+    kinds, shown = tokens(f"x {inline_code(text)} x")
 
     assert kinds == {"paragraph_open", "paragraph_close", "inline", "text", "code_inline"}
     assert shown.replace(" ", "") == f"x{one_line(text)}x".replace(" ", "")
@@ -160,7 +154,7 @@ def test_no_command_leaves_its_code(text):
 
 @given(st.lists(MARKDOWN_TEXT, max_size=4))
 def test_no_line_ends_its_block_of_code(lines):
-    every = PARSER.parse("\n".join(markdown_block(lines, "sh")))
+    every = PARSER.parse("\n".join(code_block(lines, "sh")))
 
     assert [token.type for token in every] == ["fence"]
     assert every[0].content == "".join(f"{one_line(line)}\n" for line in lines)
@@ -176,7 +170,7 @@ def test_no_line_ends_its_block_of_code(lines):
     ],
 )
 def test_no_command_ends_its_own_code_span(given_, shown):
-    assert markdown_code(given_) == shown
+    assert inline_code(given_) == shown
 
 
 class Row(msgspec.Struct, frozen=True):

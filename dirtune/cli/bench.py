@@ -15,7 +15,7 @@ from dirtune.cli import _output
 from dirtune.cli._group import Group
 from dirtune.errors import PlanError
 from dirtune.jobs import booting, plan_files
-from dirtune.render import cells
+from dirtune.render import markdown
 
 if TYPE_CHECKING:  # it imports the search, which `bench example` does not need
     from dirtune.bench.tour import Itinerary
@@ -71,7 +71,7 @@ def check(plan: str | None, format: str) -> None:
     if format == "json":
         _output.result(msgspec.json.format(msgspec.json.encode(result)), format)
     else:
-        _output.result(cells.block(readiness.text(result), format))
+        _output.result(markdown.literal(readiness.text(result), format))
     if not result.ready:
         _output.warning("The plan cannot be run yet. The table above names the reasons.")
         sys.exit(2)

@@ -5,7 +5,7 @@ import click
 from dirtune.cli import _output
 from dirtune.cli._group import Command
 from dirtune.cli._options import FORMAT
-from dirtune.render import cells
+from dirtune.render import markdown
 
 
 @click.command("confirm", cls=Command)
@@ -34,4 +34,4 @@ def command(journal: str | None, renew: bool, form: str) -> None:
     done = settle(transaction.place(), WritableHost(), journal)
     text = render.settled_json if form == "json" else render.settled_table
     shown = text(done.journal, done.state, already=done.already)
-    _output.result(cells.block(shown, form), form)
+    _output.result(markdown.literal(shown, form), form)

@@ -10,7 +10,7 @@ from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
 from dirtune.cli._options import FORMAT, NEW_FOLDER, PATH
 from dirtune.jobs.root import require_root
-from dirtune.render import cells
+from dirtune.render import markdown
 
 _CHECKS = click.argument("checks", nargs=-1, metavar="[CHECK[/FIX]]...")
 
@@ -114,7 +114,7 @@ def apply(
         journal = transaction.carry_out(chosen, host, at, confirm_s=seconds, forced=made.forced)
     text = render.applied_json if form == "json" else render.applied_table
     shown = text(chosen, journal, seconds, made.left_out, made.notes)
-    _output.result(cells.block(shown, form), form)
+    _output.result(markdown.literal(shown, form), form)
     _warn(made.notes, form)
 
 
@@ -149,7 +149,7 @@ def verify(checks: tuple[str, ...], form: str) -> None:
         for holding in holdings
     ]
     shown = render.verify_json(rows) if form == "json" else render.verify_table(rows)
-    _output.result(cells.block(shown, form), form)
+    _output.result(markdown.literal(shown, form), form)
     for line in elsewhere:
         _output.warning(line)
     gone = not all(holding.holds for holding in holdings)

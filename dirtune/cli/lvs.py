@@ -10,7 +10,7 @@ from dirtune.cli import _output
 from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
 from dirtune.jobs.root import require_root
-from dirtune.render import cells
+from dirtune.render import markdown
 
 _FORMAT = click.option(
     "--format",
@@ -112,7 +112,7 @@ def plan(
         from dirtune.jobs import real_servers
 
         text, status = real_servers.planned_here(source.configuration, desired, node, form)
-        _print_and_exit(cells.block(text, form), status, form)
+        _print_and_exit(markdown.literal(text, form), status, form)
     drain_for = drain_s if drain else None
     text, status = directors.planned(source, desired, here=here, drain_s=drain_for, form=form)
     if here or director_only or not source.configuration.real_servers:
@@ -195,15 +195,15 @@ def apply(
         require_root("lvs apply")
         given = lvs_plans.Given(force=force, confirm_s=confirm_s, form=directors.plain(form))
         text = real_servers.carry_out_here(source.configuration, desired, node, given)
-        _print_and_exit(cells.block(f"{text}\n", form), 0, form)
+        _print_and_exit(markdown.literal(f"{text}\n", form), 0, form)
     drain_for = drain_s if drain else None
     given = lvs_plans.Given(drain_for, load, expect, force, confirm_s, directors.plain(form))
     if dry_run:
         text = directors.rehearsed(source, desired, given, here=here)
-        _print_and_exit(cells.block(text, form) if text else "", 0, form)
+        _print_and_exit(markdown.literal(text, form) if text else "", 0, form)
     if here:
         text = directors.apply_here(desired, given)
-        _print_and_exit(cells.block(f"{text}\n", form), 0, form)
+        _print_and_exit(markdown.literal(f"{text}\n", form), 0, form)
     servers = () if director_only else real_servers.named(source.configuration, desired)
     if servers:
         directors.require_ready(source, desired, given)
@@ -211,7 +211,7 @@ def apply(
         source.configuration, servers, given, lambda: directors.apply(source, desired, given)
     )
     text, status = real_servers.finished(source, text, done, given)
-    _print_and_exit(cells.block(text, form), status, form)
+    _print_and_exit(markdown.literal(text, form), status, form)
 
 
 @command.command()
@@ -229,7 +229,7 @@ def check(plan: str | None, form: str) -> None:
     from dirtune.jobs import plan_files, real_servers
 
     text, status = real_servers.reached(plan_files.find(plan), form)
-    _print_and_exit(cells.block(text, form), status, form)
+    _print_and_exit(markdown.literal(text, form), status, form)
 
 
 @command.command()

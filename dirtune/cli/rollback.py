@@ -5,7 +5,7 @@ import click
 from dirtune.cli import _output
 from dirtune.cli._group import Command
 from dirtune.cli._options import FORMAT
-from dirtune.render import cells
+from dirtune.render import markdown
 
 
 @click.command("rollback", cls=Command)
@@ -29,4 +29,4 @@ def command(journal: str | None, form: str) -> None:
     done = transaction.take_back(transaction.place(), WritableHost(), journal)
     text = render.settled_json if form == "json" else render.settled_table
     shown = text(done.journal, done.state, already=done.already)
-    _output.result(cells.block(shown, form), form)
+    _output.result(markdown.literal(shown, form), form)

@@ -33,7 +33,7 @@ class Proposal:
 
 
 def plain(form: str) -> str:
-    """Return *form*, but `table` for `markdown`, because `cells.block` wraps a table."""
+    """Return *form*, but `table` for `markdown`, because `markdown.literal` wraps a table."""
     return "table" if form == "markdown" else form
 
 

@@ -3,21 +3,25 @@
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from dirtune.checks import Check, Finding, Fix, Outcome, Severity, Status
 from dirtune.checks.audits import Audit, Report
-from dirtune.escape import each_text, markdown_code, one_line
-from dirtune.escape import markdown as escaped
-from dirtune.render.json_documents import (
-    AuditDocument,
-    AuditsDocument,
-    FindingDocument,
-    OutcomeDocument,
-    WaivedDocument,
-)
+from dirtune.escape import one_line
+from dirtune.render.each_text import each_text
+from dirtune.render.markdown import escaped, inline_code
 from dirtune.render.overview import overview
+
+if TYPE_CHECKING:
+    from dirtune.render.json_documents import (
+        AuditDocument,
+        AuditsDocument,
+        FindingDocument,
+        OutcomeDocument,
+        WaivedDocument,
+    )
 
 _COLOURS = {
     Severity.CRITICAL: "bright_red",
@@ -49,7 +53,7 @@ class _Node:
     """Whether this is the first finding of its check, below which the check's reason is shown."""
 
 
-def document(audit: Audit) -> AuditDocument:
+def document(audit: Audit) -> "AuditDocument":
     """Return an audit in the schema `dirtune/audit/1`."""
     return {
         "schema": "dirtune/audit/1",
@@ -60,7 +64,7 @@ def document(audit: Audit) -> AuditDocument:
     }
 
 
-def documents(report: Report) -> AuditsDocument:
+def documents(report: Report) -> "AuditsDocument":
     """Return several audits in the schema `dirtune/audits/1`."""
     return {
         "schema": "dirtune/audits/1",
@@ -104,7 +108,7 @@ def markdown(audit: Audit) -> str:
     return "\n".join(lines)
 
 
-def _outcome(outcome: Outcome) -> OutcomeDocument:
+def _outcome(outcome: Outcome) -> "OutcomeDocument":
     return {
         "check": outcome.check.id,
         "status": outcome.status.value,
@@ -114,7 +118,7 @@ def _outcome(outcome: Outcome) -> OutcomeDocument:
     }
 
 
-def _finding(finding: Finding) -> FindingDocument:
+def _finding(finding: Finding) -> "FindingDocument":
     return {
         "subject": finding.subject,
         "severity": finding.severity.value,
@@ -135,7 +139,7 @@ def _finding(finding: Finding) -> FindingDocument:
     }
 
 
-def _waiver(finding: Finding) -> WaivedDocument | None:
+def _waiver(finding: Finding) -> "WaivedDocument | None":
     if finding.waived is None:
         return None
     return {"reason": finding.waived.reason, "expires": finding.waived.expires.isoformat()}
@@ -317,7 +321,7 @@ def _node_markdown(node: _Node, level: int) -> Iterator[str]:
     yield ""
     for fix in finding.fixes:
         yield f"- {escaped(fix.title)} ({fix.risk})"
-        yield from (f"  - {markdown_code(command)}" for command in fix.commands)
+        yield from (f"  - {inline_code(command)}" for command in fix.commands)
         if fix.competes:
             yield f"  - also set by: {escaped(', '.join(fix.competes))}"
     yield ""

@@ -5,7 +5,8 @@ from functools import partial
 
 from tabulate import tabulate
 
-from dirtune.escape import markdown, markdown_block, markdown_code, one_line
+from dirtune.escape import one_line
+from dirtune.render.markdown import escaped, inline_code
 
 _MOST = 1 << 23
 """Characters of one column of a table, including the blanks that align it."""
@@ -23,7 +24,7 @@ class Marked(str):
 
 def code(text: str) -> Marked:
     """Return *text* as code for a cell of a Markdown table."""
-    return Marked(markdown_code(text).replace("|", r"\|"))
+    return Marked(inline_code(text).replace("|", r"\|"))
 
 
 def widest(rows: int) -> int:
@@ -47,7 +48,7 @@ def table(
 
     A cell that is too long for a table of this length is shortened: see `widest`.
     """
-    clean = partial(markdown, cell=True) if style in _MARKDOWN else one_line
+    clean = partial(escaped, cell=True) if style in _MARKDOWN else one_line
     texts = tuple(map(tuple, rows))
     most = widest(len(texts))
     return tabulate(
@@ -61,11 +62,3 @@ def table(
 
 def _cell(cell: str, clean: Callable[[str], str], most: int) -> str:
     return str(cell) if isinstance(cell, Marked) else clean(shortened(cell, most))
-
-
-def block(text: str, form: str) -> str:
-    """Return the plain *text*; put it into a literal block if *form* is `markdown`."""
-    if form != "markdown":
-        return text
-    lines = markdown_block(text.removesuffix("\n").split("\n"), "")
-    return "\n".join((*lines, "")) if text.endswith("\n") else "\n".join(lines)

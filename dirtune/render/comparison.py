@@ -4,10 +4,10 @@ from typing import Literal, TypedDict
 
 from dirtune.analyse.run import Comparison
 from dirtune.analyse.verdict import sentence
-from dirtune.escape import markdown as escaped
 from dirtune.escape import one_line
 from dirtune.render import cells
 from dirtune.render.figures import in_percent
+from dirtune.render.markdown import escaped
 
 
 class ComparisonsDocument(TypedDict):

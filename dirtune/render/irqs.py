@@ -1,6 +1,7 @@
 """Render the interrupt table as text, Markdown or JSON (`dirtune/irqs/1`)."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -10,12 +11,14 @@ from dirtune.analyse.lines import nic_line, sharers
 from dirtune.analyse.rates import line_delta
 from dirtune.analyse.words import counted
 from dirtune.collect.interrupts import Interrupts, Line
-from dirtune.escape import markdown as escaped
 from dirtune.escape import one_line
 from dirtune.render import cells
 from dirtune.render.cells import Marked
-from dirtune.render.json_documents import IrqsDocument, LineDocument
+from dirtune.render.markdown import escaped
 from dirtune.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dirtune.render.json_documents import IrqsDocument, LineDocument
 
 FIELDS = ("interrupts", "pci", "interfaces")
 """The fields of a snapshot that the table shows."""
@@ -25,7 +28,7 @@ _MOST = 200
 _ALIGN = ("left", "right", "right", "left", "left")
 
 
-def document(snapshot: Snapshot, table: Interrupts) -> IrqsDocument:
+def document(snapshot: Snapshot, table: Interrupts) -> "IrqsDocument":
     """Return the table in the schema `dirtune/irqs/1`, with `handlers` if they were probed."""
     irqs: IrqsDocument = {
         "schema": "dirtune/irqs/1",
@@ -56,7 +59,7 @@ def markdown(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) ->
     return "\n\n".join((shown, *map(escaped, _below(snapshot, table))))
 
 
-def _line(snapshot: Snapshot, table: Interrupts, line: Line) -> LineDocument:
+def _line(snapshot: Snapshot, table: Interrupts, line: Line) -> "LineDocument":
     rate = _rate(snapshot, table, line)
     return {
         "irq": line.irq,

@@ -5,7 +5,6 @@ from operator import attrgetter
 
 import msgspec
 
-from dirtune.escape import markdown as escaped
 from dirtune.escape import one_line
 from dirtune.lvs.documents import table_document
 from dirtune.lvs.model import (
@@ -17,6 +16,7 @@ from dirtune.lvs.model import (
     Timeouts,
 )
 from dirtune.render.cells import shortened, widest
+from dirtune.render.markdown import escaped
 
 _HEAD = (
     *("service, real server", "settings", "weight", "active", "inactive", "persistent"),

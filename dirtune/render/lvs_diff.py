@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from dirtune.change.table import Changes
-from dirtune.escape import markdown_block, one_line
+from dirtune.escape import one_line
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.documents import Before, by_place, changed_fields, plan_document
 from dirtune.lvs.model import (
@@ -15,6 +15,7 @@ from dirtune.lvs.model import (
     Table,
 )
 from dirtune.render import lvs
+from dirtune.render.markdown import code_block
 
 _SIGNS = {Verb.NEW: "+", Verb.SET: "~", Verb.DEL: "-"}
 
@@ -32,7 +33,7 @@ def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
     if not changes.edits:
         return "nothing to do"
     lines = [line.replace("~", "!", 1) for line in _diff_lines(steps, actual)]
-    fenced = markdown_block([*_modules(changes), *lines], "diff")
+    fenced = code_block([*_modules(changes), *lines], "diff")
     return "\n".join([*fenced, "", f"digest of the current table: `{actual.digest}`"])
 
 

@@ -17,8 +17,8 @@ from dirtune.change.documents import (
     VerifyDocument,
 )
 from dirtune.change.plan import Change, Plan, Refusal
-from dirtune.escape import markdown as escaped
-from dirtune.escape import markdown_block, one_line
+from dirtune.escape import one_line
+from dirtune.render.markdown import code_block, escaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def plan_markdown(plan: Plan, notes: Sequence[str] = ()) -> str:
             title = escaped(change.title)
             rows = (row for command in shell for row in command.split("\n"))
             lines += [f"- **{change.reason}** {title} ({change.risk})", ""]
-            lines += [f"  {row}" for row in markdown_block(rows, "sh")]
+            lines += [f"  {row}" for row in code_block(rows, "sh")]
             lines += ["", *(f"  - {escaped(row)}" for row in _notes(change)), ""]
     lines += [f"- {escaped(refusal_line(refusal))}" for refusal in plan.refusals]
     lines += [f"- {escaped(note)}" for note in notes]

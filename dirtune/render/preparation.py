@@ -9,9 +9,9 @@ import msgspec
 from dirtune.analyse.reach import Reach
 from dirtune.analyse.words import counted
 from dirtune.change.plan import Change, Plan, Refusal
-from dirtune.escape import markdown as escaped
-from dirtune.escape import markdown_block, one_line
+from dirtune.escape import one_line
 from dirtune.formats import from_json
+from dirtune.render.markdown import code_block, escaped
 
 _NOTHING = "nothing to do\n"
 
@@ -150,7 +150,7 @@ def _diff(plan: Plan, form: str) -> tuple[str, ...]:
 
 
 def _fenced(rows: Sequence[str]) -> tuple[str, ...]:
-    return tuple(markdown_block((line.replace("~", "!", 1) for line in rows), "diff"))
+    return tuple(code_block((line.replace("~", "!", 1) for line in rows), "diff"))
 
 
 def _document(plan: Plan) -> dict[str, object]:

@@ -9,11 +9,11 @@ from dirtune.analyse.profile import Profile
 from dirtune.analyse.profile_difference import Difference
 from dirtune.analyse.run import CpuShare, Validity
 from dirtune.analyse.work import Work
-from dirtune.escape import markdown as markdown_text
 from dirtune.escape import one_line
 from dirtune.render import cells
 from dirtune.render.cells import Marked
 from dirtune.render.figures import in_ratio, number
+from dirtune.render.markdown import escaped
 
 _STATES = ("user", "system", "idle", "irq", "softirq", "steal")
 _MOST = 10
@@ -68,7 +68,7 @@ def _document(profile: Profile, style: str, *, verbose: bool) -> str:
 
 def _page(parts: Iterable[str], style: str) -> str:
     """Return a page of tables and text, and escape each line of the text."""
-    clean = markdown_text if style == "github" else _wrapped
+    clean = escaped if style == "github" else _wrapped
     shown = (
         part if isinstance(part, Marked) else "\n".join(map(clean, part.split("\n")))
         for part in parts

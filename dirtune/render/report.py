@@ -2,10 +2,12 @@
 
 import jinja2
 
-from dirtune import escape
 from dirtune.analyse.run import Run
+from dirtune.escape import visible
 from dirtune.render import cells, paper_charts, paper_document
 from dirtune.render.blocks import Document, Table
+from dirtune.render.each_text import each_text
+from dirtune.render.markdown import code_block, escaped
 from dirtune.render.report_charts import charts
 from dirtune.render.report_document import document
 
@@ -16,7 +18,7 @@ def html(run: Run, *, paper: bool = False) -> str:
     With *paper*, return a report with the figures of the 2001 paper instead.
     """
     doc, figures = _parts(run, paper=paper)
-    clean = escape.each_text(doc, escape.visible)
+    clean = each_text(doc, visible)
     return _template("report.html.j2").render(doc=clean, figures=figures)
 
 
@@ -52,10 +54,8 @@ def _template(name: str) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["pipe_table"] = _pipe_table
-    environment.filters["escaped"] = escape.markdown
-    environment.filters["fenced"] = lambda block: "\n".join(
-        escape.markdown_block(block.lines, "sh")
-    )
+    environment.filters["escaped"] = escaped
+    environment.filters["fenced"] = lambda block: "\n".join(code_block(block.lines, "sh"))
     return environment.get_template(name)
 
 

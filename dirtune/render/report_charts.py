@@ -12,8 +12,9 @@ import vl_convert
 
 from dirtune.analyse import cost
 from dirtune.analyse.run import Run, Trial, TrialKind
-from dirtune.escape import each_text, visible
+from dirtune.escape import visible
 from dirtune.render import run_tables
+from dirtune.render.each_text import each_text
 from dirtune.render.figures import metric_name
 from dirtune.render.report_handlers import handlers_of_interest
 

@@ -3,15 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from dirtune import escape
 from dirtune.analyse import capacity, cost
 from dirtune.analyse.cost import ByClients, Forwarded, NotPriced, PricePerRate
 from dirtune.analyse.limiting_node import Known, limiting
 from dirtune.analyse.run import Cell, Knee, KneeLimit, Run, Trial, TrialKind
 from dirtune.analyse.words import counted
+from dirtune.escape import one_line
 from dirtune.render import cells
 from dirtune.render.blocks import Block, Figure, Section, Table, Text
 from dirtune.render.figures import NONE, in_percent
+from dirtune.render.markdown import escaped
 
 PLAIN = "as planned"
 CURVE = "Replies against offered connections per second; hollow points are invalid trials."
@@ -99,7 +100,7 @@ def _block(block: Block, style: str) -> str:
     if isinstance(block, Table):
         align = ["right" if name in block.numeric else "left" for name in block.header]
         return cells.table(block.rows, block.header, style, align)
-    clean = escape.markdown if style == "github" else escape.one_line
+    clean = escaped if style == "github" else one_line
     return clean(block.text) if isinstance(block, Text) else ""
 
 

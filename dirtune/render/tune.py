@@ -8,9 +8,9 @@ import msgspec
 
 from dirtune.analyse.run import Comparison
 from dirtune.analyse.verdict import interval_name
-from dirtune.escape import markdown as escaped
-from dirtune.escape import markdown_code, one_line
+from dirtune.escape import one_line
 from dirtune.render import cells
+from dirtune.render.markdown import escaped, inline_code
 
 _NONE = "-"
 _UNFINISHED = "unfinished"
@@ -58,7 +58,7 @@ def table(results: Results) -> str:
 
 def markdown(results: Results) -> str:
     """Return the report of the session as Markdown, with a link to the report of each run."""
-    begun = f"{escaped(results.started)} · {markdown_code(results.command)}"
+    begun = f"{escaped(results.started)} · {inline_code(results.command)}"
     lines = [f"# {escaped(results.title)}", "", begun, ""]
     lines += [cells.table(_cells(results), _headers(results), "pipe"), ""]
     for row in results.rows:

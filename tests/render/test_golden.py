@@ -41,7 +41,15 @@ from tests.render import inputs
 from tests.render.crowded import RUN
 
 GOLDEN = Path(__file__).parent / "golden"
-NO_OUTPUT = {"cells", "blocks", "figures", "json_documents", "paper_charts"}
+NO_OUTPUT = {
+    "blocks",
+    "cells",
+    "each_text",
+    "figures",
+    "json_documents",
+    "markdown",
+    "paper_charts",
+}
 """Modules that make parts of the output of others."""
 NO_OUTPUT |= {"paper_document", "report_charts", "report_cpu", "report_document"}
 NO_OUTPUT |= {"report_handlers"}

@@ -10,9 +10,9 @@ from markdown_it import MarkdownIt
 pytest.importorskip("altair", reason="charts need the extra `report`")
 
 from dirtune.checks import all_checks, audits
-from dirtune.escape import each_text
 from dirtune.lvs.model import Numbers, Seen, Service, Table
 from dirtune.render import audit, lvs, profile, sweep, tune
+from dirtune.render.each_text import each_text
 from dirtune.render.report import files, html
 from dirtune.snapshot import Snapshot
 from tests.render.inputs import PROFILE, SESSION
