@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from types import FunctionType
 from typing import Concatenate, TypeVar
 
 from dirtune import nearest
@@ -232,7 +233,9 @@ def check(  # noqa: PLR0913  (all by name: the facts that the engine needs)
     """
 
     def mark(function: Callable[Concatenate[Snapshot, ...], Verdicts]) -> Check:
-        given = tuple(inspect.signature(function).parameters)[1:]
+        assert isinstance(function, FunctionType)
+        code = function.__code__  # inspect.signature takes 60 us, and there are a hundred checks
+        given = code.co_varnames[1 : code.co_argcount]
         return Check(
             id,
             severity,
