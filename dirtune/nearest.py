@@ -1,6 +1,5 @@
 """Refuse an unknown name, and suggest the nearest known names."""
 
-import difflib
 from collections.abc import Iterable
 
 # Smallest ratio of difflib: as near as "irc" is to "irq/".
@@ -14,6 +13,9 @@ def no_such(kind: str, word: str, names: Iterable[str], remedy: str = "") -> str
     """
     known = sorted(set(names))
     near = [name for name in known if word and name.startswith(word)]
-    near = near or difflib.get_close_matches(word, known, cutoff=_ALIKE)
+    if not near:
+        import difflib  # noqa: PLC0415  (only a mistake needs it)
+
+        near = difflib.get_close_matches(word, known, cutoff=_ALIKE)
     hint = f"Did you mean {' or '.join(near[:3])}?" if near else remedy
     return f"No such {kind}: {word or '(no name)'}. {hint}".rstrip()

@@ -4,20 +4,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from dirtune import checks, reading
 from dirtune.analyse.probed import Probed
-from dirtune.checks import Check, Cluster, accepted, audits, cluster, difference
+from dirtune.checks import Check, Cluster, accepted, audits
 from dirtune.checks.accepted import Accepted
 from dirtune.checks.audits import Audit, Report
-from dirtune.checks.difference import Comparison
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.formats import from_json
 from dirtune.jobs import notes, snapshots, waivers
 from dirtune.jobs.snapshots import Source
 from dirtune.snapshot import Place, Role, Snapshot, with_probes
+
+if TYPE_CHECKING:
+    from dirtune.checks.difference import Comparison
 
 _PROBES = ("irq", "softirq", "locks")
 """The probes whose results are used by checks."""
@@ -72,6 +75,7 @@ def of_hosts(sources: Sequence[Source], options: Options) -> Report:
 
 def of_cluster(path: Path, interval: float, options: Options) -> Report:
     """Audit every node of a plan, and compare the nodes."""
+    from dirtune.checks import cluster
     from dirtune.jobs import clusters
 
     plan = clusters.read(path)
@@ -88,8 +92,10 @@ def of_cluster(path: Path, interval: float, options: Options) -> Report:
     return replace(report, cross=audits.of_cluster(together, options.chosen, options.accepted))
 
 
-def of_two(names: tuple[str, str], source: Source) -> Comparison:
+def of_two(names: tuple[str, str], source: Source) -> "Comparison":
     """Compare two directors: recorded trees, archives or hosts."""
+    from dirtune.checks import difference
+
     sources = tuple(snapshots.of_path_or_host(name, source) for name in names)
     taken = [_known(*pair) for pair in snapshots.snapshots_of(sources).items()]
     comparison = difference.compare(taken[0], taken[-1])

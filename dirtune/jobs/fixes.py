@@ -16,7 +16,6 @@ from dirtune.errors import NotPossible
 from dirtune.host import Host
 from dirtune.jobs import snapshots
 from dirtune.jobs.snapshots import Source
-from dirtune.render import fix_files
 from dirtune.render import plan as render
 from dirtune.render.overview import undecided
 from dirtune.snapshot import Snapshot, take, take_all
@@ -153,6 +152,8 @@ def write(folder: Path, made: Made) -> tuple[Path, ...]:
     """Write the plan as files below *folder*, which must be empty or new."""
     if reading.is_folder(folder) and any(folder.iterdir()):
         raise NotPossible(f"{folder} is not empty. Name a new folder.")
+    from dirtune.render import fix_files
+
     return writing.tree(folder, fix_files.files(made.plan, made.kept))
 
 

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dirtune import reading
 from dirtune.analyse.probed import Probed
-from dirtune.archive import load
-from dirtune.collect import commands, netlink
 from dirtune.errors import DirtuneError, NodeUnreachable, NotInstalled, NotPossible, ParseError
-from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched, record
 from dirtune.host import LiveHost, RecordedHost
 from dirtune.jobs import notes
 from dirtune.snapshot import FIELDS, Snapshot, moving, patterns_of, take_all
@@ -63,6 +60,8 @@ def of_path_or_host(name: str, source: Source) -> Source:
 def snapshot_of(source: Source, fields: Sequence[str] = FIELDS) -> Snapshot:
     """Take a snapshot of *fields*; a recorded tree is one sample, a live host two."""
     if source.archive is not None:
+        from dirtune.archive import load
+
         with reading.memory_bounded(source.name):
             return take_all(load(source.archive), fields)
     if source.root is not None:
@@ -212,6 +211,9 @@ def _taken(source: Source) -> Snapshot | DirtuneError:
 
 def sample(fields: Sequence[str]) -> RecordedHost:
     """Return one sample of this host."""
+    from dirtune.collect import commands, netlink
+    from dirtune.fetch import record
+
     host, patterns = LiveHost(), patterns_of(fields)
     return record(host, patterns, commands.outputs(patterns) | netlink.answers(host, patterns))
 
@@ -223,6 +225,7 @@ def _fetched(
 ) -> dict[Source, T | DirtuneError]:
     """Fetch two samples of each host."""
     from dirtune import remote
+    from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched
 
     interval = sources[0].interval
     samples_of = remote.fetch_all(
