@@ -6,6 +6,7 @@ kind `judged` contribute values; the number of invalid trials is kept as well.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from dirtune.analyse.run import Trial, TrialKind
@@ -47,6 +48,30 @@ def arms_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> 
         return Arms(before, after, paired=True, invalid=invalid)
     before, after = (tuple(t.metrics[metric] for t in counted if t.arm == arm) for arm in "AB")
     return Arms(before, after, paired=False, invalid=invalid)
+
+
+def neighbours_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> Arms:
+    """Return the values of *metric* in neighbouring trials of the same arm, as of an A/A run.
+
+    The order of the arms alternates (A B, B A, A B), so the last trial of a pair and the first
+    trial of the next pair measure the same director with nothing changed between them. `before`
+    and `after` take turns to hold the earlier trial, so that drift affects both equally. Only
+    valid pairs that ran one after the other count. *rate* is as for `arms_of`.
+    """
+    in_pairs = [trial for trial in _judged(trials, rate) if trial.pair is not None]
+    counted = [trial for trial in in_pairs if _counts(trial, metric)]
+    close = [
+        (earlier.metrics[metric], later.metrics[metric])
+        for earlier, later in pairwise(counted)
+        if earlier.arm == later.arm and _follows(later.pair, earlier.pair)
+    ]
+    turned = [(b, a) if n % 2 else (a, b) for n, (a, b) in enumerate(close)]
+    before, after = (tuple(values[side] for values in turned) for side in (0, 1))
+    return Arms(before, after, paired=True, invalid=len(in_pairs) - len(counted))
+
+
+def _follows(pair: int | None, other: int | None) -> bool:
+    return pair is not None and other is not None and pair == other + 1
 
 
 def arms_between(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from dirtune.analyse.arms import Arms, arms_of
+from dirtune.analyse.arms import Arms, arms_of, neighbours_of
 from dirtune.analyse.estimate import ALPHA, Estimate, estimate, holm, name_of_test
 from dirtune.analyse.run import Comparison, Trial, Verdict
 from dirtune.errors import PlanError
@@ -131,6 +131,22 @@ def floor_of(trials: Sequence[Trial], metric: str, rate: float | None) -> float 
     """
     rates = {trial.offered_rate for trial in trials if trial.pair is not None and trial.valid}
     return noise_floor(arms_of(trials, metric, rate if len(rates) > 1 else None))
+
+
+def own_floor_of(trials: Sequence[Trial], metric: str, rate: float | None) -> float | None:
+    """Return the noise floor that the trials of a comparison in pairs show by themselves, a share.
+
+    It comes from neighbouring trials of the same arm. None if there are too few of them.
+    """
+    return noise_floor(neighbours_of(trials, metric, rate))
+
+
+def with_floor(comparisons: Sequence[Comparison], *, own: bool) -> tuple[Comparison, ...]:
+    """Return *comparisons*, which say whether their noise floor is the run's *own*."""
+    return tuple(
+        msgspec.structs.replace(c, own_floor=own and c.noise_floor is not None)
+        for c in comparisons
+    )
 
 
 def no_noise_floor(metric: str) -> str:

@@ -248,8 +248,8 @@ class Comparison(msgspec.Struct, frozen=True):
     test: str
     p: float | None
     noise_floor: float | None
-    """The largest distance from 1 of the A/A run's 95 % interval, as a share; None without an A/A
-    run."""
+    """The largest distance from 1 of the 95 % interval of trials without a change between them, as
+    a share; None without such trials."""
     minimum_detectable_effect: float | None
     verdict: Verdict
     reason: str | None
@@ -266,6 +266,9 @@ class Comparison(msgspec.Struct, frozen=True):
     design: str | None = None
     """The looks that were planned before the first trial, and where the run stopped, in words;
     None for a fixed number of pairs and for all metrics but the primary one."""
+    own_floor: bool = False
+    """Whether `noise_floor` comes from neighbouring trials of the same arm in this run, and not
+    from an A/A run."""
 
 
 class Cell(msgspec.Struct, frozen=True):

@@ -29,13 +29,20 @@ def compared(
     arms = _arms(before, after, primary, rate)
     planned = run.looks if arms.paired else None
     looks.require_planned(planned, len(arms.before))
+    own = (
+        arms.paired and noise is None and not any(map(_has_floor_of_another_run, run.comparisons))
+    )
+    trials = _load(before)[1] if after is None else run.trials
     comparisons = compare.compare_all(
         primary,
         lambda name: _arms(before, after, name, rate),
-        lambda name: _floor(noise, run, name, rate),
+        lambda name: (
+            compare.own_floor_of(trials, name, rate) if own else _floor(noise, run, name, rate)
+        ),
         threshold=_threshold(run),
         alpha=looks.alpha(planned),
     )
+    comparisons = compare.with_floor(comparisons, own=own)
     if noise is not None and comparisons[0].noise_floor is None:
         raise PlanError(f"{noise}: {compare.no_noise_floor(primary)}")
     return looks.with_design(comparisons if every else comparisons[:1], planned)
@@ -53,6 +60,10 @@ def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Ar
         swapped = arms._replace(before=arms.after, after=arms.before)
         return arms if before.endswith(":A") else swapped
     return arms_between(trials, others, metric, rate)
+
+
+def _has_floor_of_another_run(comparison: Comparison) -> bool:
+    return comparison.noise_floor is not None and not comparison.own_floor
 
 
 def _floor(noise: str | None, run: Run, metric: str, rate: float | None) -> float | None:

@@ -43,7 +43,7 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         *([] if c.p_holm is None else [("after Holm's correction", f"p = {c.p_holm:.4f}")]),
         ("pairs", str(c.pairs) if c.pairs else "not paired"),
         ("invalid trials", str(c.invalid)),
-        ("noise floor (A/A)", _percent(c.noise_floor)),
+        ("noise floor " + ("(this run)" if c.own_floor else "(A/A)"), _percent(c.noise_floor)),
         ("detectable effect", _percent(c.minimum_detectable_effect)),
     ]
 

@@ -170,9 +170,9 @@ def _comparison(run: Run) -> Iterator[Block]:
     test = run.comparisons[0].test
     yield Text(
         "The ratio is after divided by before, as the geometric mean over the pairs; p is from"
-        f" the {test} test. The noise floor is half the width of the interval of a run without a"
-        " change (A/A). The detectable effect is the smallest change that this number of pairs"
-        " can detect. Invalid trials were repeated."
+        f" the {test} test. The noise floor is the largest distance from 1 of the 95 % interval of"
+        f" {_FLOOR_OF[run.comparisons[0].own_floor]}. The detectable effect is the smallest change"
+        " that this number of pairs can detect. Invalid trials were repeated."
     )
     design = run.comparisons[0].design
     if design is not None and design not in (run.verdict or ""):
@@ -180,6 +180,12 @@ def _comparison(run: Run) -> Iterator[Block]:
     for c in run.comparisons:
         if c.reason:
             yield Text(f"{measured(c)}: {c.reason}.")
+
+
+_FLOOR_OF = {
+    False: "a run without a change (A/A)",
+    True: "neighbouring trials of the same arm, between which nothing was changed",
+}
 
 
 def measured(comparison: Comparison) -> str:

@@ -169,14 +169,22 @@ def judged(trying: Trying, kept: Store) -> None:
 
 
 def _judged_at(trying: Trying, kept: Store, rate: float | None) -> tuple[Comparison, ...]:
-    return compare.compare_all(
+    trials, own_floor = kept.run.trials, not trying.still
+
+    def noise_floor(metric: str) -> float | None:
+        if own_floor:
+            return compare.own_floor_of(trials, metric, rate)
+        return trying.noise_floor(metric, rate)
+
+    comparisons = compare.compare_all(
         kept.run.primary_metric,
-        lambda metric: arms_of(kept.run.trials, metric, rate),
-        lambda metric: trying.noise_floor(metric, rate),
+        lambda metric: arms_of(trials, metric, rate),
+        noise_floor,
         threshold=trying.plan.compare.threshold / 100,
         rate=rate,
         alpha=looks.alpha(kept.run.looks),
     )
+    return compare.with_floor(comparisons, own=own_floor)
 
 
 async def _before(

@@ -2,12 +2,13 @@
 
 import math
 import random
+import statistics
 
 import msgspec
 import pytest
 
 from dirtune.analyse import compare
-from dirtune.analyse.arms import Arms, arms_between, arms_of
+from dirtune.analyse.arms import Arms, arms_between, arms_of, neighbours_of
 from dirtune.analyse.estimate import holm, rank_sum, sign_flip
 from dirtune.analyse.run import Trial
 from dirtune.errors import PlanError
@@ -286,6 +287,51 @@ def trial(arm, value, *, pair=None, validity="valid", kind="judged", rate=150.0)
         settle_s=0,
         settled=True,
     )
+
+
+def alternating(values, invalid=()):
+    """The trials of pairs A B, B A, A B and so on, with these values in the order of time."""
+    arms = [arm for n in range(len(values) // 2) for arm in ("BA" if n % 2 else "AB")]
+    return [
+        trial(arm, value, pair=n // 2 + 1, validity="noisy" if n in invalid else "valid")
+        for n, (arm, value) in enumerate(zip(arms, values, strict=True))
+    ]
+
+
+def test_neighbours_of_the_same_arm_are_an_a_a_run_of_their_own():
+    # A1 B1 B2 A2 A3 B3 B4 A4: between B1 and B2, A2 and A3, B3 and B4 nothing was changed.
+    values = [100, 50, 51, 102, 103, 52, 53, 104]
+    found = neighbours_of(alternating(values), CPU)
+
+    assert found.paired
+    assert list(zip(found.before, found.after, strict=True)) == [(50, 51), (103, 102), (52, 53)]
+    # Steady drift of 1 % a trial is not noise: it is in both directions.
+    drifting = alternating([100 * 1.01**n * (1, 0.5)[n % 4 in (1, 2)] for n in range(16)])
+    ratios = [a / b for b, a in zip(*neighbours_of(drifting, CPU)[:2], strict=True)]
+    assert ratios == pytest.approx([1.01, 1 / 1.01] * 3 + [1.01])
+
+
+def test_an_invalid_trial_is_no_neighbour():
+    values = [100, 50, 51, 102, 103, 52, 53, 104]
+    found = neighbours_of(alternating(values, invalid={2}), CPU)
+
+    assert list(zip(found.before, found.after, strict=True)) == [(102, 103), (53, 52)]
+    assert found.invalid == 1
+    assert compare.noise_floor(found) is None, "too few for a floor"
+
+
+def test_the_floor_of_neighbours_does_not_hold_the_effect():
+    """Seven ratios of sd 1.41 %: the 95 % interval of their mean is 1.31 % wide on each side."""
+    chance = random.Random(1)
+    floors = []
+    for _ in range(400):
+        trials = alternating(
+            [(100, 80)[n % 4 in (1, 2)] * math.exp(chance.gauss(0, 0.01)) for n in range(16)]
+        )
+        floors.append(compare.noise_floor(neighbours_of(trials, CPU)))
+    # t(6, 97.5 %) is 2.447, and c4(7) 0.959; the distance of the mean adds to it.
+    half = 2.447 * 0.959 * 0.01 * math.sqrt(2) / math.sqrt(7)
+    assert half < statistics.fmean(floors) < half + 0.01 * math.sqrt(2) / math.sqrt(7)
 
 
 def test_pairs_of_a_run_are_matched_by_number_and_only_valid_judged_trials_count():

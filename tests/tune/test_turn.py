@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import math
 import random
+import statistics
 
 import msgspec
 import pytest
@@ -163,6 +165,45 @@ def test_an_effect_below_the_noise_floor_is_none(tmp_path):
     assert (
         kept(tmp_path, pairs(1000, 975), still=aa(0.034)).comparisons[0].verdict == "inconclusive"
     )
+
+
+def test_without_an_a_a_run_the_runs_own_neighbours_are_the_floor_of_tune_and_compare(tmp_path):
+    """In A B, B A, A B, what follows each other in one arm was measured with nothing changed."""
+    costs = [1000, 900, 918, 1003, 1021, 905, 899, 990, 1004, 911, 893, 1012, 1001, 902, 915, 1008]
+    arms = "ABBA" * 4
+    run = kept(
+        tmp_path,
+        (
+            trial(
+                f"t{n}", arm=arm, pair=n // 2 + 1, metrics={"cpu_us_per_connection": float(cost)}
+            )
+            for n, (arm, cost) in enumerate(zip(arms, costs, strict=True))
+        ),
+    )
+
+    (primary,) = run.comparisons
+    # B B, A A, B B and so on: the later by the earlier, and then the other way round.
+    close = [
+        (900, 918),
+        (1021, 1003),
+        (905, 899),
+        (1004, 990),
+        (911, 893),
+        (1001, 1012),
+        (902, 915),
+    ]
+    logs = [math.log(after / before) for before, after in close]
+    half = 2.447 * statistics.stdev(logs) / math.sqrt(7)  # t(6; 0.975), of any table
+    low, high = (math.exp(statistics.fmean(logs) + side * half) for side in (-1, 1))
+    assert primary.noise_floor == pytest.approx(max(high - 1, 1 - low), rel=1e-3)
+    assert primary.own_floor
+    assert primary.verdict == "improved"
+    assert f"the noise floor of this run is {100 * primary.noise_floor:.1f} %" in run.verdict
+    words = ["compare", str(tmp_path / run.id), "--format", "json"]
+    said = json.loads(CliRunner().invoke(main, words).stdout)
+    assert said == json.loads(msgspec.json.encode(primary))
+    table = CliRunner().invoke(main, ["compare", str(tmp_path / run.id)]).stdout
+    assert "noise floor (this run)" in table
 
 
 @pytest.mark.parametrize("still", ["without", "with"])
