@@ -146,7 +146,9 @@ async def _problem(plan: Plan, node: Node) -> str | None:
                 return problem.strip()
             timeout_s = rig.request_timeout_s(plan)
             text = await node.run(client.request(plan, timeout_s), timeout_s=_REQUEST_S)
-            return None if client.answered(text) else f"No good reply came from {plan.url}."
+            # A client that lacks a tool for one request may still run the load generator.
+            bad = client.reply(text) is client.Reply.BAD
+            return f"No good reply came from {plan.url}." if bad else None
     except DirtuneError as error:
         return str(error)
     return None

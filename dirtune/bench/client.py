@@ -7,6 +7,7 @@ until this time, starts the generators, and reports the time of the start.
 """
 
 import asyncio
+import enum
 import io
 import re
 import shlex
@@ -61,13 +62,23 @@ has() {{ command -v $1 >/dev/null; }}
 if has h2load; then h2load --h1 -n1 -c1 -T {timeout}s -N {timeout}s {url}
 elif has httperf; then {httperf}
 elif has curl; then curl -gsS -o /dev/null -m {timeout} -w 'Reply status: %{{http_code}}' {url}
-else echo "no tool to ask with"; fi 2>&1
+else echo "{no_tool}"; fi 2>&1
 true
 """
-# The gaps are short, so that searching a client's output takes time linear in its length.
-_ANSWERED = re.compile(
-    r"requests: .{0,99} 1 succeeded|Reply status: (2\d\d$|.{0,20} 2xx=1 )|no tool to ask"
-)
+_NO_TOOL = "no tool to ask with"
+# Signs of a good reply in the output of h2load, curl and httperf. The gaps are short, so that
+# searching a client's output takes time linear in its length.
+_GOOD = re.compile(r"requests: .{0,99} 1 succeeded|Reply status: (2\d\d$|.{0,20} 2xx=1 )")
+
+
+class Reply(enum.Enum):
+    """What became of the one request that the script of `request` sends."""
+
+    GOOD = enum.auto()
+    BAD = enum.auto()
+    """No reply arrived in time, or a reply that reports an error."""
+    NO_TOOL = enum.auto()
+    """The client has no tool to send a request."""
 
 
 class LiveLoad:
@@ -208,15 +219,22 @@ def request(plan: Plan, timeout_s: int) -> str:
     once = Part(Schedule(1, 1000, 1))
     load = msgspec.structs.replace(plan.load, keepalive=1)
     argv = generators.find("httperf").command(load, plan.url, once)
-    return _REQUEST.format(timeout=timeout_s, url=shlex.quote(plan.url), httperf=shlex.join(argv))
+    return _REQUEST.format(
+        timeout=timeout_s,
+        url=shlex.quote(plan.url),
+        httperf=shlex.join(argv),
+        no_tool=_NO_TOOL,
+    )
 
 
-def answered(text: str) -> bool:
-    """Return whether *text*, printed by the script of `request`, shows a good reply.
+def reply(text: str) -> Reply:
+    """Return what became of the request, according to *text*, printed by the script of `request`.
 
-    A client that has no tool to send a request counts as answered.
+    A server may have written some of the text, but never all of it.
     """
-    return _ANSWERED.search(text) is not None
+    if text.strip() == _NO_TOOL:
+        return Reply.NO_TOOL
+    return Reply.GOOD if _GOOD.search(text) else Reply.BAD
 
 
 def script(plan: Plan, ticks: Schedule) -> str:

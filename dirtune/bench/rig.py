@@ -85,7 +85,7 @@ class LiveRig:
             self._nodes[host].run(script, timeout_s=_PREFLIGHT_S) for host in hosts
         )
         for host, text in zip(hosts, texts, strict=True):
-            if not client.answered(text):
+            if client.reply(text) is client.Reply.BAD:
                 raise TrialError(f"{host} got no valid reply from {self._plan.url}")
 
     async def _refuse_foreign(self) -> None:

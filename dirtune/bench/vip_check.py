@@ -96,11 +96,12 @@ async def _answered(plan: Plan, node: Node) -> bool:
         text = await node.run(client.request(plan, _TIMEOUT_S), timeout_s=_ASK_S)
     except NodeUnreachable:
         return False
-    if "no tool to ask" in text:
+    found = client.reply(text)
+    if found is client.Reply.NO_TOOL:
         raise NotPossible(
             f"{node.name} lacks a tool to send a request. Install one: apt install nghttp2-client"
         )
-    return client.answered(text)
+    return found is client.Reply.GOOD
 
 
 async def _entries(plan: Plan, director: Node) -> dict[_Place, tuple[int, int]]:

@@ -104,7 +104,9 @@ class FarDirtune:
             return NotInstalled(f"{host}: {self.program} is not installed there. {_REMEDY}")
         rows = [row.strip() for row in (done.stderr or done.stdout).splitlines() if row.strip()]
         last = _own(rows[-1]) if rows else f"dirtune ended with exit status {done.status}"
-        if _REQUIRE in last:  # an older dirtune does not know the option
+        # An older dirtune does not know the option. click refuses it with the same exit status as
+        # any other error, so only the text, which is click's own, names the option.
+        if _REQUIRE in last:
             return NotPossible(f"{host}: the dirtune there has another version. {_REMEDY}")
         return NotPossible(f"{host}: {last[:_LONGEST]}")
 

@@ -347,6 +347,7 @@ class Node:
 
     async def _refusal(self, status: int, text: str, noise: str) -> str:
         if status == _SSH_FAILED and self._way is not None:
+            # ssh has one exit status for all its failures, so only its own text tells them apart.
             locked = await spawn.locked_keys(self._way) if "Permission denied" in text else ()
             known = await spawn.known_as(self._way) if reasons.key_changed(text) else ""
             return f"{self.name}: {reasons.reason(self._way.told(text), locked, known)}"

@@ -1,4 +1,7 @@
-"""Turn the error messages of ssh(1) into one plain sentence with the remedy."""
+"""Turn the error messages of ssh(1) into one plain sentence with the remedy.
+
+ssh has one exit status, 255, for all its failures, so its own text is the only sign of the cause.
+"""
 
 import re
 import shlex

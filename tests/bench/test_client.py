@@ -3,6 +3,7 @@
 import asyncio
 import http.server
 import shutil
+import subprocess
 import threading
 import time
 
@@ -225,9 +226,22 @@ def test_several_httperfs_share_a_clients_schedule(server):
         ("Reply status: 204", True),
         ("Reply status: 502", False),
         ("curl: (7) Failed to connect\nReply status: 000", False),
-        ("no tool to ask with", True),
         ("", False),
+        ("curl: (1) no tool to ask with\nReply status: 502", False),
     ],
 )
 def test_the_one_request_of_a_preflight(text, good):
-    assert client.answered(text) is good
+    assert client.reply(text) is (client.Reply.GOOD if good else client.Reply.BAD)
+
+
+def test_a_client_without_any_tool_says_so():
+    script = client.request(plan_of(), 1)
+    bare = subprocess.run(
+        ["/bin/sh", "-c", script],
+        env={"PATH": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert client.reply(bare.stdout) is client.Reply.NO_TOOL
