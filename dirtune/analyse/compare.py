@@ -157,6 +157,20 @@ def no_noise_floor(metric: str) -> str:
     )
 
 
+def too_few_pairs(pairs: int) -> str | None:
+    """Return a message that no run of *pairs* pairs can give a verdict; None if it can."""
+    if pairs >= LEAST_PAIRS:
+        return None
+    planned = "1 pair is" if pairs == 1 else f"{pairs} pairs are"
+    return f"A verdict needs {LEAST_PAIRS} valid pairs of trials, but only {planned} planned."
+
+
+def require_pairs(pairs: int, remedy: str) -> None:
+    """Raise `PlanError` with *remedy* if *pairs* pairs cannot give a verdict."""
+    if (message := too_few_pairs(pairs)) is not None:
+        raise PlanError(f"{message} {remedy}")
+
+
 def _corrected(comparison: Comparison, p: float, metrics: int, alpha: float) -> Comparison:
     comparison = msgspec.structs.replace(comparison, p_holm=p)
     if comparison.verdict not in {Verdict.IMPROVED, Verdict.REGRESSED} or p < alpha:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dirtune.analyse import compare
 from dirtune.bench import client, foreign_use, matrix, rig, tour
 from dirtune.bench.connecting import connect
 from dirtune.bench.ports_and_duration import TupleBudget, estimate_s, tuple_budget, warnings
@@ -102,7 +103,7 @@ async def check(plan: Plan, *, boots: bool = False) -> Readiness:
         vip=vip,
         forced=plan.load.force is not None,
         tuples=tuple_budget(plan),
-        warnings=(*warnings(plan), *sweep.refused),
+        warnings=(*warnings(plan), *_no_verdict(plan), *sweep.refused),
         sweep_trials=len(sweep.trials),
         sweep_s=sweep.estimate_s,
         pairs_s=_pairs_s(plan, load.pairs),
@@ -114,6 +115,11 @@ async def check(plan: Plan, *, boots: bool = False) -> Readiness:
 
 def _pairs_s(plan: Plan, pairs: int) -> float:
     return estimate_s(plan, 2 * pairs * len(plan.pair_rates))
+
+
+def _no_verdict(plan: Plan) -> tuple[str, ...]:
+    message = compare.too_few_pairs(plan.load.pairs)
+    return () if message is None else (f"{message} A sweep does not use load.pairs.",)
 
 
 async def _of_each(

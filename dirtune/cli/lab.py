@@ -27,7 +27,8 @@ _PAIRS = click.option(
     "--pairs",
     type=click.IntRange(min=1),
     metavar="NUMBER",
-    help="Measure NUMBER pairs of trials.  [default: the number in the scenario's file]",
+    help="Measure NUMBER pairs of trials, 6 or more.  "
+    "[default: the number in the scenario's file]",
 )
 
 
@@ -232,7 +233,7 @@ def demo(scenario: str, pairs: int | None, full: bool, keep: bool, out: Path) ->
     """Find a shared interrupt line, measure its cost, fix it, and prove the effect.
 
     Examples:
-      dirtune lab demo --pairs 4
+      dirtune lab demo --pairs 6
     """
     from dirtune.cli import _demo
 
@@ -251,7 +252,7 @@ def control(scenario: str, pairs: int | None, keep: bool, out: Path) -> None:
     verdict is printed whatever it is.
 
     Examples:
-      dirtune lab control --pairs 4
+      dirtune lab control --pairs 6
     """
     from dirtune.cli import _demo
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     "--pairs",
     type=click.IntRange(min=1),
     metavar="NUMBER",
-    help="Measure NUMBER pairs of trials for each fix.  [default: the plan's number, or 8]",
+    help="Measure NUMBER pairs of trials for each fix, 6 or more.  "
+    "[default: the plan's number, or 8]",
 )
 @click.option(
     "--at-most",

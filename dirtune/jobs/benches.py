@@ -32,7 +32,14 @@ def dry_run(plan: Plan) -> tour.Itinerary:
 
 
 def new(plan: Plan, out: Path, *, aa: bool) -> Store:
-    """Create the folder of a new run, and return its store."""
+    """Create the folder of a new run, and return its store.
+
+    Raises `PlanError` if the run is an A/A run with too few pairs for a noise floor.
+    """
+    if aa:
+        compare.require_pairs(
+            plan.load.pairs, f"Set pairs = {compare.LEAST_PAIRS} or more in [load] of the plan."
+        )
     cells = () if aa else matrix.cells(plan, boots=booting.possible(plan))
     run = Run(
         id=store.new_id(out, datetime.now(UTC)),

@@ -44,11 +44,14 @@ def up(
     """Start a lab, yield its folder, plan and experiment, and end the lab after the context.
 
     The lab has the scenario *name*. If *keep* is True, the lab stays up. *pairs* replaces the
-    plan's number of pairs. Raises `LabError`, and changes nothing, if a lab is already up.
+    plan's number of pairs. Raises `LabError`, and changes nothing, if a lab is already up, and
+    `PlanError` if *pairs* cannot give a verdict.
     """
     spec = Spec(scenario=scenario(name), clock="exact")
     if spec.scenario.experiment is None:
         raise LabError(f"The scenario {name} defines no experiment. Use --scenario crowded.")
+    if pairs is not None:
+        compare.require_pairs(pairs, f"Use --pairs {compare.LEAST_PAIRS} or more.")
     lifecycle.up(spec, say)
     try:
         _, load_cpus = cpu_layout(os.sched_getaffinity(0), spec.cpus)

@@ -39,7 +39,7 @@ rates = [200, 400]           # connections/s, all clients together
 profile = "standard"         # ramp 10 s, hold 130 s, window 60 s | lab | ci
 timeout = "1s"
 repeats = 3                  # at each rate of a sweep
-pairs = 8                    # in a comparison
+pairs = 8                    # in a comparison; a verdict needs 6 or more
 # at_most = 16               # measure as many pairs again if the first 8 do not decide
 
 [settle]

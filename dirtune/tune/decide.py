@@ -188,6 +188,11 @@ def attempts(
     return tuple(queue)
 
 
+def by_pairs(attempt: Attempt) -> bool:
+    """Whether *attempt* is still to be measured, in pairs of trials and not over boots."""
+    return attempt.outcome is None and attempt.risk is not Risk.REBOOT
+
+
 def _check_words(words: Sequence[str]) -> None:
     named: dict[str, str] = {}
     for word in words:

@@ -16,7 +16,14 @@ from dirtune.bench import judge, outcome
 from dirtune.bench.outcome import Order
 from dirtune.bench.protocols import Rig
 from dirtune.bench.trial import Result
-from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError, SourceMissing
+from dirtune.errors import (
+    NodeUnreachable,
+    NotPossible,
+    ParseError,
+    PlanError,
+    SourceMissing,
+    TrialError,
+)
 from dirtune.plan import tables
 from dirtune.plan.load import Load
 from dirtune.plan.tables import Plan, Traffic
@@ -68,6 +75,30 @@ def plan(traffic: Traffic, window_s: float, pairs: int, at_most: int | None = No
         validity=tables.Validity(retries=at_most or pairs, pair_rate=_PAIR_RATE),
         notes=NOTES,
     )
+
+
+async def require_traffic(rig: Rig, plan: Plan) -> None:
+    """Return once the director has counted enough connections for a window.
+
+    Raises `TrialError` if a whole window passes before that.
+    """
+    await rig.ready()
+    host, began, end_s = plan.director.host, await rig.sample(), rig.now() + plan.load.window_s
+    while True:
+        await rig.sleep_until(min(end_s, rig.now() + 1))
+        edges = began, await rig.sample()
+        connections, length_s = outcome.delta(edges, "connections"), edges[1].at_s - began.at_s
+        reason = _too_few(connections, length_s)
+        if reason is None:
+            return
+        if connections is None:
+            raise TrialError(f"{host}: {reason}. Nothing was changed.")
+        if rig.now() >= end_s:
+            raise TrialError(
+                f"{host}: IPVS counted only {connections} connections in {length_s:.0f} s, but a "
+                f"window of --live needs {LEAST_CONNECTIONS}. Nothing was changed. Use a longer "
+                "window, or leave out --live to send the load of the plan."
+            )
 
 
 async def window(rig: Rig, plan: Plan, order: Order) -> Result:

@@ -14,15 +14,16 @@ from pathlib import Path
 import msgspec
 
 from dirtune import __version__, checks, reading
+from dirtune.analyse import compare
 from dirtune.analyse.run import Run, Trial
-from dirtune.bench import store
+from dirtune.bench import rig, store
 from dirtune.bench.store import Store
 from dirtune.change.documents import PlanDocument
 from dirtune.checks import Risk
 from dirtune.errors import ApplyError, DirtuneError, NotPossible, NoVerdict, ParseError, PlanError
 from dirtune.formats import from_json
 from dirtune.plan.tables import Plan
-from dirtune.tune import boots, decide, director, record, turn
+from dirtune.tune import boots, decide, director, live, record, turn
 from dirtune.tune.decide import Attempt, Boot, Outcome, Session, Trying, Wishes
 from dirtune.tune.director import Say
 
@@ -80,12 +81,23 @@ class Kept:
 
 
 async def begin(tune: Tune, request: Request) -> Kept:
-    """Begin a session: ask the director for its fixes, and write the queue of attempts to disk."""
+    """Begin a session: ask the director for its fixes, and write the queue of attempts to disk.
+
+    Raises `PlanError` if the plan has too few pairs for a verdict, and `TrialError` if the session
+    is to measure live traffic, but the director has too little.
+    """
     plan, words = tune.plan, request.wishes.words
     async with await director.connect(plan) as node:
         proposal = await director.ask(node, plan, ("fix", "plan", *words), PlanDocument)
         held = await director.standing(node, plan)
     known = {check.id: check for check in checks.all_checks()}
+    attempts = decide.attempts(proposal, request.wishes, known)
+    if any(decide.by_pairs(attempt) for attempt in attempts):
+        remedy = f"Use --pairs {compare.LEAST_PAIRS} or more, or set pairs in [load] of the plan."
+        compare.require_pairs(plan.load.pairs, remedy)
+        if request.wishes.live:
+            async with rig.opened(plan, alone=True) as nodes:
+                await live.require_traffic(nodes, plan)
     name = store.new_id(tune.out, datetime.now(UTC), _ENDING)
     session = Session(
         id=name,
@@ -94,7 +106,7 @@ async def begin(tune: Tune, request: Request) -> Kept:
         version=__version__,
         title=plan.title or plan.director.host,
         plan=_plain(plan),
-        attempts=decide.attempts(proposal, request.wishes, known),
+        attempts=attempts,
         live=request.wishes.live,
         keep_equivalent=request.keep_equivalent,
         standing=held,

@@ -479,6 +479,32 @@ def test_nobody_else_can_hold_a_run(run_folder, tmp_path):
         os.close(handle)
 
 
+def test_a_check_of_a_plan_warns_of_too_few_pairs_for_a_verdict(tmp_path):
+    (tmp_path / "config").write_text("Host *\n  ProxyCommand false\n")
+    plan = tmp_path / "plan.toml"
+    text = plans.EXAMPLE.replace('"lb1"', '"local"').replace("pairs = 8", "pairs = 5")
+    plan.write_text(f'ssh_config = "config"\n{text}')
+
+    found = json.loads(invoke("bench", "check", str(plan), "--format", "json").stdout)
+
+    (warning,) = found["warnings"]
+    assert "needs 6 valid pairs" in warning
+    assert "only 5 pairs are planned" in warning
+
+
+@pytest.mark.parametrize(("count", "planned"), [(1, "1 pair is"), (5, "5 pairs are")])
+def test_an_aa_run_with_too_few_pairs_for_a_noise_floor_is_refused(tmp_path, count, planned):
+    path = tmp_path / "plan.toml"
+    path.write_text(plans.EXAMPLE.replace("pairs = 8", f"pairs = {count}"))
+
+    result = invoke("bench", "run", str(path), "--aa", "--out", str(tmp_path / "runs"))
+
+    assert result.exit_code == 2
+    assert f"only {planned} planned. Set pairs = 6 or more in [load]" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_run_that_is_refused_leaves_no_folder(tmp_path):
     path = tmp_path / "plan.toml"
     path.write_text(plans.EXAMPLE.replace('"h2load"  ', '"wrk"  ').replace("standard", "ci"))

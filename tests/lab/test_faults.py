@@ -127,6 +127,25 @@ def test_a_lab_that_is_up_already_is_left_alone(monkeypatch, words):
     assert "up already" in result.stderr or "No such scenario" in result.stderr
 
 
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("command", ["demo", "control"])
+def test_a_lab_is_not_started_for_fewer_pairs_than_a_verdict_needs(monkeypatch, command):
+    started = []
+
+    def up(spec, say):
+        started.append(spec)
+        raise LabError("started")
+
+    monkeypatch.setattr(lifecycle, "up", up)
+
+    result = CliRunner().invoke(main, ["lab", command, "--pairs", "5"])
+    assert (result.exit_code, started) == (2, [])
+    assert "only 5 pairs are planned. Use --pairs 6 or more." in result.stderr
+
+    result = CliRunner().invoke(main, ["lab", command, "--pairs", "6"])
+    assert "started" in result.stderr
+
+
 def test_one_command_at_a_time_works_on_a_lab_and_leaves_no_lock(tmp_path, monkeypatch):
     monkeypatch.setattr(lifecycle, "_LOCKS", tmp_path)
     here, there = (state.Folder(tmp_path / name) for name in ("here", "there"))

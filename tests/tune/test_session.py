@@ -796,7 +796,7 @@ def test_windows_of_unlike_traffic_do_not_count(tmp_path, traffic):
         traffic.rate = 100.0 if traffic.clock_s % 200 < 100 else 170.0
 
     traffic.sleep_until = sleep_until
-    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 6))
     kept = begun(asked, RING, live=True)
     gone_on(asked, kept)
 
@@ -806,9 +806,9 @@ def test_windows_of_unlike_traffic_do_not_count(tmp_path, traffic):
 
 
 def test_too_few_connections_are_no_window(tmp_path, traffic):
-    traffic.rate = 1.0
-    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 6))
     kept = begun(asked, RING, live=True)
+    traffic.rate = 1.0
 
     gone_on(asked, kept)
 
@@ -820,13 +820,68 @@ def test_too_few_connections_are_no_window(tmp_path, traffic):
     assert traffic.forces() == set()
 
 
+@pytest.mark.parametrize(("rate", "count"), [(0.0, "0"), (6.0, "180")])
+def test_live_traffic_that_is_too_little_is_refused_before_anything_is_switched(
+    tmp_path, traffic, rate, count
+):
+    """A window of 30 s needs 200 connections, 6.7 a second."""
+    traffic.rate = rate
+    began_s = traffic.clock_s
+
+    with pytest.raises(TrialError) as refused:
+        begun(tune(tmp_path, plan=live.plan(TRAFFIC, 30, 8)), RING, live=True)
+
+    told = str(refused.value)
+    assert f"lb1: IPVS counted only {count} connections in 30 s" in told
+    assert "Use a longer window, or leave out --live" in told
+    assert "\n" not in told
+    assert traffic.clock_s == began_s + 30
+    assert not [words for words in traffic.asked if words.startswith("fix apply")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_session_on_live_traffic_begins_once_a_window_would_be_full(tmp_path, traffic):
+    began_s = traffic.clock_s
+
+    begun(tune(tmp_path, plan=live.plan(TRAFFIC, 30, 8)), RING, live=True)
+
+    assert traffic.clock_s == began_s + 2, "100/s make the 200 connections in 2 s"
+
+
+@pytest.mark.parametrize("of_live", [False, True])
+@pytest.mark.parametrize(("count", "refused"), [(1, True), (5, True), (6, False)])
+def test_too_few_pairs_for_a_verdict_are_refused_before_anything_is_switched(
+    tmp_path, traffic, count, refused, of_live
+):
+    load = msgspec.structs.replace(PLAN.load, pairs=count)
+    own = msgspec.structs.replace(PLAN, load=load)
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, count) if of_live else own)
+
+    if refused:
+        with pytest.raises(PlanError, match=r"needs 6 valid pairs .* Use --pairs 6 or more"):
+            begun(asked, RING, live=of_live)
+        assert list(tmp_path.iterdir()) == []
+    else:
+        begun(asked, RING, live=of_live)
+    assert not [words for words in traffic.asked if words.startswith("fix apply")]
+
+
+def test_boots_are_no_pairs_and_need_none(tmp_path, make):
+    make({PIC: 0.5})
+    load = msgspec.structs.replace(PLAN.load, pairs=1)
+
+    kept = begun(tune(tmp_path, plan=msgspec.structs.replace(PLAN, load=load)), PIC)
+
+    assert outcomes(kept) == {PIC: (None, None)}
+
+
 def test_a_run_without_a_measurement_is_over_and_does_not_stop_the_session(tmp_path, traffic):
     async def sample():
         raise NodeUnreachable("lb1: the connection was lost")
 
-    traffic.sample = sample
-    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 2))
+    asked = tune(tmp_path, plan=live.plan(TRAFFIC, 30, 6))
     kept = begun(asked, RING, live=True)
+    traffic.sample = sample
 
     assert gone_on(asked, kept)
 
