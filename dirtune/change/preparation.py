@@ -25,7 +25,7 @@ from dirtune.checks.realserver import is_up, on_links, tunnels
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.routes import route_to
 from dirtune.collect.sysctls import dotted
-from dirtune.lvs.model import Table
+from dirtune.lvs.model import Forwarding, Table, Tunnel
 from dirtune.settings import Risk
 from dirtune.snapshot import Snapshot
 
@@ -90,7 +90,7 @@ def need(table: Table, addresses: frozenset[str], gateway: str | None = None) ->
         if server.address in addresses
     ]
 
-    def vips(*ways: str) -> tuple[str, ...]:
+    def vips(*ways: Forwarding | Tunnel) -> tuple[str, ...]:
         vips = (
             vip for server, vip in uses if vip and _way(server.forwarding, server.tunnel) in ways
         )
@@ -135,7 +135,7 @@ def _plan(found: Iterable[Change | Refusal]) -> Plan:
     )
 
 
-def _way(forwarding: str, tunnel: str) -> str:
+def _way(forwarding: Forwarding, tunnel: Tunnel) -> Forwarding | Tunnel:
     return tunnel if forwarding == "tun" else forwarding
 
 

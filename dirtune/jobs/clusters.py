@@ -7,10 +7,15 @@ from pathlib import Path
 from dirtune import plan as plans
 from dirtune.collect.ip_vs import Forward
 from dirtune.jobs.snapshots import Source
+from dirtune.lvs.model import ChosenForwarding
 from dirtune.plan.tables import Plan
 from dirtune.snapshot import Place, Role
 
-_FORWARD = {"nat": Forward.MASQ, "dr": Forward.ROUTE, "tun": Forward.TUNNEL}
+_FORWARD: dict[ChosenForwarding, Forward] = {
+    "nat": Forward.MASQ,
+    "dr": Forward.ROUTE,
+    "tun": Forward.TUNNEL,
+}
 
 
 def read(path: Path) -> Plan:
@@ -20,15 +25,13 @@ def read(path: Path) -> Plan:
 
 def sources(plan: Plan, interval: float) -> tuple[Source, ...]:
     """Return every node of the plan, the director first; only the director can be probed."""
-    become = {peer.host for peer in (*plan.real_servers, *plan.clients) if peer.become}
-    become |= {plan.director.host} if plan.director.become else set()
     config = Path(plan.ssh_config) if plan.ssh_config else None
     return tuple(
         Source(
             host=host,
             ssh_config=config,
             interval=interval,
-            become=host in become,
+            become=host in plan.become,
             dirtune=plan.director.dirtune if host == plan.director.host else None,
         )
         for host in plan.hosts

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from dirtune.analyse.run import Role
+from dirtune.lvs.model import ChosenForwarding
 from dirtune.plan.toml_text import toml
 
 VIP = "198.18.0.100"
@@ -104,7 +105,7 @@ class Spec(msgspec.Struct, frozen=True):
     memory_mib: int = 2048
     real_servers: int = 4
     clients: int = 4
-    forwarding: str = "dr"
+    forwarding: ChosenForwarding = "dr"
     append: str = ""
     """Kernel options of the director, in addition to the options of the scenario."""
     clock: Literal["exact", "host"] = "host"

@@ -20,8 +20,10 @@ from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import (
     IP_VS_SVC_F_ONEPACKET,
     TUNNEL_FLAGS,
+    ChosenForwarding,
     Destination,
     DestinationKey,
+    Forwarding,
     Service,
     ServiceKey,
     SyncDaemon,
@@ -38,8 +40,8 @@ _PROTOCOLS: dict[str, Literal["tcp", "udp", "sctp", "fwmark"]] = {
     "-f": "fwmark",
 }
 _OPTIONS = {protocol: option for option, protocol in _PROTOCOLS.items()}
-_FORWARDING: dict[str, Literal["nat", "tun", "dr"]] = {"-m": "nat", "-i": "tun", "-g": "dr"}
-_METHODS: dict[str, str] = {method: option for option, method in _FORWARDING.items()}
+_FORWARDING: dict[str, ChosenForwarding] = {"-m": "nat", "-i": "tun", "-g": "dr"}
+_METHODS: dict[Forwarding, str] = {method: option for option, method in _FORWARDING.items()}
 _SHORT = {
     "--add-service": "-A",
     "--add-server": "-a",

@@ -11,7 +11,10 @@ import msgspec
 
 from dirtune.addresses import joined
 
-Forwarding = Literal["nat", "local", "tun", "dr", "bypass"]
+ChosenForwarding = Literal["dr", "nat", "tun"]
+"""The forwarding methods that a user can choose, in a plan or with ipvsadm(8)."""
+Forwarding = Literal[ChosenForwarding, "local", "bypass"]
+"""These methods, and those that only the kernel chooses."""
 Tunnel = Literal["ipip", "gue", "gre"]
 
 IP_VS_SVC_F_ONEPACKET = 0x4

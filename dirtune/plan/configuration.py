@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from dirtune import ssh_names
+from dirtune.lvs.model import ChosenForwarding, Tunnel
 from dirtune.plan.values import Duration, Port, Positive, Scheduler, Table
 
 
@@ -41,8 +42,8 @@ class Destination(Table, frozen=True):
     address: str | None = None
     port: Port | None = None
     """The port on the real server; default: the port of the service."""
-    forwarding: Literal["nat", "dr", "tun"] = "dr"
-    tunnel: Literal["ipip", "gue", "gre"] | None = None
+    forwarding: ChosenForwarding = "dr"
+    tunnel: Tunnel | None = None
     tunnel_port: Port | None = None
     """The UDP port of a GUE tunnel."""
     tunnel_flags: tuple[Literal["csum", "remcsum"], ...] = ()

@@ -23,6 +23,7 @@ from dirtune.lvs.model import (
     SyncDaemon,
     Table,
     Timeouts,
+    Tunnel,
 )
 from dirtune.plan import configuration as planned
 from dirtune.plan.configuration import Configuration
@@ -170,7 +171,7 @@ def _check_untunnelled(service: Service, entry: planned.Destination, family: int
         raise PlanError(f'.{key}: this key is only valid with forwarding = "tun"')
 
 
-def _tunnel(entry: planned.Destination) -> tuple[Literal["ipip", "gue", "gre"], int, int]:
+def _tunnel(entry: planned.Destination) -> tuple[Tunnel, int, int]:
     """Return the kind, the port and the flags of a destination's tunnel."""
     if (entry.tunnel == "gue") != (entry.tunnel_port is not None):
         raise PlanError(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from dirtune.addresses import joined
+from dirtune.lvs.model import ChosenForwarding
 from dirtune.plan.configuration import Configuration, Destination, Peer, Service
 from dirtune.plan.load import Load
 from dirtune.plan.values import Count, Duration, Percent, Positive, Scheduler, Table, seconds
@@ -139,7 +140,7 @@ class Matrix(Table, frozen=True):
     kernel: tuple[str, ...] = ()
     cpus: tuple[Count, ...] = ()
     """Numbers of CPUs of the director."""
-    forwarding: tuple[Literal["nat", "dr", "tun"], ...] = ()
+    forwarding: tuple[ChosenForwarding, ...] = ()
     scheduler: tuple[Scheduler, ...] = ()
     real_servers: tuple[Count, ...] = ()
     """Numbers of the service's destinations to use, counted from the first destination."""
