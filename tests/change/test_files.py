@@ -260,3 +260,19 @@ def test_what_the_kernel_refuses_is_an_error(tmp_path, work, why):
 
     with pytest.raises(ApplyError, match=why):
         work(WritableHost(), tmp_path)
+
+
+def test_a_file_that_could_not_be_written_leaves_nothing_beside_it(tmp_path, monkeypatch):
+    """Otherwise a folder of drop-ins would keep half a file."""
+    (tmp_path / "x.conf").write_text("old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    host = WritableHost(tmp_path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ApplyError, match="No space left on device"):
+        host.replace("/x.conf", host.new_contents(b"new", 0o644))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["x.conf"]
+    assert (tmp_path / "x.conf").read_text() == "old"

@@ -254,3 +254,11 @@ def test_ctrl_z_stops_no_process_that_keeps_all_others_from_changing(tmp_path):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_the_lock_names_its_holder_alone(tmp_path):
+    """The number of an earlier holder may be longer."""
+    with lock(tmp_path / "run"):
+        (tmp_path / "run/lock").write_text("4194304000\n")
+    with lock(tmp_path / "run"):
+        assert (tmp_path / "run/lock").read_text() == f"{os.getpid()}\n"
