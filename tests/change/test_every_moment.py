@@ -20,6 +20,7 @@ from dirtune.errors import ApplyError, LabError
 from dirtune.host import WritableHost
 from dirtune.jobs import directors, real_servers
 from dirtune.lab import lifecycle, state
+from dirtune.lab.spec import Spec
 from dirtune.settings import Risk
 from dirtune.signals import Ended, interruptible
 from tests.moments import at_every_moment
@@ -144,12 +145,13 @@ def test_a_lab_that_fails_to_come_up_is_taken_down(tmp_path, monkeypatch):
     monkeypatch.setattr(lifecycle.clearing, "clear", lambda place: None)
     monkeypatch.setattr(lifecycle.clearing, "keep_logs", lambda place: tmp_path)
     monkeypatch.setattr(lifecycle.clearing, "end", lambda place: calls.append("end"))
+    spec = Spec(scenario=state.scenario("shared"))
     outcomes = set()
 
     def run(trace):
         calls.clear()
         with interruptible(), pytest.raises((LabError, Ended)) as raised, trace:
-            lifecycle.up(None, print)
+            lifecycle.up(spec, print)
         assert calls in ([], ["end"], ["prepare", "end"], ["prepare", "start", "end"])
         outcomes.add((raised.type, len(calls)))
 
