@@ -187,3 +187,15 @@ def test_what_is_given_up_leaves_nothing_behind(tmp_path):
     time.sleep(0.6)
 
     assert not late.exists()
+
+
+def test_no_row_of_a_recorded_tree_is_split_where_only_python_splits(tmp_path):
+    """The name of a NIC may contain these characters, at which no table of the kernel splits."""
+    (tmp_path / "cmd").mkdir()
+    rows = "1: a\x1cb inet 198.18.0.1/32\n2: c\u3000d inet 198.18.0.2/32\n"
+    (tmp_path / "cmd/ip-addr").write_text(rows)
+
+    text = LiveHost(tmp_path).read("/cmd/ip-addr")
+
+    assert [len(row.split()) for row in text.splitlines()] == [4, 4]
+    assert text.splitlines()[1].split()[1] == r"c\u3000d"

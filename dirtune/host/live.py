@@ -9,7 +9,7 @@ from typing import Protocol
 
 from dirtune.errors import SourceMissing, SourceRefused, require_files
 from dirtune.host.paths import followed, is_pattern
-from dirtune.host.texts import WIDEST, readable
+from dirtune.host.texts import WIDEST, readable, recorded_text
 from dirtune.reading import read_bytes
 
 _LARGEST_BYTES = 32 << 20
@@ -74,6 +74,7 @@ class LiveHost:
             raise SourceRefused(f"{path}: {error.strerror}") from error
         if not self.here:
             self._left -= len(data) * (1 if data.isascii() else WIDEST)
+            return recorded_text(readable(data))
         return readable(data)
 
     def glob(self, pattern: str) -> tuple[str, ...]:
