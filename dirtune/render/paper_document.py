@@ -238,7 +238,7 @@ def _network(run: Run) -> Iterator[Block]:
         if bytes_per_s is None and io is not None and trial.kind == TrialKind.JUDGED:
             bytes_per_s = io.bytes_per_s
         if bytes_per_s is not None:
-            name = run_tables.label(run, trial.cell)
+            name = run_tables.marked(run_tables.label(run, trial.cell), trial)
             cells = (
                 f"{trial.offered_rate:g}",
                 f"{trial.reply_rate:.2f}",
@@ -264,10 +264,11 @@ def _cpu(cpus: int) -> Callable[[Run], Iterator[Block]]:
             return
         yield from cpu_table(run, trials)
         for trial in trials:
+            name = run_tables.marked(run_tables.label(run, trial.cell), trial)
             yield from (
                 Text(
-                    f"{run_tables.label(run, trial.cell)}: the director took"
-                    f" {node.us_per_connection:.1f} us of CPU time per connection;"
+                    f"{name}: the director took {node.us_per_connection:.1f} us of CPU time per"
+                    " connection;"
                     f" {in_percent(_lost(trial))} of the connections were lost."
                 )
                 for node in cost.node_costs(trial)

@@ -38,7 +38,10 @@ def nodes(run: Run) -> Iterator[Block]:
 
 
 def cpu_table(run: Run, trials: Iterable[Trial]) -> Iterator[Block]:
-    """Yield a table like Figures 16 to 18, and a note on each row that does not sum to 100 %."""
+    """Yield a table like Figures 16 to 18, and notes.
+
+    The notes are about invalid trials, and rows that do not sum to 100 %.
+    """
     trials = list(trials)
     extra = _states(trials)
     first = "cell" if run.cells else "arm"
@@ -46,6 +49,9 @@ def cpu_table(run: Run, trials: Iterable[Trial]) -> Iterator[Block]:
     rows = (_node_row(run, t, place, extra) for t in trials for place in range(len(t.nodes)))
     yield Table(header, tuple(rows), frozenset({*header[1:3], *header[4:]}))
     for trial in trials:
+        if not trial.valid:
+            name = run_tables.marked(_first_cell(run, trial), trial)
+            yield Text(f"{name}: {trial.validity.replace('_', '-')}, {trial.reason}.")
         for node in trial.nodes:
             if not whole(node.states):
                 total = sum(node.states[name].mean for name in WHOLE if name in node.states)
@@ -67,7 +73,11 @@ def _states(trials: Iterable[Trial]) -> tuple[str, ...]:
 def _node_row(run: Run, trial: Trial, place: int, extra: tuple[str, ...]) -> tuple[str, ...]:
     node: NodeCpu = trial.nodes[place]
     # The arm and its rates are printed only beside the first node, as in a printed table.
-    lead = (_first_cell(run, trial), number(trial.offered_rate), number(trial.reply_rate))
+    lead = (
+        run_tables.marked(_first_cell(run, trial), trial),
+        number(trial.offered_rate),
+        number(trial.reply_rate),
+    )
     states = ("user", "system", "idle", *extra)
     return (
         *(lead if place == 0 else ("", "", "")),

@@ -139,8 +139,18 @@ def _forecast(run: Run) -> Iterator[Block]:
     yield Figure("ratio", "CPU time per connection, after divided by before; 1 means no change.")
     yield Table(("CPU per connection", "ratio", "interval"), tuple(rows), frozenset({"ratio"}))
     yield Text(f"The forecast rests on the probe alone: {run.forecast.basis}.")
+    for trial in run.trials:
+        if trial.kind in _FORECAST_FROM and trial.arm == "A" and not trial.valid:
+            validity = trial.validity.replace("_", "-")
+            yield Text(
+                f"The forecast uses a {trial.kind} trial that is not valid ({validity}):"
+                f" {trial.reason}."
+            )
     if outcome and outcome.interval and run.forecast.interval:
         yield Text(_agreement(run.forecast.interval, outcome.interval))
+
+
+_FORECAST_FROM = frozenset({TrialKind.BASELINE, TrialKind.PROFILED})
 
 
 def _agreement(forecast: tuple[float, float], measured: tuple[float, float]) -> str:

@@ -7,9 +7,10 @@ from typing import Any, Literal
 import msgspec
 
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
-from dirtune.analyse.run import Run
+from dirtune.analyse.run import Run, TrialKind
 from dirtune.analyse.words import counted
 from dirtune.errors import ParseError
+from dirtune.render import run_tables
 from dirtune.render.blocks import Block, Figure, Table, Text
 from dirtune.render.figures import number
 
@@ -31,14 +32,21 @@ def handler_cost(run: Run) -> Iterator[Block]:
         "calls per interrupt",
     )
     rows = (
-        (when, *_handler_row(window, h))
+        (_marked(run, when), *_handler_row(window, h))
         for when, window in run.handlers.items()
         for h in handlers_of_interest(run, window)
     )
     yield Figure("handlers", "Time that each handler takes per interrupt on its line.")
     yield Table(header, tuple(rows), frozenset(header[3:]))
     for when, window in run.handlers.items():
-        yield Text(_window(when, window, lines_of_interest(run)))
+        yield Text(_window(_marked(run, when), window, lines_of_interest(run)))
+
+
+def _marked(run: Run, when: str) -> str:
+    """Return *when*, with a mark if the trial that timed the handlers is not valid."""
+    arm = {"before": "A", "after": "B"}.get(when)
+    timed = (t for t in run.trials if t.kind == TrialKind.PROFILED and t.arm == arm)
+    return run_tables.marked(when, *timed)
 
 
 def lines_of_interest(run: Run) -> frozenset[int]:

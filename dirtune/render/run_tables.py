@@ -115,6 +115,11 @@ def label(run: Run, name: str) -> str:
     return ", ".join(value(axis, setting) for axis, setting in settings.items()) or name or PLAIN
 
 
+def marked(text: str, *trials: Trial) -> str:
+    """Return *text*, the name of a row, with a mark if one of the row's *trials* is not valid."""
+    return text if all(trial.valid for trial in trials) else f"{text} (not valid)"
+
+
 def value(axis: str, setting: str | int) -> str:
     """Return the *setting* of an axis of the matrix, with its noun if it is a count: `4 CPUs`."""
     one, many = _COUNTED.get(axis, ("", ""))
@@ -241,10 +246,11 @@ def _scaling(run: Run) -> Iterator[Block]:
 
 def _costs(run: Run) -> Iterator[Block]:
     rows = [
-        (label(run, trial.cell), node.node, node.role, f"{node.us_per_connection:.0f}")
+        (marked(label(run, trial.cell), trial), node.node, node.role,
+         f"{node.us_per_connection:.0f}")
         for trial in cost.looked_at(run)
         for node in cost.node_costs(trial)
-    ]
+    ]  # fmt: skip
     if rows:
         header = ("cell", "node", "role", "us CPU/connection")
         yield Table(header, tuple(rows), frozenset(header[3:]))
@@ -273,8 +279,8 @@ def _network(run: Run) -> Iterator[Block]:
         if io is not None:
             share = NONE if io.share_of_link is None else in_percent(io.share_of_link)
             rows.append(
-                (label(run, trial.cell), f"{trial.reply_rate:.1f}", f"{io.bytes_per_s / 1e6:.3f}",
-                 f"{io.bits_per_s / 1e6:.3f}", share)
+                (marked(label(run, trial.cell), trial), f"{trial.reply_rate:.1f}",
+                 f"{io.bytes_per_s / 1e6:.3f}", f"{io.bits_per_s / 1e6:.3f}", share)
             )  # fmt: skip
     if rows:
         header = ("cell", "replies/s", "MB/s", "Mbit/s", "share of link")

@@ -9,10 +9,13 @@ import pytest
 pytest.importorskip("altair", reason="charts need the extra `report`")
 
 from dirtune.analyse.run import Run
+from dirtune.bench import store
+from dirtune.render import paper_document, sweep
 from dirtune.render.blocks import Table
 from dirtune.render.figures import number
 from dirtune.render.report import files, html, markdown
 from dirtune.render.report_document import document
+from tests.render.crowded import crowded
 from tests.render.inputs import UNFINISHED
 
 
@@ -109,6 +112,62 @@ def test_every_trial_is_shown_and_the_invalid_one_says_why(run):
     assert len(shown) == len(run.trials) == 19
     assert [row[3] for row in shown].count("noisy") == 1
     assert next(t.reason for t in run.trials if t.reason) in texts(run, "Trials")
+
+
+def marked_777(run):
+    """Return *run* with trials that do not count, and that all have 777 in their numbers."""
+    trials = (
+        with_(
+            trial,
+            validity="noisy",
+            reason="others used the director",
+            reply_rate=777.77,
+            metrics=dict.fromkeys(trial.metrics, 777.77) | {"network_bytes_per_s": 777.77e6},
+        )
+        for trial in run.trials
+    )
+    return with_(run, trials=tuple(trials))
+
+
+def shown(run, of):
+    """Return each line of text of a document: the cells of a row, or a paragraph."""
+    for section in of(run).sections:
+        for block in section.blocks:
+            if isinstance(block, Table):
+                yield from (" | ".join(row) for row in block.rows)
+            elif block.kind == "text":
+                yield block.text
+
+
+@pytest.mark.parametrize("of", [document, paper_document.document])
+@pytest.mark.parametrize("made", [crowded, lambda: store.example("paper")])
+def test_the_number_of_a_trial_that_does_not_count_is_never_shown_without_a_mark(made, of):
+    lines = [line for line in shown(marked_777(made()), of) if re.search(r"\b77[78]\b", line)]
+
+    assert lines or of is paper_document.document
+    assert [line for line in lines if not re.search("not valid|noisy", line)] == []
+
+
+@pytest.mark.parametrize("of", [sweep.table, sweep.markdown])
+def test_a_sweep_marks_the_numbers_of_trials_that_do_not_count(of):
+    found = marked_777(store.example("paper"))
+    rows = [row for row in of(found).splitlines() if re.search(r"\b77[78]\b", row)]
+
+    assert rows
+    assert [row for row in rows if not re.search("not valid|noisy", row)] == []
+
+
+def test_handlers_and_a_forecast_of_a_trial_that_does_not_count_say_so():
+    found = marked_777(crowded())
+
+    assert {row[0] for row in table(found, "Handler cost").rows} == {
+        "before (not valid)",
+        "after (not valid)",
+    }
+    told = (
+        "The forecast uses a profiled trial that is not valid (noisy): others used the director."
+    )
+    assert told in texts(found, "Forecast and outcome")
 
 
 def test_counters_leave_out_trials_that_did_not_count(run):
