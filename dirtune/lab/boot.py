@@ -40,12 +40,12 @@ exec /usr/sbin/sshd -D -e -f /etc/ssh/dirtune_lab
 """
 
 
+_CATCH_UP_S = 60
 # This machine may be too slow while the director boots, and a director that is idle does not catch
 # up. The real-time clock follows this machine's clock, so a busy loop ends when both are equal.
-_CATCH_UP = """n=0
-until [ $(date +%s) -ge $(cat /sys/class/rtc/rtc0/since_epoch) ] || [ $n -ge 3000 ]; do
-  n=$((n + 1))
-done 2>/dev/null"""
+_CATCH_UP = f"""rtc=/sys/class/rtc/rtc0/since_epoch
+end=$(($(cat $rtc) + {_CATCH_UP_S}))
+until [ $(date +%s) -ge $(cat $rtc) ] || [ $(cat $rtc) -ge $end ]; do :; done"""
 
 # The 9p mount of the root caches nothing, so every program start would read its libraries again.
 # /usr does not change while a guest runs, so its mount may cache. For /opt, reading one archive is
