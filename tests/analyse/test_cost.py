@@ -210,9 +210,9 @@ def test_nat_beside_direct_routing_in_words():
 
     (line,) = (row for row in run_tables.text(made, "simple").splitlines() if "compared" in row)
     assert line.startswith("cpus=1, nat compared with dr at 100/s: ")
-    assert "1.80 times the CPU time per connection" in line
+    assert "per connection, the director spends 1.80 times the CPU time" in line
     assert "2.00 times the packets" in line
-    assert "0.90 times the CPU time per packet" in line
+    assert "per packet, it spends 0.90 times the CPU time" in line
 
 
 def clients(peaks, knees=(), apart=(-1, 1)):
