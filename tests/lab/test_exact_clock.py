@@ -1,0 +1,43 @@
+"""The director whose clock counts instructions, on a machine that is busy with something else."""
+
+import subprocess
+import sys
+
+import pytest
+from benches import EXACT, in_lab, on, trial
+
+from dirtune.lab import state
+
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("booted"), in_lab(EXACT)]
+
+BURN = "import time\nend = time.monotonic() + 900\nwhile time.monotonic() < end: pass"
+
+
+@pytest.fixture
+def busy():
+    """Another program keeps the CPUs of the load busy."""
+    with subprocess.Popen([sys.executable, "-c", BURN]) as burner:
+        yield
+        burner.kill()
+
+
+def test_equal_trials_cost_the_same_while_another_program_runs(tmp_path, busy):
+    assert state.folder().spec().clock == "exact"
+    found = [trial(tmp_path, rates=[200], warmup=2, window=10)[0] for _ in range(3)]
+
+    for each in found:
+        assert each.validity != "setup_error", each.reason
+        assert each.replied == each.attempted
+    costs = [each.metrics["cpu_us_per_connection"] for each in found]
+    # 16 ns an instruction; about 53,000 of them serve a connection on the crowded line.
+    assert 40_000 < costs[0] / 0.016 < 70_000
+    assert max(costs) < 1.05 * min(costs), costs
+
+
+def test_the_exact_clock_is_not_ahead_of_this_machines_after_busy_seconds():
+    """A busy guest's clock would run several times too fast if nothing held it."""
+    on("lb1", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done")
+
+    clocks = "date +%s; cat /sys/class/rtc/rtc0/since_epoch"
+    system, hardware = map(int, on("lb1", clocks).split())
+    assert system <= hardware + 1
