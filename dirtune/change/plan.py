@@ -6,14 +6,14 @@ check that asked for it. The last change is undone first.
 
 import msgspec
 
-from dirtune.change.actions import AnyAction
+from dirtune.change import actions
 from dirtune.settings import Risk
 
 
 class Change(msgspec.Struct, frozen=True):
     """One action, with its risk and its reason."""
 
-    action: AnyAction
+    action: "actions.AnyAction"  # in quotes, because decoders alone need the union of all kinds
     risk: Risk
     reason: str
     """The id of the check that asked for the change."""

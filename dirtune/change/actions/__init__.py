@@ -27,5 +27,13 @@ def kinds() -> tuple[type[Action], ...]:
 if TYPE_CHECKING:
     AnyAction = Action
 else:
-    # msgspec distinguishes the kinds by their tags.
-    AnyAction = functools.reduce(operator.or_, kinds())
+
+    def __getattr__(name: str) -> object:
+        """Make `AnyAction`, the union of all kinds, when a decoder first asks for it.
+
+        msgspec distinguishes the kinds by their tags. To make a plan, only the kinds that the plan
+        uses are imported.
+        """
+        if name != "AnyAction":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return functools.reduce(operator.or_, kinds())
