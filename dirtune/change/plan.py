@@ -41,6 +41,14 @@ class Refusal(msgspec.Struct, frozen=True):
     """The name that `--force` takes; empty if the change cannot be forced."""
 
 
+class LeftOut(msgspec.Struct, frozen=True):
+    """A fix that was skipped because its risk was not allowed."""
+
+    fix: str
+    risk: str
+    check: str
+
+
 class Plan(msgspec.Struct, frozen=True):
     """The changes that would be made, and the refusals."""
 

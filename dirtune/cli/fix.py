@@ -9,6 +9,7 @@ from dirtune.cli import _output
 from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
 from dirtune.cli._options import FORMAT, NEW_FOLDER, PATH
+from dirtune.errors import NotPossible
 from dirtune.jobs.root import require_root
 from dirtune.render import markdown
 
@@ -51,15 +52,20 @@ def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: 
     """
     from dirtune.host import LiveHost
     from dirtune.jobs import fixes, snapshots
+    from dirtune.render import overview
     from dirtune.render import plan as render
 
     host = LiveHost() if root is None else snapshots.tree(root)
     made = fixes.make(host, fixes.Wish(checks, root))
     texts = {"json": render.plan_json, "markdown": render.plan_markdown}
-    _output.result(texts.get(form, render.plan_table)(made.plan, made.notes), form)
-    _warn(made.notes, form)
-    for path in fixes.write(output, made) if output else ():
-        _output.progress(f"  {path}")
+    notes = overview.left_open(made.by_hand, made.outcomes)
+    _output.result(texts.get(form, render.plan_table)(made.plan, notes), form)
+    _warn(notes, form)
+    if output:
+        from dirtune.render import fix_files
+
+        for path in fixes.write(output, fix_files.files(made.plan, made.kept)):
+            _output.progress(f"  {path}")
 
 
 @command.command()
@@ -100,12 +106,14 @@ def apply(
     from dirtune.change import transaction
     from dirtune.host import WritableHost
     from dirtune.jobs import fixes
+    from dirtune.render import overview
     from dirtune.render import plan as render
 
     require_root("fix apply")
     host = WritableHost()
     made = fixes.make(host, fixes.Wish(checks, force=force, safe=not checks))
-    fixes.refuse_nothing_but_refusals(made.plan)
+    if made.plan.refusals and not made.plan.changes:
+        raise NotPossible(" | ".join(map(render.refusal_line, made.plan.refusals)))
     chosen = made.kept if persist else made.plan
     seconds = fixes.confirm_s(chosen, confirm_s)
     journal = None
@@ -113,9 +121,10 @@ def apply(
         at = transaction.place()
         journal = transaction.carry_out(chosen, host, at, confirm_s=seconds, forced=made.forced)
     text = render.applied_json if form == "json" else render.applied_table
-    shown = text(chosen, journal, seconds, made.left_out, made.notes)
+    notes = overview.left_open(made.by_hand, made.outcomes)
+    shown = text(chosen, journal, seconds, made.left_out, notes)
     _output.result(markdown.literal(shown, form), form)
-    _warn(made.notes, form)
+    _warn(notes, form)
 
 
 def _warn(notes: tuple[str, ...], form: str) -> None:

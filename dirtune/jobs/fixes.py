@@ -1,7 +1,7 @@
-"""Make the plan of `dirtune fix`, and write it as files."""
+"""Make the plan of `dirtune fix`, and write its files."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +9,13 @@ from dirtune import checks, reading, writing
 from dirtune.change import fixes, persist
 from dirtune.change.fixes import Question
 from dirtune.change.guards import guarded
-from dirtune.change.plan import Plan, Refusal
+from dirtune.change.plan import LeftOut, Plan
 from dirtune.change.surroundings import look_around
 from dirtune.checks import Outcome
 from dirtune.errors import NotPossible
 from dirtune.host import Host
 from dirtune.jobs import snapshots
 from dirtune.jobs.snapshots import Source
-from dirtune.render import plan as render
-from dirtune.render.overview import undecided
 from dirtune.snapshot import Snapshot, take, take_all
 
 # The names of refusals, by fixes and guards: words, or a PCI function.
@@ -48,15 +46,17 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A plan, the same plan with changes that keep it over a reboot, and notes on the rest."""
+    """A plan, the same plan with changes that keep it over a reboot, and what is left."""
 
     plan: Plan
     kept: Plan
-    left_out: tuple[render.LeftOut, ...]
+    left_out: tuple[LeftOut, ...]
     forced: str | None
     """The refusals that were overruled, as the options gave them; None if there were none."""
-    notes: tuple[str, ...] = ()
-    """Findings and checks that the plan leaves open, one sentence each."""
+    by_hand: tuple[str, ...] = ()
+    """Checks whose findings only a person can fix; empty if the user named the checks."""
+    outcomes: tuple[Outcome, ...] = ()
+    """The outcomes of all checks; empty if the user named the checks."""
 
 
 def make(host: Host, wish: Wish) -> Made:
@@ -68,12 +68,8 @@ def make(host: Host, wish: Wish) -> Made:
     alone = fixes.by_themselves(choices)
     requests, refused = fixes.ask(snapshot, choices)
     out = (
-        *(render.LeftOut(f.id, f.risk, f.checks[0]) for f in alone if _out(wish, f.risk)),
-        *(
-            render.LeftOut(a.fix.id, a.fix.risk, a.check)
-            for a in requests
-            if _out(wish, a.fix.risk)
-        ),
+        *(LeftOut(f.id, f.risk, f.checks[0]) for f in alone if _out(wish, f.risk)),
+        *(LeftOut(a.fix.id, a.fix.risk, a.check) for a in requests if _out(wish, a.fix.risk)),
     )
     alone = tuple(fix for fix in alone if not _out(wish, fix.risk))
     requests = tuple(item for item in requests if not _out(wish, item.fix.risk))
@@ -89,20 +85,9 @@ def make(host: Host, wish: Wish) -> Made:
     open_refusals = [item for item in refused if wish.checks and item.reason not in done]
     plan = Plan(plan.changes, (*plan.refusals, *open_refusals))
     lasting = persist.lasting(plan, around.texts)
-    notes = () if wish.checks else tuple(_left_open(outcomes, refused, done))
+    by_hand = () if wish.checks else tuple(sorted({no.reason for no in refused} - done))
     left_out = tuple(dict.fromkeys(out))
-    return Made(plan, lasting, left_out, ", ".join(wish.force) or None, notes)
-
-
-def _left_open(
-    outcomes: Sequence[Outcome], refused: Sequence[Refusal], done: set[str]
-) -> Iterator[str]:
-    """Yield the findings and checks that a plan for all findings leaves open, in sentences."""
-    by_hand = sorted({each.reason for each in refused} - done)
-    if by_hand:
-        yield f"Fix these by hand: {', '.join(by_hand)}. `dirtune audit` explains how."
-    if open_ := undecided(outcomes):
-        yield f"{open_}, so nothing is planned for them. `dirtune audit -v` gives the reasons."
+    return Made(plan, lasting, left_out, ", ".join(wish.force) or None, by_hand, outcomes)
 
 
 def overruled(with_force: Callable[[frozenset[str]], Plan], options: Sequence[str]) -> Plan:
@@ -142,19 +127,11 @@ def confirm_s(plan: Plan, asked: float | None) -> float:
     return _CONFIRM_S if any(c.risk == "disruptive" for c in plan.changes) else 0
 
 
-def refuse_nothing_but_refusals(plan: Plan) -> None:
-    """Raise `NotPossible` if every requested change is refused."""
-    if plan.refusals and not plan.changes:
-        raise NotPossible(" | ".join(map(render.refusal_line, plan.refusals)))
-
-
-def write(folder: Path, made: Made) -> tuple[Path, ...]:
-    """Write the plan as files below *folder*, which must be empty or new."""
+def write(folder: Path, files: Mapping[str, tuple[str, int]]) -> tuple[Path, ...]:
+    """Write the *files*, texts with modes, below *folder*, which must be empty or new."""
     if reading.is_folder(folder) and any(folder.iterdir()):
         raise NotPossible(f"{folder} is not empty. Name a new folder.")
-    from dirtune.render import fix_files
-
-    return writing.tree(folder, fix_files.files(made.plan, made.kept))
+    return writing.tree(folder, files)
 
 
 def _out(wish: Wish, risk: str) -> bool:

@@ -1,4 +1,4 @@
-"""Write a run's report, and the text that a command prints after the run."""
+"""Write the reports of runs."""
 
 import importlib
 import re
@@ -6,14 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
-import msgspec
-
 from dirtune import writing
 from dirtune.analyse.run import Run
 from dirtune.bench import store
 from dirtune.errors import NotPossible
 from dirtune.extras import pip_install
-from dirtune.render import comparison
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:=+-]{0,99}")
 _REPORT = ("jinja2", "altair", "vl-convert-python")
@@ -72,12 +69,3 @@ def renderer() -> "Renderer":
             f"A report needs the Python module {error.name}, which is missing. "
             f"Install it: {pip_install(*_REPORT)}"
         ) from error
-
-
-def closing(run: Run, folder: Path, format: str) -> str:
-    """Return the text that a command prints after comparing the arms of *run*."""
-    if format == "json":
-        return msgspec.json.format(msgspec.json.encode(run)).decode()
-    show = comparison.table if format == "table" else comparison.markdown
-    tables = "\n".join(show(each) for each in run.comparisons[:1])
-    return f"{tables}\n{run.verdict}\nreport: {folder / 'report.html'}"

@@ -54,6 +54,20 @@ def undecided(outcomes: Sequence[Outcome]) -> str | None:
     return f"{len(open_)} of {_checks(len(outcomes))} could not be decided ({_causes(open_)})"
 
 
+def left_open(by_hand: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """Return sentences on what a plan for all findings leaves open.
+
+    These are the findings of the checks *by_hand*, and the undecided checks.
+    """
+    notes = []
+    if by_hand:
+        notes.append(f"Fix these by hand: {', '.join(by_hand)}. `dirtune audit` explains how.")
+    if open_ := undecided(outcomes):
+        why = "`dirtune audit -v` gives the reasons."
+        notes.append(f"{open_}, so nothing is planned for them. {why}")
+    return tuple(notes)
+
+
 def _nothing_decided(
     outcomes: Sequence[Outcome], undecided: Sequence[Outcome], roles: Sequence[str]
 ) -> str:

@@ -16,18 +16,9 @@ from dirtune.change.documents import (
     ShownChange,
     VerifyDocument,
 )
-from dirtune.change.plan import Change, Plan, Refusal
+from dirtune.change.plan import Change, LeftOut, Plan, Refusal
 from dirtune.escape import one_line
 from dirtune.render.markdown import code_block, escaped
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A fix that was skipped because its risk was not allowed."""
-
-    fix: str
-    risk: str
-    check: str
 
 
 @dataclass(frozen=True, slots=True)
