@@ -72,7 +72,7 @@ _GOOD = re.compile(r"requests: .{0,99} 1 succeeded|Reply status: (2\d\d$|.{0,20}
 
 
 class Reply(enum.Enum):
-    """What became of the one request that the script of `request` sends."""
+    """The outcome of the one request that the script of `request` sends."""
 
     GOOD = enum.auto()
     BAD = enum.auto()
