@@ -31,7 +31,8 @@ def test_equal_trials_cost_the_same_while_another_program_runs(tmp_path, busy):
     costs = [each.metrics["cpu_us_per_connection"] for each in found]
     # 16 ns an instruction; about 53,000 of them serve a connection on the crowded line.
     assert 40_000 < costs[0] / 0.016 < 70_000
-    assert max(costs) < 1.05 * min(costs), costs
+    # With the host's clock they would differ by a third: cv 10 to 17 %.
+    assert max(costs) < 1.1 * min(costs), costs
 
 
 def test_the_exact_clock_is_not_ahead_of_this_machines_after_busy_seconds():
