@@ -50,5 +50,5 @@ def name_now(host: Host, name: str, then: Mapping[str, Interface] | None) -> str
 
 
 def is_still(host: Host, name: str, then: Interface | None) -> bool:
-    """Whether the interface *name* is the one of *then*; False if *then* is None."""
+    """Whether *name* is still the name of the interface *then*; False if *then* is None."""
     return then is not None and _known(host, name) == then

@@ -1,6 +1,6 @@
 """Read and write settings of NICs, under the names of `netlink.ethtool`.
 
-pyroute2 does it, except for RSS tables, which it does not know.
+pyroute2 reads and writes all settings except RSS tables, for which `netlink.ethtool` is used.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

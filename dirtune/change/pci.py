@@ -83,7 +83,7 @@ def shown_override(host: Host, device: str) -> str | None:
 
 
 def undo_override(host: WritableHost, device: str, ours: str, before: str | None) -> None:
-    """Set *device*'s `driver_override` back to *before* if a boot has set it to *ours*.
+    """Set *device*'s `driver_override` back to *before* if it is *ours*, set by udev at a boot.
 
     Otherwise *ours* would keep the previous driver from binding to the device.
     """

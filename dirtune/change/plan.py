@@ -71,6 +71,6 @@ def joined(plans: tuple[Plan, ...]) -> Plan:
 
 
 def needed(changes: tuple[Change, ...]) -> tuple[Change, ...]:
-    """Return the changes that are needed; without any, commands are not needed either."""
+    """Return the needed changes; none if only commands that follow other changes are left."""
     left = tuple(change for change in changes if not change.action.needless)
     return left if any(not change.action.follows for change in left) else ()

@@ -208,7 +208,7 @@ def _tunnel_end(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
 
 
 def _loosely(snapshot: Snapshot) -> Iterator[Change]:
-    """Make the tunnel's rp_filter loose; the greater of the tunnel's value and `all` applies."""
+    """Make the tunnel's rp_filter loose; the kernel uses the greater of its value and `all`."""
     settings = snapshot.sysctls
     if settings is None:
         return

@@ -142,7 +142,10 @@ def _require_own(path: Path, now: os.stat_result) -> None:
 
 
 def _require_ours_alone(path: Path, now: os.stat_result, descriptor: int) -> None:
-    """Raise `NotPossible` if *path* has files of other programs, so others may need to read it."""
+    """Raise `NotPossible` if the folder *path* also holds files of other programs.
+
+    Other users may need to read these files, so dirtune must not close the folder to them.
+    """
     names = os.listdir(descriptor)
     strange = next((name for name in names if not _OURS.fullmatch(name)), None)
     if strange is not None:

@@ -13,7 +13,7 @@ removes: netif_reset_xps_queues_gt() in net/core/dev.c, rx_queue_release() in ne
   it to the NUMA node of the NIC (irq_setup_affinity() in kernel/irq/manage.c). A driver that also
   allocates its vectors again gets interrupts with the default affinity.
 
-Coalescing only changes the queues that are there.
+A change of coalescing keeps the queues and these settings.
 """
 
 from collections.abc import Iterator, Mapping
@@ -66,7 +66,7 @@ def read(host: Host, interface: str) -> Queues:
 
 
 def release(host: WritableHost, interface: str, then: Queues) -> None:
-    """Let the driver choose the RSS table if the table uses queues that *then* does not use.
+    """Let the driver choose the RSS table if it uses queues that the saved table *then* does not.
 
     The kernel refuses to remove a queue that a table uses if somebody set the table:
     ethnl_set_channels() in net/ethtool/channels.c.
@@ -78,7 +78,7 @@ def release(host: WritableHost, interface: str, then: Queues) -> None:
 
 
 def restore(host: WritableHost, interface: str, then: Queues, name_then: str) -> None:
-    """Restore what differs from *then*, for the queues and interrupts that exist.
+    """Restore the settings that differ from the saved ones, *then*, where the queues exist.
 
     *name_then* is the former name of *interface*. Every setting is tried; raises `ApplyError` with
     those that failed.
@@ -134,7 +134,7 @@ def _restore_rss(host: Host, interface: str, table: tuple[int, ...] | None) -> N
 def _numbers(
     host: Host, interface: str, then: Queues, name_then: str
 ) -> Iterator[tuple[Interrupt, str | None]]:
-    """Yield each interrupt with its present number; None if it does not exist now."""
+    """Yield each interrupt of *then* with its present number; None if it is gone."""
     now = _actions(host, interface) if then.interrupts else {}
     for interrupt in then.interrupts:
         wanted = {interrupt.action, interrupt.action.replace(name_then, interface)}
@@ -153,7 +153,7 @@ def _interrupts(host: Host, interface: str) -> Iterator[Interrupt]:
 
 
 def _actions(host: Host, interface: str) -> Mapping[str, str]:
-    """Return the name of the handler of each MSI of the NIC, by the number."""
+    """Return the name of the handler of each MSI of the NIC, by the interrupt's number."""
     device = f"/sys/class/net/{literal(interface)}/device"
     vectors = host.glob(f"{device}/msi_irqs/*")
     if not vectors and host.glob(f"{device}/../virtio*/net/{literal(interface)}"):

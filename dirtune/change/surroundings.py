@@ -54,7 +54,10 @@ def ssh_connection(host: Host, environ: Mapping[str, str] = os.environ) -> str |
 
 
 def _as_sshd_says(text: str) -> str | None:
-    """Return *text* if it has two addresses with ports, because users can set SSH_CONNECTION."""
+    """Return *text* if it has two addresses with ports, as sshd writes them, else None.
+
+    Users can set SSH_CONNECTION to any text.
+    """
     words = text.split()
     try:
         for address in words[::2]:

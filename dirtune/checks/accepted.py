@@ -13,7 +13,7 @@ Key = tuple[str | None, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The waivers, and the findings of an earlier audit; such findings do not count."""
+    """The findings that do not count: those with a waiver, and those of an earlier audit."""
 
     waivers: tuple[Waiver, ...] = ()
     known: frozenset[Key] = field(default_factory=frozenset)

@@ -128,7 +128,7 @@ def _cpu(snapshot: Snapshot) -> Facts | None:
 
 
 def _interrupts(snapshot: Snapshot) -> Facts | None:
-    """Return chip, CPUs and partners of each handler on a shared line or a NIC's line."""
+    """Return each handler on a shared or NIC's line, with chip, CPUs and the other handlers."""
     if snapshot.interrupts is None:
         return None
     handlers: dict[str, list[str]] = {}

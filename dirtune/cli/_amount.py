@@ -12,7 +12,7 @@ class Amount(click.FloatRange):
     def convert(
         self, value: float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return the number; a usage error refuses any other text."""
+        """Return *value* as a number; a usage error refuses what is not a number in the range."""
         number = float(super().convert(value, param, ctx))
         if not number <= _MOST:  # nan compares as False
             self.fail(f"{value} is not a number of at most {_MOST:g}", param, ctx)

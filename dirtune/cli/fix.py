@@ -1,4 +1,4 @@
-"""Fix what the audit finds on this host, and roll it back unless it is confirmed."""
+"""Apply fixes for findings on this host, and roll back those that nobody confirms."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ _CHECKS = click.argument("checks", nargs=-1, metavar="[CHECK[/FIX]]...")
 
 @click.group(cls=Group)
 def command() -> None:
-    """Fix what the audit finds on this host, and roll it back unless it is confirmed.
+    """Apply fixes for findings on this host, and roll back those that nobody confirms.
 
     Without CHECK, dirtune fixes the findings of every check. For each finding, it applies the
     first fix that it can make, or the fix that you name after the check.

@@ -101,8 +101,8 @@ def command(
     while CMD runs, and --during-bench profiles all nodes of a plan under load, one sample a
     second. Probes need root and bcc; dirtune prints which probes are unavailable, and why.
 
-    Exit status: 0 if the profile is complete, 2 if CMD failed; the profile then ends where CMD
-    did.
+    Exit status: 0 if the profile is complete, 2 if CMD failed; the profile then ends when CMD
+    ends.
 
     Examples:
       dirtune profile --duration 10

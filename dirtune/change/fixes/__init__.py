@@ -128,7 +128,7 @@ def named(words: tuple[str, ...]) -> dict[str, str | None]:
 
 
 def by_themselves(wanted: Mapping[str, str | None]) -> tuple[Fix, ...]:
-    """Return the fixes that determine the changes for checks in *wanted* themselves."""
+    """Return the fixes that compute their changes for a check in *wanted* without settings."""
     return tuple(
         fix
         for fix in all_fixes()

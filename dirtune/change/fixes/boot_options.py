@@ -185,7 +185,7 @@ ENTRY
 
 
 def _as_grub_sees(snapshot: Snapshot) -> str:
-    """Return the prefix that GRUB does not see in an image's path: a mount point, or nothing."""
+    """Return what GRUB omits from an image's path: `/boot` if that is a mount, else nothing."""
     own = any(mount.target == "/boot" for mount in snapshot.mounts or ())
     return "/boot" if own else ""
 

@@ -53,7 +53,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
 
 
 def with_options(text: str, setting: ModuleOptions) -> str:
-    """Return the modprobe.d(5) file *text* with *setting* in place of older values of options."""
+    """Return the modprobe.d(5) file *text* with *setting* in place of its options' old values."""
     kept = []
     for row in lines_of(text):
         words = row.split()

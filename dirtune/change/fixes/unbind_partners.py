@@ -1,8 +1,8 @@
 """Remove idle devices from a NIC's interrupt line by unbinding their drivers.
 
-A handler leaves its line when its driver releases the device. The interrupt number, the bound
-driver and the handler's name identify the PCI function of a handler. If they match more than one
-function, dirtune unbinds none. `analyse.lines.why_not_unbind` decides whether a device may be
+A handler leaves the interrupt line when its driver releases the device. The interrupt number, the
+bound driver and the handler's name identify the PCI function of a handler. If they match more than
+one function, dirtune unbinds none. `analyse.lines.why_not_unbind` decides whether a device may be
 unbound.
 """
 

@@ -35,9 +35,10 @@ def needless(snapshot: Snapshot) -> Verdicts:
     tracking can match packets to a virtual address. It also reports `net.ipv4.vs.conntrack=0` if a
     rule turns tracking on for all packets, and no `notrack` rule exempts packets to virtual
     addresses. The finding is `high` at 20,000 new connections/s or 200,000 packets/s, else
-    `medium`. The check does not report hosts that need tracking: with kube-proxy or kube-router,
-    which masquerade, with the FTP helper of IPVS, or with a firewall that judges packets to
-    virtual addresses by state. Nor does it report a module that is loaded but tracks nothing.
+    `medium`. The check does not report hosts that need tracking: hosts on which kube-proxy or
+    kube-router runs (both masquerade), hosts that use the FTP helper of IPVS, and hosts whose
+    firewall judges packets to virtual addresses by the connection's state. Nor does it report a
+    module that is loaded but tracks nothing.
 
     ## Why it matters
     If the setting is 1, every connection has a second table entry of 256 bytes and a second timer.

@@ -43,7 +43,7 @@ def table_full(snapshot: Snapshot) -> Verdicts:
     ## Known problems
     The check sees the limits and counts of this network namespace only; `nf_conntrack_buckets` can
     be written only in the first namespace. Since about kernel 5.15, the default limit is one entry
-    per bucket, which was four before, so a kernel upgrade may lower the limit.
+    per bucket instead of four, so a kernel upgrade may lower the limit.
 
     ## References
     - net/netfilter/nf_conntrack_core.c, `__nf_conntrack_alloc()`, `early_drop()`

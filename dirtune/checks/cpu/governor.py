@@ -29,9 +29,9 @@ def governor(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
     The check examines the CPUs that take NICs' interrupts, or all CPUs if these are unknown. It
     reports the governors powersave, ondemand, conservative and schedutil as `medium`. With the
     drivers intel_pstate and amd-pstate in active mode, powersave does not mean a low clock speed.
-    It is then `low`, and only reported if the energy-performance preference is not `performance`
-    and the CPU is busy for less than 60 % of its time. Guests and hosts without cpufreq are not
-    reported.
+    The finding is then `low`, and only reported if the energy-performance preference is not
+    `performance` and the CPU is busy for less than 60 % of its time. Guests and hosts without
+    cpufreq are not reported.
 
     ## Why it matters
     A governor samples the load, and may take a CPU that works in short bursts of interrupts for

@@ -44,7 +44,7 @@ def destinations(snapshot: Snapshot) -> tuple[tuple[Service, Destination], ...]:
 
 
 def detail(snapshot: Snapshot | None, service: Service) -> IpvsService | None:
-    """Return what netlink reports about *service*; None if netlink was not read or lacks it."""
+    """Return what netlink reports about *service*; None if it reports nothing or was not read."""
     known = snapshot.ipvs.services if snapshot and snapshot.ipvs else ()
     return next((other for other in known if other.name == service.name), None)
 

@@ -24,8 +24,8 @@ def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
     The check reports 8 entries per bucket or more as `medium` and 32 or more as `high`. It counts
     the connections of all destinations and the persistence templates. With two samples, it also
     estimates the entries at the present rate: the established connections, plus the new
-    connections per second times the `fin` timeout (120 s by default), and uses the greater number.
-    A kernel whose table resizes itself (`conn_lfactor`) is not reported.
+    connections per second times the `fin` timeout (120 s by default). The greater of the two
+    numbers counts. A kernel whose table resizes itself (`conn_lfactor`) is not reported.
 
     ## Why it matters
     The default is 4,096 buckets. With a million entries, each bucket has a chain of 244 entries,

@@ -32,10 +32,10 @@ def defence_active(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     ## Why it matters
     The defence drop_packet drops 1 of N new connections. With value 3, N is `am_droprate`; with
     value 2, N depends on how much memory is missing. The defence drop_entry deletes half-open
-    connections. Though this is not documented, it also deletes established connections with up to
-    8 packets that were idle for 60 s. The defence secure_tcp changes the states and timeouts of
-    every TCP connection. A value of 2 often has another cause than a flood: the kernel compares
-    `amemthresh` with free memory, and ignores the page cache that it could reclaim.
+    connections. Though this is not documented, it also deletes established connections that have
+    been idle for 60 s and had 8 packets or fewer. The defence secure_tcp changes the states and
+    timeouts of every TCP connection. A value of 2 often has another cause than a flood: the kernel
+    compares `amemthresh` with free memory, and ignores the page cache that it could reclaim.
 
     ## Remediation
     Find out why free memory is below the threshold (`ipvs/defence-threshold`), and turn the

@@ -49,7 +49,7 @@ def estimation_cost(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
 
     ## Remediation
     If the kernel has estimation threads, keep them off the NICs' CPUs with `est_cpulist`, and set
-    `est_nice=10`. Otherwise use a kernel with these threads, or set `run_estimation=0`. This
+    `est_nice=10`. Otherwise use a kernel with these threads, or set `run_estimation=0`, which
     freezes the counters and rates that ipvsadm, exporters and dirtune read. After `run_estimation`
     is set to 1 again, the first rates are wrong.
 
@@ -102,7 +102,7 @@ def _timer_fixes(snapshot: Snapshot, sysctls: Sysctls) -> tuple[Fix, ...]:
 
 
 def _off(snapshot: Snapshot) -> Fix:
-    title = "Turn rate estimation off, which freezes the rates and their counters"
+    title = "Turn rate estimation off, which freezes the counters and rates that ipvsadm shows"
     return sysctl(snapshot, "stop-estimation", title, {f"{_VS}run_estimation": 0})
 
 

@@ -12,7 +12,7 @@ _REDUNDANT = 3  # destinations
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """The numbers of a service's destinations, and of those that can get new connections."""
+    """The number of all destinations of a service, and of those that take new connections."""
 
     known: int
     usable: int
@@ -63,10 +63,12 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
             continue
         serves = _serves(snapshot, service)
         if serves is None:
-            yield inconclusive(
-                "the addresses of this host are unknown or belong to no service, so another host "
-                f"may serve {service.name}"
+            reason = (
+                "the addresses of this host are unknown"
+                if snapshot.addresses is None
+                else f"{service.name} has no address, and this host has no other service's address"
             )
+            yield inconclusive(f"{reason}, so another host may serve {service.name}")
         elif serves and not _new(snapshot, service):
             yield _finding(snapshot, service, left)
 
@@ -85,7 +87,8 @@ def _left(snapshot: Snapshot, service: Service) -> _Left:
 def _serves(snapshot: Snapshot, service: Service) -> bool | None:
     """Whether this host receives the packets of *service*; None if unknown.
 
-    A service with a firewall mark has no address, so the host must have another service's address.
+    A service with a firewall mark has no address. The host then counts as its director if the host
+    has another service's address.
     """
     if counted(snapshot, service, "packets_in"):
         return True

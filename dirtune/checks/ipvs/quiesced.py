@@ -15,12 +15,12 @@ _LEAST_S, _LONG_S = 3600, 86400
     roles=(Role.DIRECTOR,),
 )
 def quiesced(snapshot: Snapshot) -> Verdicts:
-    """A server with weight 0 does not lose its connections.
+    """A server with weight 0 keeps its connections.
 
     ## What it does
     The check reports a destination with weight 0 if its established connections did not decrease
-    between two samples. The samples must be at least an hour apart. The finding is `low`, and
-    `medium` if they are a day or more apart.
+    between two samples. The samples must be at least an hour apart. The finding is `medium` if the
+    samples are a day or more apart, else `low`.
 
     ## Why it matters
     Somebody set the weight to 0 to take the server out of service, but it still gets the traffic

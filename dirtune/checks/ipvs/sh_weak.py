@@ -92,7 +92,7 @@ def _finding(
     fix = commands(
         snapshot,
         "schedule-mh",
-        "Schedule with mh, mh-fallback and mh-port, if this kernel has mh",
+        "Use the scheduler mh with the flags mh-fallback and mh-port, if this kernel has mh",
         edited(snapshot, service, "-s mh -b mh-fallback,mh-port"),
         what="ipvs",
     )

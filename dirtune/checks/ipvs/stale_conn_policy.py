@@ -27,12 +27,12 @@ def stale_conn_policy(
 
     ## What it does
     The check reports `expire_nodest_conn=0`. The finding is `high` if a destination with
-    connections was deleted between two samples, or if `conn_reuse_mode` is 0 too and a destination
-    with weight 0 does not lose connections. It is `medium` if kube-proxy or kube-router runs,
-    because these programs delete destinations. The check also reports
-    `expire_quiescent_template=0` if a service is persistent: `high` if a destination has weight 0,
-    else `medium`. A director whose services all use one-packet scheduling has no connections and
-    is not reported.
+    connections was deleted between two samples. It is also `high` if `conn_reuse_mode` is 0 too
+    and the connections of a destination with weight 0 do not decrease. It is `medium` if
+    kube-proxy or kube-router runs, because these programs delete destinations. The check also
+    reports `expire_quiescent_template=0` if a service is persistent: `high` if a destination has
+    weight 0, else `medium`. A director whose services all use one-packet scheduling has no
+    connections and is not reported.
 
     ## Why it matters
     If the destination of a connection is gone, IPVS silently drops its packets until the
@@ -76,7 +76,7 @@ def _no_destination(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     else:
         if managers is None or managers:
             yield inconclusive(
-                "the running programs do not show whether failed destinations are deleted"
+                "dirtune cannot tell whether a running program deletes failed destinations"
             )
         return
     yield Finding(

@@ -24,8 +24,8 @@ def sync_overload(snapshot: Snapshot) -> Verdicts:
 
     ## What it does
     The check reports a sync thread (`ipvs-m` sends, `ipvs-b` receives) that uses 70 % of a CPU or
-    more. It also reports UDP buffer errors that rose between the samples in the direction of a
-    sync thread, and sync messages larger than the interface's MTU.
+    more. It also reports a rise of `SndbufErrors` (UDP) between the samples if `ipvs-m` runs, a
+    rise of `RcvbufErrors` if `ipvs-b` runs, and sync messages larger than the interface's MTU.
 
     ## Why it matters
     If the queue is full, the kernel drops messages and does not count them. The backup director

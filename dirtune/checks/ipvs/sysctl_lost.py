@@ -44,7 +44,8 @@ def sysctl_lost(snapshot: Snapshot, sysctls: Sysctls, settings_files: SettingsFi
     sysctl.d(5) with the live values. A difference in `conntrack`, `expire_*`, `conn_reuse_mode`,
     `drop_*`, `sync_*` or `schedule_icmp` is `high`, any other difference is `medium`. Not reported
     are settings that kube-proxy or kube-router writes while it runs, a defence that changed from 1
-    (armed) to 2 (triggered), and a number of buckets that the kernel rounded up to whole pages.
+    (armed) to 2 (triggered), and a value of `nf_conntrack_buckets` that the kernel rounded up to
+    whole pages.
 
     ## Why it matters
     The settings exist only while the module is loaded. At boot, systemd-sysctl often runs before
@@ -129,8 +130,8 @@ def _fixes(snapshot: Snapshot, lost: _Lost) -> tuple[Fix, ...]:
     setting = KernelFile(f"/proc/sys/{lost.name}", lost.configured)
     apply = f"sysctl -w {in_quotes(f'{dotted(lost.name)}={lost.configured}')}"
     title = (
-        "Set the value from the "
-        f"file{', and load the module before sysctl files are read' * bool(boot)}"
+        "Set the sysctl to its value in the configuration file"
+        f"{f', and load {module} at boot before sysctl files are read' * bool(boot)}"
     )
     who = competitors(snapshot, "sysctl")
     return (Fix("apply-configured", title, Risk.SAFE, (apply, *boot), who, (setting,)),)

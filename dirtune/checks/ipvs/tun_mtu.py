@@ -38,8 +38,8 @@ def tun_mtu(snapshot: Snapshot) -> Verdicts:
     ## What it does
     The check examines interfaces that lead to real servers behind a tunnel. It reports an MTU of
     less than 1,500 bytes plus the tunnel's header (20 bytes for IPIP, 24 for GRE, 32 for GUE).
-    Between two samples, this host must also have sent 10 ICMP unreachable messages or more, or
-    fragmented packets.
+    Between two samples, this host must also have fragmented packets, or sent 10 ICMP unreachable
+    messages or more.
 
     ## Why it matters
     Clients send packets of 1,500 bytes that must not be fragmented. IPVS answers with the ICMP

@@ -85,7 +85,7 @@ class Vector:
 
 
 def nic_vectors(snapshot: Snapshot) -> tuple[Vector, ...]:
-    """Return the lines that signal NICs' packets, but no vectors for link events or mailboxes."""
+    """Return the interrupts that signal NICs' packets, not those for link events or mailboxes."""
     table = snapshot.interrupts or Interrupts((), ())
     return tuple(
         _vector(snapshot, table, line, sharer)
@@ -201,7 +201,7 @@ def spread(snapshot: Snapshot, vectors: Iterable[Vector], id: str = "spread-vect
     if not movable:
         title = (
             "Change the number of queues, or boot with irqaffinity=, because the kernel manages "
-            "these vectors and they cannot be moved"
+            "the affinity of these interrupts and refuses other CPUs"
         )
         return Fix("change-queues", title, Risk.DISRUPTIVE)
     return commands(snapshot, id, "Give each queue a core of its own", rows, what="irq")
@@ -266,8 +266,8 @@ def cut_off(snapshot: Snapshot) -> Verdicts:
     table = snapshot.interrupts or Interrupts((), ())
     if table.lines and table.lines[-1].cut:
         yield inconclusive(
-            f"/proc/interrupts is cut off in the row of irq {table.lines[-1].irq}, so handlers "
-            "and lines may be missing"
+            f"/proc/interrupts is cut off in the row of irq {table.lines[-1].irq}, so interrupt "
+            "lines and handlers may be missing"
         )
 
 
@@ -280,7 +280,7 @@ def wastes_by_irq(snapshot: Snapshot) -> dict[str, Waste]:
 
 
 def foreseen(snapshot: Snapshot, waste: Waste) -> Forecast | None:
-    """Return the CPU time that separating the line should save; None if the load is unknown.
+    """Return the CPU time that an unshared line should save; None if the load is unknown.
 
     CPU time and connections were counted between the two samples, just before the probe ran. The
     forecast assumes that the load has not changed since.

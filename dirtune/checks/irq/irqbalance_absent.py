@@ -30,9 +30,9 @@ def irqbalance_absent(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     ## What it does
     The check examines hosts with four or more usable CPUs and three or more receive vectors. It
     reports a host if neither irqbalance nor tuna runs, if all receive vectors still have the
-    default mask (every CPU), and if one or two CPUs take all of them. The finding is `high` if
-    `irq/single-cpu` has a finding too, else `medium`. Vectors that the kernel manages or spreads
-    by itself, and vectors that somebody pinned, do not count.
+    default affinity mask (every CPU), and if one or two CPUs take all their interrupts. The
+    finding is `high` if `irq/single-cpu` has a finding too, else `medium`. Vectors that the kernel
+    manages or spreads by itself, and vectors that somebody pinned, do not count.
 
     ## Why it matters
     With the default mask, the kernel's vector allocator chooses the CPU. It considers neither the
@@ -42,7 +42,7 @@ def irqbalance_absent(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     Run `systemctl enable --now irqbalance`, or pin each queue once at boot.
 
     ## Known problems
-    If a script pins vectors at boot and exits, only the masks show this.
+    If a script pins vectors at boot and exits, only their affinity masks show that it ran.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"
@@ -57,7 +57,7 @@ def irqbalance_absent(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
         return
     targets = _targets(vectors)
     if None in default or targets is None:
-        yield inconclusive("the masks or the CPUs of the NICs' vectors are unknown")
+        yield inconclusive("the CPU affinity of the NICs' interrupts is unknown")
     elif len(targets) <= _FEW_TARGETS:
         yield _finding(snapshot, vectors, targets)
 
@@ -82,8 +82,8 @@ def _finding(snapshot: Snapshot, vectors: tuple[Vector, ...], targets: tuple[int
     return Finding(
         subject="irqbalance",
         severity=Severity.HIGH if single else Severity.MEDIUM,
-        message=f"Neither irqbalance nor tuna is running, and all {len(vectors)} receive vectors "
-        f"go to {named_cpus(targets)}",
+        message=f"Neither irqbalance nor tuna is running, and all {len(vectors)} receive "
+        f"interrupts of the NICs go to {named_cpus(targets)}",
         evidence={
             "irqs": [v.line.irq for v in vectors],
             "cpus": list(targets),

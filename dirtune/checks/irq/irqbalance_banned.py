@@ -28,9 +28,9 @@ def irqbalance_banned(snapshot: Snapshot, settings_files: SettingsFiles, cpus: C
     If irqbalance runs, the check determines the CPUs that irqbalance may use: all CPUs except
     those in IRQBALANCE_BANNED_CPULIST or IRQBALANCE_BANNED_CPUS. If neither variable is set,
     irqbalance avoids isolated and nohz_full CPUs. The check reports a NIC if the number of these
-    CPUs near the NIC is less than half of its active receive vectors. It also reports a mask of 64
-    bits on a machine with more CPUs. A host with the tuned profile cpu-partitioning is not
-    reported, because this profile isolates CPUs on purpose.
+    CPUs near the NIC is less than half of its active receive vectors. It also reports a value of
+    IRQBALANCE_BANNED_CPUS that has only 64 bits on a machine with more CPUs. A host with the tuned
+    profile cpu-partitioning is not reported, because this profile isolates CPUs on purpose.
 
     ## Why it matters
     With a wrong mask, irqbalance may put all queues on one core.
@@ -61,7 +61,7 @@ def irqbalance_banned(snapshot: Snapshot, settings_files: SettingsFiles, cpus: C
     if banned and snapshot.seconds is None:
         yield uncounted(
             snapshot,
-            "two samples are needed to see which vectors are active, but only one was taken",
+            "two samples are needed to see which NIC interrupts are active, but one was taken",
         )
     elif banned:
         yield from _crowded(snapshot, cpus, banned, why)
@@ -87,7 +87,7 @@ def _wrong_width(mask: str, cpus: Cpus) -> Finding:
     return Finding(
         subject=_MASK,
         severity=Severity.MEDIUM,
-        message=f"The mask {mask} in {_MASK} covers only {_WORD_BITS} CPUs, but "
+        message=f"The CPU mask {mask} in {_MASK} covers only {_WORD_BITS} CPUs, but "
         f"{len(cpus.online)} CPUs are online",
         evidence={"mask": mask, "online_cpus": len(cpus.online)},
         fixes=(_correct(IrqbalanceVariable(_LIST, format_cpulist(parse_cpumask(mask)))),),

@@ -21,11 +21,11 @@ def irqbalance_conflict(snapshot: Snapshot, processes: tuple[Process, ...]) -> V
     """The program irqbalance moves interrupts that another program pins.
 
     ## What it does
-    If irqbalance runs and half of the NICs' vectors or more are pinned to one CPU, the check
-    reports vectors whose mask or CPU changed between the two samples. The finding is `medium` if
-    another program that pins interrupts runs (tuned, tuna, a vendor's script), else `low`. Nothing
-    is reported if the arguments of irqbalance keep it from moving the vectors (`--banirq`,
-    `--policyscript`, `--hintpolicy=exact`, `--oneshot`).
+    If irqbalance runs and half of the NICs' vectors or more are each pinned to a single CPU, the
+    check reports vectors whose affinity mask or CPU changed between the two samples. The finding
+    is `medium` if another program that pins interrupts runs (tuned, tuna, a vendor's script), else
+    `low`. Nothing is reported if the arguments of irqbalance keep it from moving the vectors
+    (`--banirq`, `--policyscript`, `--hintpolicy=exact`, `--oneshot`).
 
     ## Why it matters
     irqbalance may undo the pinning every ten seconds. The flows then move between CPUs, whose
@@ -33,7 +33,7 @@ def irqbalance_conflict(snapshot: Snapshot, processes: tuple[Process, ...]) -> V
 
     ## Remediation
     Let only one program place interrupts. Either make irqbalance ignore the NIC's interrupts with
-    `--banirq=NUMBER`, which works as long as their numbers stay the same, or do not pin them.
+    `--banirq=NUMBER`, which works as long as their numbers stay the same, or stop pinning them.
 
     ## Known problems
     The daemon irqbalance itself pins each NIC vector to one CPU. So if no other program pins
@@ -51,7 +51,9 @@ def irqbalance_conflict(snapshot: Snapshot, processes: tuple[Process, ...]) -> V
     if 2 * single.count(True) < len(vectors) and None not in single:
         return
     if snapshot.earlier is None or snapshot.earlier.proc_irq is None or None in single:
-        yield uncounted(snapshot, "this check needs the masks of the vectors in two samples")
+        yield uncounted(
+            snapshot, "this check needs the affinity masks of the NICs' interrupts in two samples"
+        )
         return
     wandering = moved(snapshot, vectors)
     if wandering and snapshot.settings_files is None:
@@ -88,13 +90,13 @@ def _finding(
     others: list[str],
 ) -> Finding:
     irqs = [v.line.irq for v in wandering]
-    pinners = f"; {listed(others)} may have pinned the vectors" if others else ""
+    pinners = f"; {listed(others)} may have pinned these interrupts" if others else ""
     noun = "irq" if len(irqs) == 1 else "irqs"
     return Finding(
         subject="irqbalance",
         severity=Severity.MEDIUM if others else Severity.LOW,
         message=f"While irqbalance was running, {noun} {listed(irqs)}, out of {len(vectors)} NIC "
-        f"vectors, moved to other CPUs between the samples{pinners}",
+        f"interrupts, moved to other CPUs between the samples{pinners}",
         evidence={"irqs": irqs, "vectors": len(vectors), "pinners": others},
         fixes=(_ban(snapshot, vectors), _stop(snapshot)),
     )

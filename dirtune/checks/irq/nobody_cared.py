@@ -29,9 +29,9 @@ def nobody_cared(snapshot: Snapshot, cmdline: tuple[str, ...]) -> Verdicts:
     every unclaimed interrupt runs all handlers of the machine.
 
     ## Remediation
-    Find the device whose interrupts no driver claims, and silence it: load or unbind its driver,
-    let it use MSI, or disable it in the firmware. Then reload the drivers on the line, and remove
-    `irqpoll` from the kernel command line.
+    Find the device whose interrupts no driver claims, and stop these interrupts: load or unbind
+    the device's driver, let the device use MSI, or disable it in the firmware. Then reload the
+    drivers on the interrupt line, and remove `irqpoll` from the kernel command line.
 
     ## Known problems
     A line that was enabled again but has been idle since looks like a disabled line. The ring
@@ -53,8 +53,8 @@ def nobody_cared(snapshot: Snapshot, cmdline: tuple[str, ...]) -> Verdicts:
         line = snapshot.interrupts.line(irq) if snapshot.interrupts else None
         if snapshot.interrupts is None:
             yield inconclusive(
-                f"irq {irq} was disabled, but /proc/interrupts was not read, so the line may "
-                "be unused by now"
+                f"irq {irq} was disabled, but /proc/interrupts was not read, so this "
+                "interrupt line may be unused by now"
             )
         elif line and line.actions and not (snapshot.earlier and rate(snapshot, line)):
             yield _finding(snapshot, line)
@@ -72,7 +72,7 @@ def _polling(options: list[str]) -> Finding:
         fixes=(
             boot(
                 "drop-irqpoll",
-                f"Silence the device that made {named} necessary, then boot without {named}",
+                f"Stop the unclaimed interrupts that led to {named}, then boot without {named}",
                 *words,
             ),
         ),
@@ -82,7 +82,10 @@ def _polling(options: list[str]) -> Finding:
 def _finding(snapshot: Snapshot, line: Line) -> Finding:
     on_line = who(snapshot, line)
     grave = any(sharer.kind in _GRAVE for sharer in on_line)
-    title = "Silence the device whose interrupts nobody claims, then reload the line's drivers"
+    title = (
+        "Stop the unclaimed interrupts at the device that causes them, then reload the drivers on "
+        f"irq {line.irq}"
+    )
     return Finding(
         subject=f"irq {line.irq}",
         severity=Severity.CRITICAL if grave else Severity.HIGH,

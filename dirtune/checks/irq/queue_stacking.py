@@ -45,7 +45,7 @@ def queue_stacking(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     for name in dict.fromkeys(v.interface for v in vectors):
         hot = _hot([v for v in vectors if v.interface == name])
         if moved(snapshot, hot):
-            yield inconclusive(f"the vectors of {name} moved to other CPUs between the samples")
+            yield inconclusive(f"the interrupts of {name} moved to other CPUs between the samples")
             continue
         cores = {_core(cpus, cpu) for cpu in near(snapshot, name)}
         by_core = _by_core(cpus, hot)

@@ -48,13 +48,13 @@ def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     interrupts/s or more). It reports a host if one CPU takes 95 % of the interrupts of these
     vectors and spends 25 % of its time or more on interrupts and softirqs. The finding is `high`
     if a NIC has several of these vectors, else `medium`. Not reported are hosts with only one CPU
-    for such work, hosts where RPS gives 20 % of the packets or more to each of two CPUs, and NICs
-    with traffic on only one queue.
+    that is not isolated, hosts where RPS gives 20 % of the packets or more to each of two CPUs,
+    and NICs with traffic on only one queue.
 
     ## Why it matters
     A softirq runs on the CPU that took the interrupt, so the whole host forwards only as much as
     one core can. Usual causes: irqbalance is missing, or exited because all CPUs share one cache;
-    a mask bans the other CPUs; the boot option `irqaffinity=`; the driver's default.
+    its configuration bans the other CPUs; the boot option `irqaffinity=`; the driver's default.
 
     ## Remediation
     Give each queue a physical core near the NIC: `echo CPU > /proc/irq/N/smp_affinity_list`. A

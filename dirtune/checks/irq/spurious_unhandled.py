@@ -69,8 +69,8 @@ def _unclaimed(snapshot: Snapshot, irq: str, unhandled: int, risen: int) -> Find
     return Finding(
         subject=f"irq {irq}",
         severity=Severity.MEDIUM,
-        message=f"No handler claimed {risen} interrupts of irq {irq} between the samples; "
-        f"{unhandled} interrupts in a row have gone unclaimed{suspects}",
+        message=f"Between the samples, {risen} interrupts of irq {irq} were not claimed by any "
+        f"handler; the kernel's counter of unclaimed interrupts is now {unhandled}{suspects}",
         evidence={"irq": irq, "unhandled": unhandled, "risen": risen, "without_driver": silent},
         fixes=(Fix("claim-interrupts", title, Risk.DISRUPTIVE),),
     )

@@ -31,7 +31,7 @@ def wasted_isr(snapshot: Snapshot, handlers: HandlerWindow) -> Verdicts:
     did not interrupt. `irq/shared-with-nic` can only estimate this cost.
 
     ## Remediation
-    Separate the line as `irq/shared-with-nic` describes, and measure again afterwards.
+    Give the NIC its own line as `irq/shared-with-nic` describes, and measure again afterwards.
 
     ## Known problems
     The tool `hardirqs` of bcc ignores calls that return IRQ_NONE, so it does not show this cost.
@@ -92,8 +92,8 @@ def _hope(snapshot: Snapshot, waste: Waste) -> str:
     low, high = (100 * (1 - bound) for bound in reversed(found.interval))
     saved = 100 * (1 - found.ratio)
     return (
-        f"; separating the line should save {saved:.1f} % ({low:.1f} to {high:.1f} %) of the CPU "
-        "time per connection"
+        f"; an interrupt line of its own for the NIC should save {saved:.1f} % ({low:.1f} to "
+        f"{high:.1f} %) of the CPU time per connection"
     )
 
 

@@ -68,8 +68,8 @@ def drop_noapic(options: tuple[str, ...]) -> Fix:
     return Fix(
         "drop-noapic",
         (
-            "Boot without the option that turns the IO-APIC off, and keep a boot entry that "
-            "still has it"
+            "Boot without the option that turns the IO-APIC off, and keep a boot entry with "
+            "the old command line"
         ),
         Risk.REBOOT,
         ("dirtune fix apply irq/xtpic-mode", "reboot"),

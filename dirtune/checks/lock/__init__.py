@@ -27,9 +27,9 @@ class Waiting:
     def message(self) -> str:
         """The waits as a sentence."""
         return (
-            f"CPUs waited {self.waits:,} times for {self.total_ns / self.waits / 1000:.1f} us "
-            f"on average in {listed(self.callers)}, which is {self.percent:.1f} % of softirq "
-            "time"
+            f"CPUs waited {self.waits:,} times for a lock in {listed(self.callers)}, "
+            f"{self.total_ns / self.waits / 1000:.1f} us on average and {self.percent:.1f} % of "
+            "softirq time in total"
         )
 
     @property
@@ -51,9 +51,10 @@ def notable(
     caller: str | None = None,
     percent: float = NOTABLE_PERCENT,
 ) -> Waiting | Undecided | None:
-    """Return the waits for the locks *names*, or only those in *caller*.
+    """Return the waits for the locks *names*, or only those in the kernel function *caller*.
 
-    Return None if the waits took less than *percent* of softirq time.
+    Return None if the waits took less than *percent* of softirq time, and an inconclusive verdict
+    if no softirq ran.
     """
     waits = [x for x in locks.locks if x.lock in names and caller in {None, x.caller}]
     total_ns = sum(wait.total_ns for wait in waits)

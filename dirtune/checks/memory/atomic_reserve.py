@@ -37,13 +37,13 @@ def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     failures of larger allocations, which have a fallback.
 
     ## Why it matters
-    Softirqs cannot wait until the kernel frees memory. Without a reserve, the kernel drops the
+    Softirqs cannot wait until the kernel frees memory. If no memory is free, the kernel drops the
     packet or cannot make the IPVS entry for its connection.
 
     ## Remediation
     Set `vm.min_free_kbytes` to 3 % of memory, but at least 128 MiB and at most 512 MiB, and never
-    more than 5 % of memory. Programs cannot use the reserve, and if it is too large, the kernel
-    kills programs for lack of memory.
+    more than 5 % of memory. Programs cannot use this memory, so if the value is too large, the
+    kernel kills programs for lack of memory.
 
     ## Known problems
     The kernel log is a ring buffer and may have lost messages. Allocations that fail without a
@@ -79,7 +79,7 @@ def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
 
 
 def _messages(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the messages about failed allocations; ignore a single one older than a week."""
+    """Return the messages about failed allocations; none if the only one is over a week old."""
     failures = []
     for row in snapshot.kernel_log or ():
         pages = _PAGES.search(row.text)
@@ -129,9 +129,8 @@ def _fixes(snapshot: Snapshot, reserve: int | None) -> tuple[Fix, ...]:
     goal = min(max(memory_kb * _PERCENT // 100, _LEAST_KB), _MOST_KB)
     goal = min(goal, memory_kb * _CAP_PERCENT // 100)
     if not memory_kb or reserve is None or goal <= reserve:
-        title = (
-            "Find out which program uses the memory, because the reserve is large enough or "
-            "unknown"
+        title = "Find out which program uses the memory" + (
+            ", because vm.min_free_kbytes is already large enough" if memory_kb and reserve else ""
         )
         return (Fix("free-memory", title, Risk.SAFE),)
     title = f"Keep {goal >> 10} MiB free instead of {reserve >> 10} MiB"

@@ -135,7 +135,7 @@ def for_latency(snapshot: Snapshot) -> bool:
 
 
 def steer(port: Interface, queue: str, cpus: Iterable[int]) -> KernelFile:
-    """Return the setting that makes RPS spread a queue over *cpus*; no CPUs turn RPS off."""
+    """Return the setting that spreads a queue over *cpus* by RPS; without CPUs, RPS is off."""
     path = f"/sys/class/net/{port.name}/queues/{queue}/rps_cpus"
     return KernelFile(path, format_cpumask(cpus))
 

@@ -37,8 +37,8 @@ def channels_low(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
 
     ## Remediation
     Run `ethtool -L IF combined N`, where N is the number of cores near the NIC. Traffic stops for
-    a moment, so start with the backup director. The command resets the RSS table and the
-    affinities, so set them again. Keep the setting with a udev rule.
+    a moment, so start with the backup director. The command resets the RSS table and the interrupt
+    affinities, so set both again. Keep the setting with a udev rule.
 
     ## Known problems
     With threaded NAPI, the work is not done in softirqs, so the check does not see it. Among mlx5
@@ -92,7 +92,8 @@ def _finding(
     top = max(hot, key=lambda cpu: hot[cpu])
     row = CardValues(port.name, CHANNELS, {f"{kind}_count": useful})
     title = (
-        f"Enable {useful} queues, which stops traffic for a moment and resets RSS and affinities"
+        f"Enable {useful} queues, which stops traffic for a moment and resets the RSS table and "
+        "the interrupt affinities"
     )
     one = any(f.subject == port.name for f in run((single_queue,), snapshot)[0].findings)
     return Finding(

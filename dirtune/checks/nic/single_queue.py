@@ -35,10 +35,11 @@ def single_queue(snapshot: Snapshot, seconds: float) -> Verdicts:
 
     ## Remediation
     Enable more queues of the NIC first (`ethtool -L`, which stops traffic for a moment and resets
-    the RSS table and the affinities). If the NIC has only one queue, let RPS spread packets over
-    the CPUs near the NIC, except the CPU that takes the interrupts. RPS costs an interrupt between
-    CPUs and one more queue. It does not reorder the packets of a flow. A reboot resets both
-    settings: keep them with a udev rule, or with `net.core.rps_default_mask` if the kernel has it.
+    the RSS table and the interrupt affinities). If the NIC has only one queue, let RPS spread
+    packets over the CPUs near the NIC, except the CPU that takes the interrupts. RPS costs an
+    interrupt between CPUs and one more queue. It does not reorder the packets of a flow. A reboot
+    resets both settings: keep them with a udev rule, or with `net.core.rps_default_mask` if the
+    kernel has it.
 
     ## Known problems
     The check does not see RPS on a VLAN, bond or bridge above the port. It does not report a NIC

@@ -122,7 +122,11 @@ def _leads(route: Route | None) -> str:
 
 
 def _target(to: str, route: Route | None) -> str:
-    """Return the destination of the new route: the client itself if it is on the link."""
+    """Return the destination of the route that replaces *route*, the present way to *to*.
+
+    It is the network of *route*, or only the client *to* if *route* has no gateway. It is
+    `default` if *route* is the default route, or is None because there is none.
+    """
     if route is None or route.network.prefixlen == 0:
         return "default"
     return f"{to}/32" if route.gateway is None else str(route.network)

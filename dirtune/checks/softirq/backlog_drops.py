@@ -86,7 +86,10 @@ def _finding(snapshot: Snapshot, seconds: float, dropping: Mapping[int, SoftnetR
 
 
 def longer(snapshot: Snapshot) -> tuple[Fix, ...]:
-    """Return the fix that raises the backlog's limit; empty if the limit is unknown or high."""
+    """Return the fix that raises the backlog's limit.
+
+    The result is empty if the limit is unknown, or is already the highest that dirtune sets.
+    """
     backlog = snapshot.sysctl(BACKLOG)
     if backlog is None or backlog >= _LARGEST:
         return ()

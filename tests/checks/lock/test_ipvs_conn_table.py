@@ -16,8 +16,8 @@ def test_the_table_of_connections():
 
     assert found.severity is Severity.HIGH
     assert found.message == (
-        "CPUs waited 400 times for 125.0 us on average in ip_vs_conn_new and ip_vs_conn_expire, "
-        "which is 5.0 % of softirq time, at 20,000 new connections/s"
+        "CPUs waited 400 times for a lock in ip_vs_conn_new and ip_vs_conn_expire, 125.0 us on "
+        "average and 5.0 % of softirq time in total, at 20,000 new connections/s"
     )
     assert found.evidence["max_wait_ns"] == 70_000
     assert found.evidence["percent_of_softirq_time"] == 5.0
