@@ -49,14 +49,20 @@ def test_a_service_made_between_the_samples_may_still_be_filling():
 
 
 def test_unknown_addresses_leave_it_open():
-    assert outcome(service(), addresses=None).status is Status.INCONCLUSIVE
+    result = outcome(service(), addresses=None)
+
+    assert result.status is Status.INCONCLUSIVE
+    assert "the addresses of this host are unknown" in result.reason
 
 
 def test_a_mark_is_served_where_an_address_is_held():
     mark = Service("FWM", None, None, 7, "sh")
 
     assert outcome(mark, service(1)).findings[0].subject == "FWM 7"
-    assert outcome(mark).status is Status.INCONCLUSIVE
+    alone = outcome(mark)
+    assert alone.status is Status.INCONCLUSIVE
+    assert "FWM 7 has no address" in alone.reason
+    assert "unknown" not in alone.reason
 
 
 def test_a_host_without_services_is_no_director():

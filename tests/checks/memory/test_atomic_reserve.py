@@ -57,6 +57,14 @@ def test_allocations_that_failed(text):
     assert found.severity is Severity.HIGH
     assert found.evidence["log"] == [text, text]
     assert [fix.id for fix in found.fixes] == ["free-memory"], "it is as much as would be set"
+    assert "vm.min_free_kbytes is already large enough" in found.fixes[0].title
+
+
+def test_an_unknown_size_of_memory_does_not_make_the_reserve_large_enough():
+    (found,) = reserve(512 * MIB, FAILED, FAILED, total=0).findings
+
+    assert [fix.id for fix in found.fixes] == ["free-memory"]
+    assert "enough" not in found.fixes[0].title
 
 
 def test_one_old_failure_and_large_allocations_are_left_alone():
