@@ -209,8 +209,8 @@ def _add_sample(
 def _behind(sample: RecordedHost) -> dict[str, str]:
     """Map each recorded path that runs through a symbolic link to its real path.
 
-    The archive stores files at their real paths. A recorded path that is the real path of another
-    is mapped to itself.
+    The archive stores files at their real paths. If a recorded path is also the real path of such
+    a path, it is mapped to itself.
     """
     paths = (*sample.files, *sample.links)
     folders = {posixpath.dirname(path) for path in paths}
@@ -282,14 +282,17 @@ def _sample(
 
 
 def _recorded(stored: Mapping[str, str], behind: Mapping[str, str]) -> dict[str, str]:
-    """Return the *stored* texts by the paths at which they were read on the host."""
+    """Return the *stored* texts by the paths at which they were read on the host.
+
+    *behind* maps recorded paths to real paths, as `_behind` returns them.
+    """
     moved = set(behind.values())
     plain = {path: content for path, content in stored.items() if path not in moved}
     return plain | {path: stored[real] for path, real in behind.items() if real in stored}
 
 
 def _require_paths(paths: Iterable[str]) -> None:
-    """Raise an error if a path cannot exist on a host, or if the folders are too many."""
+    """Raise an error if a path cannot exist on a host, or if there are too many folders."""
     folders: set[str] = set()
     for path in paths:
         if not path.startswith("/") or len(path) > _LONGEST_PATH:

@@ -51,12 +51,13 @@ def arms_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> 
 
 
 def neighbours_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> Arms:
-    """Return the values of *metric* in neighbouring trials of the same arm, as of an A/A run.
+    """Return the values of *metric* in neighbouring trials of the same arm.
 
-    The order of the arms alternates (A B, B A, A B), so the last trial of a pair and the first
-    trial of the next pair measure the same director with nothing changed between them. `before`
-    and `after` take turns to hold the earlier trial, so that drift affects both equally. Only
-    valid pairs that ran one after the other count. *rate* is as for `arms_of`.
+    The values can replace those of an A/A run. The order of the arms alternates (A B, B A, A B),
+    so the last trial of a pair and the first trial of the next pair measure the same director with
+    nothing changed between them. `before` and `after` take turns to hold the earlier trial, so
+    that drift affects both equally. Only valid pairs that ran one after the other count. *rate* is
+    as for `arms_of`.
     """
     in_pairs = [trial for trial in _judged(trials, rate) if trial.pair is not None]
     counted = [trial for trial in in_pairs if _counts(trial, metric)]

@@ -123,7 +123,10 @@ def _stolen(window: _Window) -> tuple[str, str] | None:
 
 
 def _stolen_most(node: NodeCpu) -> tuple[str, str] | None:
-    """Return the verdict if the hypervisor took most of the time of a full CPU."""
+    """Return `steal` and the verdict if the hypervisor took most of the time of a full CPU.
+
+    The result is None if no CPU lost most of its time to the hypervisor.
+    """
     for name, states in node.per_cpu.items():
         busy, steal = busy_percent(states), _mean(states, "steal")
         if steal > busy and steal + busy >= FULL_PERCENT:
@@ -251,8 +254,8 @@ def _locked(window: _Window) -> tuple[str, str] | None:
     if percent < _LOCKED_PERCENT:
         return None
     return f"lock {name}", (
-        f"A lock limits this {window.node.role}: CPUs spent {percent:.1f} % of one CPU's time "
-        f"waiting for {name}. `dirtune explain lock` lists the remedies."
+        f"A lock limits this {window.node.role}: together, the CPUs spent {percent:.1f} % of one "
+        f"CPU's time waiting for {name}. `dirtune explain lock` lists the remedies."
     )
 
 

@@ -83,12 +83,13 @@ def ended(limit: KneeLimit, goal: float, attempts: int) -> str:
     trials that met the goal.
     """
     reason = {
-        KneeLimit.SYSTEM: "a higher rate lost more",
+        KneeLimit.SYSTEM: "a higher rate lost more than the loss goal allows",
         KneeLimit.CLIENTS: "the clients could not offer a higher rate",
         KneeLimit.RANGE: "the plan asks for no higher rate",
     }[limit]
     if not attempts:
-        return "even the lowest rate lost more" if limit == KneeLimit.SYSTEM else reason
+        lost = "even the lowest rate lost more than the loss goal allows"
+        return lost if limit == KneeLimit.SYSTEM else reason
     if goal and attempts < (needed := attempts_for(goal)):
         return (
             f"{reason}; {attempts:,} attempts are too few to show a loss below {100 * goal:g} %: "
@@ -103,15 +104,15 @@ def confirmed(knee: Knee, trials: Sequence[Trial]) -> Knee:
     The confirming trials are steady trials at 0.95 and 1.05 times the knee's rate.
     """
     if any(not trial.valid for trial in trials):
-        return _with(knee, "the steady trials around this rate are not valid")
+        return _with(knee, "the steady trials around the knee's rate are not all valid")
     losses = [(t.attempted - t.replied) / max(t.attempted, 1) for t in trials]
     if losses[0] > knee.loss_goal:
-        lost = f"a steady trial at 0.95 times the rate lost {100 * losses[0]:.3f} %"
+        lost = f"a steady trial at 0.95 times the knee's rate lost {100 * losses[0]:.3f} %"
         return _with(knee, lost, agreed=False)
     if len(losses) > 1 and losses[1] <= knee.loss_goal:
-        met = "a steady trial at 1.05 times the rate met the goal as well"
+        met = "a steady trial at 1.05 times the knee's rate met the goal as well"
         return _with(knee, met, agreed=False)
-    return _with(knee, "steady trials around this rate agree", agreed=True)
+    return _with(knee, "steady trials around the knee's rate agree", agreed=True)
 
 
 def in_words(knee: Knee) -> str:

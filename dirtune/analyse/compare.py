@@ -142,7 +142,10 @@ def own_floor_of(trials: Sequence[Trial], metric: str, rate: float | None) -> fl
 
 
 def with_floor(comparisons: Sequence[Comparison], *, own: bool) -> tuple[Comparison, ...]:
-    """Return *comparisons*, which say whether their noise floor is the run's *own*."""
+    """Return *comparisons* with the source of their noise floor in the field `own_floor`.
+
+    *own* is True if the noise floor comes from the compared trials, not from an A/A run.
+    """
     return tuple(
         msgspec.structs.replace(c, own_floor=own and c.noise_floor is not None)
         for c in comparisons
@@ -236,8 +239,8 @@ def _indistinguishable(effect: Estimate, threshold: float, arms: Arms) -> str:
     return (
         f"no effect distinguishable from noise: {pairs} {unit} can detect a change of "
         f"{_percent(effect.detectable)} or more; to detect {_percent(target)}, do not extend or "
-        "repeat this run, but plan another one with longer windows, a quieter machine or another "
-        f"rate, or with about {needed} {unit} from the start"
+        "repeat this run: plan a new run with longer windows, on a quieter machine, at another "
+        f"rate, or with about {needed} {unit}"
     )
 
 

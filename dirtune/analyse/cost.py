@@ -125,7 +125,7 @@ def node_costs(trial: Trial) -> tuple[NodeCost, ...]:
 
 
 def _aside(node: NodeCpu, trial: Trial) -> bool:
-    """Return whether the load of a control trial bypassed *node*, or may have bypassed *node*."""
+    """Return whether the load of a control trial bypassed *node*, or may have bypassed it."""
     servers = sum(other.role == Role.REAL_SERVER for other in trial.nodes)
     apart = {
         "null_server": {Role.DIRECTOR, Role.REAL_SERVER},

@@ -136,7 +136,11 @@ def ladders(facts: Facts) -> tuple[Ladder, ...]:
         _ladder(
             "irq",
             Rung("bpf", "calls, IRQ_NONE and time of each handler", probe_obstacles(facts)),
-            Rung("tracefs", "calls of each handler, IRQ_NONE by line", tracefs_obstacles(facts)),
+            Rung(
+                "tracefs",
+                "calls of each handler, IRQ_NONE by interrupt line",
+                tracefs_obstacles(facts),
+            ),
             Rung("proc", "calls inferred from /proc/interrupts", _audit_obstacles(facts)),
         ),
         _ladder("softirq", Rung("bpf", "runs, time and delay of softirqs, NAPI polls", softirq)),

@@ -145,10 +145,10 @@ def _basis(
         f"taking {none_ns / calls / 1e3:.1f} us each and {none_ns / 1e6:.1f} ms in total"
     )
     if not connections:
-        return f"{text}; the number of connections is unknown, so there is no ratio"
+        return f"{text}; the number of connections is unknown, so the relative gain is unknown"
     us, over = none_ns / 1e3 / connections, f"over {connections:,} connections"
     if not cpu_us_per_connection:
-        unknown = "the CPU time per connection was not measured, so there is no ratio"
+        unknown = "the CPU time per connection was not measured, so the relative gain is unknown"
         return f"{text}; the calls took {us:.1f} us per connection, {over}; {unknown}"
     return (
         f"{text}; the calls took {us:.1f} us of the {cpu_us_per_connection:.0f} us of CPU time "

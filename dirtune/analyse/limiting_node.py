@@ -193,7 +193,7 @@ def _network(known: Known) -> _Role:
     if known.link_bits_per_s is None or known.used_bits_per_s is None:
         return _Role(full=False, evidence=())
     share = known.used_bits_per_s / known.link_bits_per_s
-    return _Role(share >= _LINK_FULL, (f"the link is {100 * share:.0f} % used",))
+    return _Role(share >= _LINK_FULL, (f"the director's link is {100 * share:.0f} % used",))
 
 
 def _contradiction(

@@ -69,7 +69,7 @@ class Sharer:
 
 
 class Names:
-    """Names of network interfaces, which may have any form, and with which an action may begin."""
+    """A set of interface names, of any form, that finds those with which an action begins."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._names = frozenset(names)
@@ -218,7 +218,7 @@ def in_use(
 
 def _unseen_use(device: PciDevice) -> str | None:
     if device.virtio:
-        return f"carries {', '.join(device.virtio)}, which may be in use unseen"
+        return f"carries {', '.join(device.virtio)}, whose use dirtune cannot detect"
     if device.class_code >> 16 in _CONSOLES:
         return "is a display or serial controller, which may be the console"
     return None
@@ -284,9 +284,10 @@ def _kind_by_name(action: str) -> str:
 
 
 class _Known:
-    """The PCI functions and interfaces of a host, found without a look at each of them.
+    """The PCI functions and interfaces of a host, with an index to find them by.
 
-    A hostile host can name very many of them, and each action of each line is looked up.
+    The index saves time: a hostile host can list very many functions, and dirtune looks up every
+    action of every interrupt line.
     """
 
     def __init__(self, pci: tuple[PciDevice, ...], interfaces: tuple[Interface, ...]) -> None:
@@ -302,7 +303,7 @@ class _Known:
         self._nets = {intx: Names(names) for intx, names in nets.items()}
 
     def fits(self, action: str, line: Line) -> Sequence[int]:
-        """Return the places of the functions that may be behind *action*, in their order."""
+        """Return the places in `pci` of the functions that may have registered *action*."""
         return self._by.get(self._key(action, line), ())
 
     def _key(self, action: str, line: Line) -> tuple[str, object]:
@@ -326,7 +327,7 @@ class _Known:
 
 
 def _keys(device: PciDevice) -> Iterator[tuple[str, object]]:
-    """Yield what *device* is looked up by."""
+    """Yield the keys of *device* in the index, such as its PCI address."""
     yield "address", device.address
     yield from (("msi", irq) for irq in dict.fromkeys(device.msi_irqs))
     yield from (("virtio", name) for name in dict.fromkeys(device.virtio))
@@ -338,12 +339,12 @@ def _keys(device: PciDevice) -> Iterator[tuple[str, object]]:
 
 @lru_cache(maxsize=1)
 def _known(pci: Same[tuple[PciDevice, ...]], interfaces: Same[tuple[Interface, ...]]) -> _Known:
-    """Return the devices of the host whose lines are looked up, one after the other."""
+    """Return the devices of one host with their index, which is kept until the next host."""
     return _Known(pci.value, interfaces.value)
 
 
 class _Taken:
-    """The functions that earlier actions of a line have taken."""
+    """The PCI functions that were assigned to earlier actions of an interrupt line."""
 
     def __init__(self) -> None:
         self._places: set[int] = set()
@@ -351,9 +352,10 @@ class _Taken:
         """By the identity of a list, the number of its first places that are taken."""
 
     def take(self, fits: Sequence[int]) -> int | None:
-        """Take the first place of *fits* that is free, or else the first; None if *fits* is empty.
+        """Take and return the first free place in *fits*; the first place if none is free.
 
-        Places stay taken, so no list is searched twice from its beginning.
+        *fits* holds places of PCI functions; if it is empty, the result is None. Places stay
+        taken, so no list is searched twice from its beginning.
         """
         at = self._next.get(id(fits), 0)
         while at < len(fits) and fits[at] in self._places:

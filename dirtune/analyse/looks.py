@@ -4,7 +4,7 @@ If somebody extends a comparison that shows nothing, and tests again at the same
 runs report an effect that does not exist. Two looks that are planned before the first trial keep
 this number at 5 of 100, if each look uses the smaller alpha `EACH` (Pocock's boundary for two
 looks, the second after twice as many pairs as the first). If p is above `FUTILE_ABOVE` at the
-first look, the run ends, which can only lower the number.
+first look, the run ends; this rule can only lower the number of such false effects.
 """
 
 from collections.abc import Sequence
@@ -62,14 +62,17 @@ def taken(looks: Looks, comparison: Comparison) -> Looks:
 
 
 def alpha(looks: Looks | None) -> float:
-    """Return the accepted probability of a false verdict for a run with these looks."""
+    """Return the accepted probability of a false verdict in a run.
+
+    *looks* are its planned looks (interim tests), or None.
+    """
     return ALPHA if looks is None else looks.alpha
 
 
 def require_planned(looks: Looks | None, pairs: int) -> None:
     """Check that a look (interim test) is planned at *pairs* valid pairs.
 
-    Raises `PlanError` if none is.
+    Raises `PlanError` if no look is planned at this number of pairs.
     """
     if looks is None:
         return
@@ -83,9 +86,9 @@ def require_planned(looks: Looks | None, pairs: int) -> None:
         )
     if open_ is not None:
         raise PlanError(
-            f"The run is not over: its next look is planned after {open_} valid pairs, and it has "
-            f"{pairs}. Looking earlier would raise the share of false verdicts. Continue the run "
-            "with --resume."
+            f"The run is not over: its next look at the results is planned after {open_} valid "
+            f"pairs, and it has {pairs}. Looking earlier would raise the share of false verdicts. "
+            "Continue the run with --resume."
         )
 
 
@@ -98,26 +101,29 @@ def rule(looks: Looks) -> str:
     """Return one sentence that describes the planned looks (interim tests)."""
     first, last = looks.at
     return (
-        f"Two looks were planned before the first trial: after {first} pairs, and after {last} if "
-        f"the first did not decide (alpha {looks.alpha:g} each, so that false verdicts stay at or "
-        f"below {100 * ALPHA:g} %)."
+        f"Two looks at the results were planned before the first trial: after {first} pairs, and "
+        f"after {last} if the first gave no verdict (alpha {looks.alpha:g} each, so that false "
+        f"verdicts stay at or below {100 * ALPHA:g} %)."
     )
 
 
 def progress(looks: Looks) -> str:
     """Return the result of the last look (interim test) as one sentence."""
     if not looks.taken:
-        return "No look has been taken yet."
+        return "No look at the results has been taken yet."
     look, planned_pairs = looks.taken[-1], looks.at[len(looks.taken) - 1]
     p = "unknown" if look.p is None else f"{look.p:.3f}"
     if look.result == LookResult.GO_ON:
-        return f"The look after {look.pairs} pairs did not decide (p = {p}), so the run goes on."
+        return (
+            f"The look at the results after {look.pairs} pairs gave no verdict (p = {p}), so the "
+            "run goes on."
+        )
     return f"Stopped after {look.pairs} pairs: {_why(looks, look, p, planned_pairs)}."
 
 
 def _why(looks: Looks, look: Look, p: str, planned_pairs: int) -> str:
     if look.result == LookResult.DECIDED:
-        return f"the look decided (p = {p})"
+        return f"the look at the results gave a verdict (p = {p})"
     if look.result == LookResult.FUTILE:
         return (
             f"p is {p}, and above {looks.futile_above:g} the remaining pairs would hardly find an "
@@ -125,11 +131,11 @@ def _why(looks: Looks, look: Look, p: str, planned_pairs: int) -> str:
         )
     if look.pairs < planned_pairs:
         return f"{planned_pairs} were planned, but too many trials did not count"
-    return f"no more pairs are planned, and the last look did not decide (p = {p})"
+    return f"no more pairs are planned, and the last look at the results gave no verdict (p = {p})"
 
 
 def with_design(comparisons: Sequence[Comparison], looks: Looks | None) -> tuple[Comparison, ...]:
-    """Return *comparisons* with the planned number of pairs in the first of them."""
+    """Return *comparisons*, the first of them with a description of *looks* (interim tests)."""
     if looks is None:
         return tuple(comparisons)
     first, *others = comparisons

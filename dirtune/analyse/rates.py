@@ -73,7 +73,10 @@ def _risen(then: tuple[int, ...], now: tuple[int, ...], seconds: float) -> int |
 
 
 def interrupts(then: int, now: int, seconds: float) -> int | None:
-    """Return how much an interrupt counter rose in *seconds*; None if the counter was reset."""
+    """Return how much an interrupt counter rose from *then* to *now*; None if it was reset.
+
+    *seconds* is the time between the two readings.
+    """
     risen = wrapped(then, now)
     return risen if risen <= _MOST_PER_SECOND * max(1.0, seconds) else None
 
@@ -88,12 +91,15 @@ def _before(earlier: Interrupts | None, line: Line, cpus: tuple[int, ...]) -> Li
 
 
 def wrapped(then: int, now: int) -> int:
-    """Return how much a 32-bit counter rose; the counter may have wrapped around once."""
+    """Return how much a 32-bit counter rose from *then* to *now*, with one wrap at most."""
     return (now - then) % _WRAP
 
 
 def increase(then: int | None, now: int | None) -> int | None:
-    """Return how much a 64-bit counter rose; None if that is unknown or the counter was reset."""
+    """Return how much a 64-bit counter rose from *then* to *now*.
+
+    The result is None if a reading is missing, or if the counter was reset.
+    """
     if then is None or now is None or now < then:
         return None
     return now - then

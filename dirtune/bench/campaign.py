@@ -136,9 +136,10 @@ async def fill(
 
 
 def attempt(slot: Slot, done: Sequence[Trial]) -> int | None:
-    """Return the number of the next attempt at *slot*, counted from 1; None if none is needed.
+    """Return the number of the next attempt at *slot*, counted from 1.
 
-    *slot* is one required trial of a sweep.
+    *slot* is one required trial of a sweep. The result is None if *slot* needs no further attempt,
+    or if the plan's `retries` are used up.
     """
     mine = [t for t in done if t.id == slot.id or t.id.startswith(f"{slot.id}+")]
     if any(trial.validity in {Validity.VALID, Validity.CLIENT_LIMITED} for trial in mine):

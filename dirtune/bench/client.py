@@ -172,9 +172,10 @@ class LiveLoad:
 
 
 async def offset(process: Process, now: Callable[[], float]) -> tuple[float, float]:
-    """Return how far a client's clock is ahead of *now*, and the round-trip time, in seconds.
+    """Return how far a client's clock is ahead of this machine's, and the round-trip time.
 
-    The first value is off by at most half of the round-trip time.
+    Both are in seconds. *now* is a function that reads this machine's clock. The first value is
+    off by at most half of the round-trip time.
     """
     trips = []
     for _ in range(_ROUNDS):
@@ -228,9 +229,10 @@ def request(plan: Plan, timeout_s: int) -> str:
 
 
 def reply(text: str) -> Reply:
-    """Return what became of the request, according to *text*, printed by the script of `request`.
+    """Return what became of the request, from the output *text* of the script of `request`.
 
-    A server may have written some of the text, but never all of it.
+    A server may have chosen a part of *text*, but not the whole. Therefore it cannot feign that
+    the client has no tool.
     """
     if text.strip() == _NO_TOOL:
         return Reply.NO_TOOL

@@ -18,8 +18,9 @@ async def foreign(
 ) -> str | None:
     """Describe how others use the service under test; None if nobody else uses it.
 
-    dirtune sends nothing meanwhile. *nodes* holds the director and the connected clients, by host.
-    The connection table is read when it is idle and small, after *patience_s* seconds at most.
+    dirtune sends no requests while this function runs. *nodes* holds the director and the
+    connected clients, by host. The connection table is read when it is idle and small, after
+    *patience_s* seconds at most.
     """
     director, began = nodes[plan.director.host], time.monotonic()
     before = now = await _use(director, plan)

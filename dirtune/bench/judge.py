@@ -152,9 +152,10 @@ def _latency(facts: Facts, replies: list[Reply]) -> Latency | None:
 
 
 def _ranks(facts: Facts) -> tuple[float, float] | None:
-    """Return the median and the 99th percentile over the histograms of all generator processes.
+    """Return the median and the 99th percentile of the latencies, in milliseconds.
 
-    The result is None if no process printed a histogram.
+    They are computed from the histograms of all generator processes. The result is None if no
+    process printed a histogram.
     """
     steps = sorted(step for report in facts.reports() for step in report.histogram)
     values = [middle for middle, count in steps for _ in range(count)]
@@ -206,7 +207,10 @@ def per(amount: float | None, connections: float | None) -> float | None:
 
 
 def by_line(between: tuple[Sample, Sample]) -> dict[str, int]:
-    """Return the number of interrupts on each line between two samples, without idle lines."""
+    """Return the number of interrupts on each interrupt line between two samples.
+
+    Lines without interrupts are left out.
+    """
     earlier, later = between
     seconds = later.at_s - earlier.at_s
     known = (irq for irq in later.lines if irq in earlier.lines)

@@ -171,5 +171,5 @@ class _Replay(AbstractMeasurer):  # type: ignore[misc]
         )
 
     def met(self) -> float | None:
-        """Return the highest rate at which every trial met the loss goal, or None."""
+        """Return the highest rate at which every trial met the loss goal; None if no rate did."""
         return max((rate for rate, met in self._losses.items() if all(met)), default=None)

@@ -29,7 +29,8 @@ _PAGE_BYTES = 628
 _REFUSED = {
     "kernel": "dirtune can boot only a lab's director; run the plan once for each kernel",
     "cpus": "dirtune can boot only a lab's director; run the plan once for each number of CPUs",
-    "forwarding": "dirtune does not set up real servers; run the plan once for each method",
+    "forwarding": "dirtune does not set up real servers; "
+    "run the plan once for each forwarding method",
 }
 _BEHIND_NAT = "controls.direct: with NAT, all replies pass the director; use controls.routed"
 
@@ -95,9 +96,10 @@ def cells(plan: Plan, *, boots: bool = False) -> tuple[Cell, ...]:
 
 
 def slots(plan: Plan, of: Sequence[Cell]) -> tuple[Slot, ...]:
-    """Return the required trials of a sweep over the cells *of*, in order.
+    """Return the required trials of a sweep, in order.
 
-    Every second repeat takes the cells in reverse order.
+    *of* are the cells that the sweep measures. Every second repeat takes the cells in reverse
+    order.
     """
     found: list[Slot] = []
     for repeat in range(1, plan.load.repeats + 1):
@@ -107,7 +109,7 @@ def slots(plan: Plan, of: Sequence[Cell]) -> tuple[Slot, ...]:
 
 
 def refusals(of: Sequence[Cell]) -> tuple[str, ...]:
-    """Return the reasons why some of the cells cannot be measured, without duplicates."""
+    """Return the reasons why some cells in *of* cannot be measured, each reason once."""
     return tuple(dict.fromkeys(cell.refused for cell in of if cell.refused is not None))
 
 
@@ -138,7 +140,10 @@ def _combination(plan: Plan, settings: dict[str, str | int], *, boots: bool) -> 
 
 
 def _own(plan: Plan, axis: str) -> str | int | None:
-    """Return the value of *axis* outside the plan's matrix; None if there is not exactly one."""
+    """Return the value of *axis* that the plan sets outside its matrix.
+
+    The result is None if the plan sets no value or several values.
+    """
     if axis == "forwarding":
         found = {destination.forwarding for destination in plan.service.destinations}
         return next(iter(found)) if len(found) == 1 else None
@@ -222,8 +227,8 @@ def _routed(plan: Plan) -> Cell:
     """Return the control in which the director only routes the load, without IPVS.
 
     The clients send the load to the address of the first real server, by way of the director. The
-    director forwards on one NIC, and must not send ICMP redirects, with which the clients would
-    bypass it. The real server answers the clients directly, as with direct routing.
+    director forwards on one NIC, and must not send ICMP redirects, because the clients would then
+    bypass the director. The real server answers the clients directly, as with direct routing.
     """
     direct = _direct(plan)
     server, router = direct.plan.service.vip or "", (plan.controls or Controls()).router or ""

@@ -3,7 +3,7 @@
 If all nodes run on one machine, two trials can be compared only if the machine was equally busy
 during both. The machine's load during a trial is compared with the median over the trials of the
 same arm, because the fix itself may change the load. The limit widens with the spread of the load,
-so that even a machine that is never quiet gives a result. The results of the trials play no part.
+so that even a machine that is never quiet gives a result. The results of the trials are ignored.
 """
 
 import statistics
@@ -25,9 +25,10 @@ _SPREADS = 4 * 1.4826
 def calibrated(plan: Plan, noise: Sequence[Trial]) -> Plan:
     """Return *plan* with the limits for this machine's load widened to what is normal here.
 
-    *noise* are the trials of an A/A run, in which no fix was applied. The limits become at least
-    four standard deviations of the load between trials, and between the two trials of a pair. A
-    limit that the plan does not set stays unset.
+    *noise* are the trials of an A/A run, in which no fix was applied. The limit for a trial
+    becomes at least four standard deviations of the load, and each limit for a pair at least four
+    standard deviations of the difference between its two trials. A limit that the plan does not
+    set stays unset.
     """
     counted = [trial for trial in noise if trial.kind == TrialKind.JUDGED and trial.valid]
     usual = [

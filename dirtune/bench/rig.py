@@ -168,7 +168,8 @@ class LiveRig:
     def guest_stolen_s(self) -> float | None:
         """Return the CPU seconds stolen since boot from the director's CPUs on this machine.
 
-        The plan names these CPUs in `director.host_cpus`; the result is None if it names none.
+        The plan names these CPUs in `director.host_cpus`; the result is None if the plan names no
+        CPUs.
         """
         cpus = self._plan.director.host_cpus
         if not cpus:
@@ -247,8 +248,8 @@ async def opened(
 ) -> AsyncIterator[LiveRig]:
     """Open a rig, and close it at the end of the context, even after an error.
 
-    If *alone* is False, the rig checks that nobody else uses the service. *clients* are all
-    clients of the run, of which *plan* may use only a part.
+    *alone* is True if the run has already checked that nobody else uses the service; otherwise the
+    rig checks this. *clients* are all clients of the run, of which *plan* may use only a part.
     """
     rig = LiveRig(plan, alone=alone, clients=clients)
     try:

@@ -58,8 +58,9 @@ class Search:
     async def _trial(self, plan: Plan, order: Order, *, limit_counts: bool = False) -> Trial:
         """Return a valid trial for *order*, from disk or newly run.
 
-        An invalid trial is repeated as long as the plan's `retries` allow; otherwise it is
-        returned. If *limit_counts* is True, a trial that the clients limited is returned as well.
+        An invalid trial is repeated until the plan's `retries` are used up; then the last trial is
+        returned although it is invalid. If *limit_counts* is True, a trial that the clients
+        limited is returned as well.
         """
         number = 1
         while True:
@@ -118,7 +119,7 @@ class Search:
     async def _confirm(self, found: Knee) -> Knee:
         """Return the result after confirming trials just below and just above the knee's rate.
 
-        These trials have the window of the plan's load, which is longer than that of the search.
+        These trials use the plan's window, which is longer than the window of the search.
         """
         assert found.rate is not None
         trials = []

@@ -120,10 +120,10 @@ async def carry_out(
 
 
 async def _first(cell: Cell, slot: Slot, nodes: Rig, keep: Keep) -> None:
-    """Run a warm-up trial after a boot, which is not judged because the caches are cold.
+    """Run a warm-up trial after a boot.
 
-    On an emulated director, the first trial needs three times as much CPU time, because QEMU
-    translates code when it first runs.
+    The trial is not judged, because the caches are cold. On an emulated director, the first trial
+    needs three times as much CPU time, because QEMU translates code when it first runs.
     """
     order = Order(
         f"{prefix(cell)}first-{slot.repeat}", "A", TrialKind.BASELINE, slot.rate, path=cell.path
@@ -136,9 +136,10 @@ def _left(slots: Iterable[Slot], kept: Store) -> list[Slot]:
 
 
 def legs(slots: Sequence[Slot]) -> Iterator[tuple[Cell, tuple[Slot, ...]]]:
-    """Group consecutive trials of a cell, for which the nodes are prepared only once.
+    """Group consecutive trials of a cell.
 
-    If the cell needs a boot, each repeat forms a group of its own.
+    The nodes are prepared only once for each group. If the cell needs a boot, each repeat forms a
+    group of its own.
     """
 
     def key(slot: Slot) -> tuple[str, int]:

@@ -73,7 +73,9 @@ async def conduct(rig: Rig, plan: Plan, order: Order) -> Result:
     """
     if order.pair is not None and not plan.load.open_loop:
         name = plan.load.generator
-        raise PlanError(f"load.generator: {name} is a closed loop, which cannot compare two arms.")
+        raise PlanError(
+            f"load.generator: {name} is a closed-loop generator, which cannot compare two arms."
+        )
     started = rig.utc()
     try:
         await rig.ready()

@@ -59,7 +59,7 @@ def labels(facts: Facts, plan: Plan, per_second: tuple[list[int], list[float]]) 
     if plan.load.keepalive > 1:
         texts.append(f"{plan.load.keepalive} requests per connection")
     if facts.lead_s > plan.load.lead_s:
-        texts.append(f"the warm-up took {facts.lead_s - plan.load.ramp_s:g} s")
+        texts.append(f"the warm-up was extended to {facts.lead_s - plan.load.ramp_s:g} s")
     before, after = facts.edges
     grew = steady.growing(before.inactive, after.inactive, plan.load.window_s)
     reasons = (steady.unsteady(*per_second), grew)
@@ -173,7 +173,10 @@ def _late_clients(facts: Facts, plan: Plan) -> Iterator[_Excess]:
 
 
 def _late(report: Report, part: Part, plan: Plan) -> Iterator[tuple[float, str]]:
-    """Yield each exceeded limit of a process's schedule, as a ratio to the limit and a reason."""
+    """Yield a ratio and a reason for each limit of the plan that a generator process violated.
+
+    The ratio is above 1; a greater ratio means a greater violation.
+    """
     if not plan.load.open_loop:
         return
     planned_s, limits = part.ticks.lasts_s, plan.validity

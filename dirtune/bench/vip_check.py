@@ -82,7 +82,10 @@ async def _ask(plan: Plan, director: Node, clients: list[Node]) -> Reach:
 
 
 def _names(plan: Plan, places: Collection[_Place]) -> dict[_Place, str]:
-    """Return the name of each destination: its real server, with the port if there are several."""
+    """Return the name of each destination: the label of its real server.
+
+    The port is added if a real server has several destinations.
+    """
     labels = {place: plan.server_at(place[0]) for place in places}
     count = Counter(labels.values())
     return {

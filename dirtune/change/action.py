@@ -50,7 +50,10 @@ class Action(msgspec.Struct, frozen=True):
     @property
     @abstractmethod
     def kept(self) -> tuple[Row, ...] | Unwritable:
-        """The rows of boot files that repeat the action after a boot; empty if none are needed."""
+        """The rows of boot files that repeat the action after a boot; empty if none are needed.
+
+        The value is `Unwritable` if a boot file cannot hold a name that the rows need.
+        """
 
     @property
     @abstractmethod

@@ -16,7 +16,10 @@ class DamagedError(Exception):
 
 
 def sealed(body: bytes, before: bytes | None) -> bytes:
-    """Return the line for the JSON object *body*, with a checksum, to write after *before*."""
+    """Return the line for the JSON object *body*, with a checksum.
+
+    *before* is the line before it; None for the first line.
+    """
     start = b"" if before is None else _parts(before)[1]
     return b'%s,"sum":"%s"}' % (body[:-1], _sum(body, start))
 

@@ -87,7 +87,7 @@ def vrrp(snapshot: Snapshot) -> str | None:
         return None
     if snapshot.services and snapshot.addresses is not None:
         return f"would interrupt a VRRP master: {program} runs, and this host has the VIPs"
-    return f"may interrupt a VRRP master: {program} runs, and its state is unknown"
+    return f"may interrupt a VRRP master: {program} runs, and its VRRP state is unknown"
 
 
 def _subject(change: Change) -> str:

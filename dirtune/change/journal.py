@@ -144,15 +144,18 @@ def load(path: Path) -> Entry:
     records = tuple(_record(path, number, body) for number, body in enumerate(bodies, 1))
     if not records or not isinstance(records[0], Planned):
         raise ParseError(
-            str(path), "the journal does not begin with a plan, so its apply changed nothing"
+            str(path), "the journal does not begin with a plan, so dirtune changed nothing"
         )
     planned = records[0]
     if planned.journal != path.stem:
-        raise ParseError(str(path), f"this is a copy of the journal {planned.journal}. Remove it.")
+        raise ParseError(
+            str(path), f"this is a copy of the journal {planned.journal}. Remove the copy."
+        )
     count = len(planned.changes)
     if not all(0 <= step.index < count for step in records[1:] if isinstance(step, Begun)):
         raise _damaged(
-            path, f"the number of a change in a record is too high: the plan has {count} changes"
+            path,
+            f"a record names a change that does not exist: the plan has only {count} changes",
         )
     return Entry(planned, records[1:])
 
@@ -160,13 +163,14 @@ def load(path: Path) -> Entry:
 def paths(folder: Path) -> tuple[Path, ...]:
     """Return every journal, readable or not, in the order in which they were begun.
 
-    A journal with an incomplete first record is left out, because its apply changed nothing.
+    A journal with an incomplete first record is left out, because dirtune makes no change before
+    this record is on the disk.
     """
     return tuple(path for path in _all(folder) if _may_have_begun(path))
 
 
 def begun(path: Path) -> bool:
-    """Whether the journal *path* has a complete plan; without one, its apply changed nothing."""
+    """Whether the journal *path* has a complete plan; dirtune makes no change before that."""
     return bool(_lines(path))
 
 
@@ -371,7 +375,9 @@ def _encoded(path: Path, record: Record) -> bytes:
         line = msgspec.json.encode(record)
         _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        problem = f"a record could not be read back ({error}), so nothing is changed"
+        problem = (
+            f"a record could not be read back ({error}), so dirtune stopped before writing it"
+        )
         raise NotPossible(f"{path}: {problem}") from error
     return line
 

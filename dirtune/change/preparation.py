@@ -189,7 +189,7 @@ def _tunnel_end(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
     if not needs.tunnelled:
         return
     for kind in needs.wrapped:
-        why = "cannot be set up by dirtune; create the endpoint by hand"
+        why = "cannot be set up by dirtune; create the tunnel endpoint by hand"
         yield Refusal("realserver/tun-endpoint", "", f"{kind} tunnel", why, kind)
     if needs.wrapped:
         return
@@ -228,7 +228,7 @@ def _default_route(needs: Need, seen: Seen) -> Iterator[Change | Refusal]:
     One change does both, because a second change would no longer find the routes in the plan.
     """
     if needs.nat and needs.gateway is None:
-        why = "must lead to the director; set the director's address in the plan: director.address"
+        why = "must lead to the director, whose address the plan lacks; set director.address"
         yield Refusal("realserver/nat-gateway", "", "default route", why, "gateway")
     old = seen.default_routes[0] if seen.default_routes else ""
     led = needs.gateway is not None and needs.nat and not _leads_to(needs.gateway, seen)

@@ -199,8 +199,9 @@ PRESETS = (
         _CLIENT | _SERVER,
         "150000",
         "150000 or more",
-        "This limit applies to all processes together. The kernel derives it from the memory, and "
-        "usually sets it far higher. fs.inode-max, 32768 in the paper, no longer exists.",
+        "This limit applies to all processes together. The kernel derives it from the size "
+        "of the memory, and usually sets it far higher. fs.inode-max, 32768 in the paper, no "
+        "longer exists.",
         _at_least("fs/file-max", 150_000),
         "sysctl -w fs.file-max=150000",
     ),
@@ -240,7 +241,7 @@ PRESETS = (
         "not set",
         "1024 or more",
         "Half-open connections beyond this limit are dropped or get SYN cookies. The kernel "
-        "derives the limit from the memory.",
+        "derives the limit from the size of the memory.",
         _at_least("net/ipv4/tcp_max_syn_backlog", 1024),
         "sysctl -w net.ipv4.tcp_max_syn_backlog=4096",
     ),
@@ -249,7 +250,7 @@ PRESETS = (
         _SERVER,
         "511, Apache's default",
         f"backlog={_BACKLOG}",
-        "nginx asks for 511, and somaxconn may lower this: the smaller value applies.",
+        "nginx asks for a backlog of 511. If net.core.somaxconn is smaller, it applies instead.",
         _backlog,
         f"listen 80 backlog={_BACKLOG};",
     ),
@@ -296,7 +297,7 @@ PRESETS = (
         "nginx: keepalive_timeout",
         _SERVER,
         "HTTP/1.0, one request",
-        "0 to bench as in 2001, else default",
+        "0 for tests as in 2001, else default",
         "In the paper each connection carried one request. Browsers benefit from more requests "
         "per connection, and a director then has fewer connections.",
         _nginx("keepalive_timeout", lambda now: True if now.startswith("0") else None),

@@ -92,7 +92,7 @@ def test_a_spread_that_hides_everything_is_inconclusive_and_says_what_it_takes()
     # Mean -0.03, an effect of 3 %; pairs rise with the square of the ratio of the logarithms.
     needed = math.ceil(8 * (math.log1p(found.minimum_detectable_effect) / 0.03) ** 2)
     assert needed > 100
-    assert found.reason.endswith(f"with about {needed} pairs from the start")
+    assert found.reason.endswith(f"or with about {needed} pairs")
 
 
 def test_an_inconclusive_verdict_invites_neither_more_pairs_nor_a_repetition():
@@ -102,8 +102,9 @@ def test_an_inconclusive_verdict_invites_neither_more_pairs_nor_a_repetition():
     for arms in (from_logs(*[-0.2, 0.14] * 4), unpaired):
         reason = compare.compare(CPU, arms).reason
         assert "do not extend or repeat this run" in reason
-        assert "longer windows, a quieter machine or another rate" in reason
-        assert "from the start" in reason
+        assert (
+            "plan a new run with longer windows, on a quieter machine, at another rate" in reason
+        )
 
 
 def test_an_effect_below_the_noise_floor_does_not_count():

@@ -151,8 +151,16 @@ def test_planned_pairs_are_judged(planned, pairs):
         (ENDED, 17, "has 17 valid pairs, but .* it ends after 16"),
         (STOPPED, 10, "has 10 valid pairs, but .* it ends after 8"),
         (GONE_ON, 20, "has 20 valid pairs, but .* it ends after 16"),
-        (PLANNED, 5, "next look is planned after 8 valid pairs, and it has 5.* --resume"),
-        (GONE_ON, 11, "next look is planned after 16 valid pairs, and it has 11.* --resume"),
+        (
+            PLANNED,
+            5,
+            "next look at the results is planned after 8 valid pairs, and it has 5.* --resume",
+        ),
+        (
+            GONE_ON,
+            11,
+            "next look at the results is planned after 16 valid pairs, and it has 11.* --resume",
+        ),
     ],
 )
 def test_unplanned_pairs_are_refused(planned, pairs, problem):
@@ -161,20 +169,20 @@ def test_unplanned_pairs_are_refused(planned, pairs, problem):
 
 
 RULE = (
-    "Two looks were planned before the first trial: after 8 pairs, and after 16 if the first did "
-    "not decide (alpha 0.0294 each, so that false verdicts stay at or below 5 %). "
+    "Two looks at the results were planned before the first trial: after 8 pairs, and after 16 if "
+    "the first gave no verdict (alpha 0.0294 each, so that false verdicts stay at or below 5 %). "
 )
 
 
 @pytest.mark.parametrize(
     ("planned", "sentence"),
     [
-        (PLANNED, "No look has been taken yet."),
-        (GONE_ON, "The look after 8 pairs did not decide (p = 0.200), so the run goes on."),
+        (PLANNED, "No look at the results has been taken yet."),
+        (GONE_ON, "The look at the results after 8 pairs gave no verdict (p = 0.200), so the run"),
         (STOPPED, "Stopped after 8 pairs: p is 0.620, and above 0.5 the remaining pairs would "),
-        (ENDED, "Stopped after 16 pairs: no more pairs are planned, and the last look did not "),
+        (ENDED, "Stopped after 16 pairs: no more pairs are planned, and the last look at "),
         (SHORT, "Stopped after 7 pairs: 8 were planned, but too many trials did not count."),
-        (CLEARED, "Stopped after 8 pairs: the look decided (p = 0.008)."),
+        (CLEARED, "Stopped after 8 pairs: the look at the results gave a verdict (p = 0.008)."),
     ],
 )
 def test_the_rule_and_the_stop_in_words(planned, sentence):

@@ -567,7 +567,7 @@ def test_a_closed_loop_is_a_peak_and_compares_nothing():
     once = Order("r1", "A", "judged", 150.0)
     assert conducted(broken(leak=-0.02), once, peak).trial.validity == "valid"
     assert conducted(broken(leak=-0.10), once, peak).trial.validity == "setup_error"
-    with pytest.raises(PlanError, match="wrk is a closed loop"):
+    with pytest.raises(PlanError, match="wrk is a closed-loop generator"):
         conducted(Director(), plan=peak)
 
 

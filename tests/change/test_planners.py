@@ -344,7 +344,7 @@ VIP = Service("TCP", "198.18.0.100", 80, None, "rr")
           "addresses": frozenset({"198.18.0.100"})}, "keepalived runs, and this host has"),
         ({"processes": (process("keepalived"),), "services": (VIP,),
           "addresses": frozenset({"198.18.0.1"})}, None),
-        ({"processes": (process("keepalived"),)}, "its state is unknown"),
+        ({"processes": (process("keepalived"),)}, "its VRRP state is unknown"),
         ({"processes": (process("keepalived", kernel=True),)}, None),
         ({"processes": ()}, None),
         ({}, None),

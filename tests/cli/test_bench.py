@@ -196,8 +196,8 @@ def test_two_runs_are_not_paired(run_folder):
 
 
 RULE = (
-    "Two looks were planned before the first trial: after 8 pairs, and after 16 if the first did "
-    "not decide (alpha 0.0294 each, so that false verdicts stay at or below 5 %)."
+    "Two looks at the results were planned before the first trial: after 8 pairs, and after 16 if "
+    "the first gave no verdict (alpha 0.0294 each, so that false verdicts stay at or below 5 %)."
 )
 
 
@@ -222,7 +222,7 @@ def test_a_run_is_judged_by_the_rule_that_it_carries(run_folder, arms, form):
     result = invoke("compare", *words, "--format", form)
 
     assert result.exit_code == 0
-    stop = "Stopped after 8 pairs: the look decided (p = 0.008)."
+    stop = "Stopped after 8 pairs: the look at the results gave a verdict (p = 0.008)."
     assert result.stdout.count(f"{RULE} {stop}") == 1
     if form == "json":
         found = json.loads(result.stdout)
@@ -242,7 +242,11 @@ def test_a_run_is_judged_by_the_rule_that_it_carries(run_folder, arms, form):
     [
         (17, (ON, FIRST), "has 17 valid pairs, but by the rule .* ends after 16"),
         (9, (FIRST,), "has 9 valid pairs, but by the rule .* ends after 8"),
-        (10, (ON,), "next look is planned after 16 valid pairs, and it has 10.*--resume"),
+        (
+            10,
+            (ON,),
+            "next look at the results is planned after 16 valid pairs, and it has 10.*--resume",
+        ),
     ],
 )
 def test_more_pairs_than_planned_are_not_judged(run_folder, pairs, taken, problem):

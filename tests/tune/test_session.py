@@ -759,7 +759,9 @@ def test_a_fix_is_judged_at_the_planned_looks(tmp_path, make, effect, noise, res
     run = json.loads(path.read_text())
     assert [look["result"] for look in run["looks"]["taken"]] == results
     assert sum(trial["kind"] == "judged" for trial in run["trials"]) == 16 * len(results)
-    rule = "Two looks were planned before the first trial: after 8 pairs, and after 16"
+    rule = (
+        "Two looks at the results were planned before the first trial: after 8 pairs, and after 16"
+    )
     stop = f"Stopped after {8 * len(results)} pairs: "
     (attempt,) = kept.session.attempts
     for text in (run["verdict"], run["comparisons"][0]["design"], attempt.sentence):

@@ -1,9 +1,9 @@
 """Redact a recorded host: replace names and addresses that identify the site.
 
-An audit of the redacted record has the same results. Each source, such as /proc/interrupts, has a
-rule. If the kernel writes only numbers and words of its own into a source, the text is kept.
-Otherwise words and addresses are replaced (modules `names` and `addresses`), in the same way in
-paths, links and texts. A source without a rule is left out of the record.
+An audit of the redacted record finds the same as one of the original. Each source, such as
+/proc/interrupts, has a rule. If the kernel writes only numbers and words of its own into a source,
+the text is kept. Otherwise words and addresses are replaced (modules `names` and `addresses`), in
+the same way in paths, links and texts. A source without a rule is left out of the record.
 """
 
 import re
@@ -78,7 +78,10 @@ class Redactor:
         return rule(self._tools, text) if rule else ""
 
     def _below(self, folder: str, path: str) -> str:
-        """Return *path*, below *folder*, with the names of disks and their holders replaced."""
+        """Return *path*, a path below *folder*, with the names in it replaced.
+
+        These are the names of disks, and of the devices that hold the disks.
+        """
         name, *rest = path.removeprefix(folder).split("/")
         if rest[:1] == ["holders"]:
             rest[1:] = map(self._names.disk, rest[1:])

@@ -192,7 +192,10 @@ def _flipping(
 
     @lru_cache(1 << 16)
     def flips(length: int, before: int) -> bytes:
-        """Return bits that decide which of the eight bits after *before* are flipped."""
+        """Return bits that decide which of the next eight bits of an address are flipped.
+
+        *before* is the number that the first *length* bits of the address form.
+        """
         return hashlib.blake2b(f"{size} {length} {before}".encode(), key=key).digest()
 
     @lru_cache(1 << 16)

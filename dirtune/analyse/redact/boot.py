@@ -30,7 +30,8 @@ _NUMBER = re.compile(
 def options(text: str, word: Callable[[str], str], disk: Callable[[str], str | None]) -> str:
     """Return the redacted command line of a kernel.
 
-    *word* replaces a word. *disk* returns the name of a disk that many machines have, else None.
+    *word* is a function that replaces a word. *disk* is a function that returns the name of a disk
+    if many machines have a disk with this name, and None if the name must be replaced.
     """
     redacted = " ".join(_option(option, word, disk) for option in parse_cmdline(text))
     return redacted + "\n" * text.endswith("\n")
@@ -58,7 +59,10 @@ def _is_module(name: str) -> bool:
 
 
 def _value(value: str, word: Callable[[str], str]) -> str:
-    """Return *value* with all words replaced, except for numbers and the kernel's own words."""
+    """Return *value* with its words replaced by the function *word*.
+
+    Numbers and the kernel's own words are kept.
+    """
     parts = re.split(r"([,:;@/])", value)
     return "".join(_part(part, word) if at % 2 == 0 else part for at, part in enumerate(parts))
 

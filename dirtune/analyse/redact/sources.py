@@ -79,7 +79,7 @@ def is_settings(path: str) -> bool:
 
 
 def interfaces(path: str, text: str) -> Iterator[str]:
-    """Yield the interfaces in *text*, which may be missing from the paths of the record."""
+    """Yield the names of the interfaces in *text*; the paths of the record may lack some."""
     yield from _BY_MAC.findall(text)
     rows = text.splitlines()
     if path == "/proc/net/dev":

@@ -48,7 +48,10 @@ class Texts:
     """A redactor for packet filter rules, kernel logs and names of threads."""
 
     def __init__(self, addresses: Addresses, names: Names, drivers: Collection[str]) -> None:
-        """Keep the names in *drivers*, the drivers and modules of the recorded host, in logs."""
+        """Redact with the replacements *addresses* and *names*.
+
+        *drivers* are the drivers and modules of the recorded host, whose names are kept in logs.
+        """
         self._addresses, self._names = addresses, names
         self._log_words = vocabulary.LOG | vocabulary.THREADS | {d.lower() for d in drivers}
         self._rule = lru_cache(1 << 16)(self._judge_rule)
@@ -59,7 +62,7 @@ class Texts:
         return "".join(map(self._rules_row, text.splitlines(keepends=True)))
 
     def log(self, text: str) -> str:
-        """Return *text*, which may contain any words (such as the kernel log), redacted."""
+        """Return the redacted *text*, which may be free text, such as the kernel log."""
         return "".join(map(self._log_row, text.splitlines(keepends=True)))
 
     def thread(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Wait until real servers that will be removed from the table have no active connections."""
+"""Wait until real servers that will be removed from the IPVS table have no active connections."""
 
 from dirtune.analyse.words import counted
 from dirtune.change.action import Action, Saved

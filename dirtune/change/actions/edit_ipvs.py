@@ -1,7 +1,7 @@
 """Change IPVS services from one state to another.
 
-The action holds the complete services before and after. When the action is made or undone, the
-steps are computed from the state that the table has at that moment.
+The action holds the complete services before and after. The undo computes its steps from the state
+that the IPVS table has at that moment.
 """
 
 from collections import Counter

@@ -13,9 +13,9 @@ from dirtune.snapshot import Snapshot
 class Run(Action, frozen=True, tag="run"):
     """Run a command that generates something from files, such as update-grub.
 
-    Changes are undone in reverse order. A command that must run after the files were written, and
-    again after they were restored, is in the plan twice: before the files with only an undo
-    command, and after the files with only a command.
+    Such a command must run after dirtune wrote the files, and again after an undo restored them.
+    Changes are undone in reverse order, so the plan holds the command twice: before the changes of
+    the files with only a command for the undo, and after them with only a command for the apply.
     """
 
     argv: tuple[str, ...] = msgspec.field(default=(), name="make")

@@ -31,7 +31,7 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
 
     @property
     def path(self) -> str:
-        """The file that is written."""
+        """The kernel file that holds the CPUs of the interrupt."""
         return f"/proc/irq/{self.irq}/smp_affinity_list"
 
     @property
@@ -118,8 +118,9 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
     def _strayed(self, host: Host) -> str:
         """Return the list of CPUs that wrongly receive the interrupt; empty if none do.
 
-        The result is also empty for an idle line, and on an old kernel that does not report the
-        CPU. A line that moves only with its next interrupt already reports the new CPU.
+        The result is also empty for an idle line, and on an old kernel that does not report which
+        CPU receives an interrupt. A line that moves only with its next interrupt already reports
+        the new CPU.
         """
         effective = text(host, f"/proc/irq/{self.irq}/effective_affinity_list") or ""
         return format_cpulist({*parse_cpulist(effective)} - {*parse_cpulist(self.after)})

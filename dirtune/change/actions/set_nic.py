@@ -100,10 +100,10 @@ class SetNic(Action, frozen=True, tag="card"):
         return frozenset() if then is None else queues.names(host, name, then, self.interface)
 
     def _queues(self, saved: Saved, host: Host, name: str) -> Queues | None:
-        """Return the settings of the queues that the change may have lost.
+        """Return the saved settings of the queues, which the change may have reset.
 
-        Return None if the interface was made again by a boot or by loading its module, because its
-        queues are then new too.
+        *name* is the present name of the interface. The result is None if the interface was made
+        again by a boot or by loading its module, because its queues are then new too.
         """
         then = (saved.interfaces or {}).get(self.interface)
         return saved.queues if interfaces.is_still(host, name, then) else None

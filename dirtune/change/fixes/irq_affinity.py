@@ -28,7 +28,7 @@ def _one(request: Asked, setting: IrqCpus, question: Question) -> Change | Refus
     subject = f"irq {setting.irq} ({setting.action})"
     state = (question.snapshot.proc_irq or {}).get(setting.irq)
     if state is None or state.affinity is None:
-        return request.refusal(subject, "has no readable list of CPUs")
+        return request.refusal(subject, "has no CPU affinity list that dirtune can read")
     if state.managed:
         return request.refusal(subject, _MANAGED)
     usable = question.snapshot.cpus.usable if question.snapshot.cpus else setting.cpus
