@@ -233,7 +233,7 @@ def check(  # noqa: PLR0913  (all by name: the facts that the engine needs)
 
     def mark(function: Callable[Concatenate[Snapshot, ...], Verdicts]) -> Check:
         # inspect.signature takes 60 us, and there are a hundred checks.
-        code = function.__code__  # type: ignore[attr-defined]
+        code = function.__code__
         given = code.co_varnames[1 : code.co_argcount]
         return Check(
             id,
