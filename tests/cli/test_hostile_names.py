@@ -225,7 +225,15 @@ def test_a_result_that_is_plain_text_is_a_block_in_markdown(monkeypatch, tmp_pat
     text = f"done: {MARKDOWN}\n```\n{MARKDOWN}"
     done = SimpleNamespace(journal="j", state="confirmed", already=False)
     made = SimpleNamespace(
-        plan=Plan(), kept=Plan(), forced=None, left_out=(), notes=(), ready=True, changes=()
+        plan=Plan(),
+        kept=Plan(),
+        forced=None,
+        left_out=(),
+        notes=(),
+        ready=True,
+        changes=(),
+        by_hand=(),
+        outcomes=(),
     )
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     for name in ("verify", "elsewhere"):
