@@ -183,7 +183,7 @@ def _parsed(rest: Iterator[str]) -> RecordedHost:
 
 
 def _add_texts(sample: _Sample, names: Sequence[str], rest: Iterator[str]) -> None:
-    """Add the texts of the files *names*; a mark between two files begins a new frame."""
+    """Add the texts of the files *names*, which are the next frames of *rest*."""
     path, text = "", _next(rest)
     for name in names:
         if name != _BETWEEN:
@@ -252,7 +252,7 @@ def _add_rows(sample: _Sample, text: str) -> None:
 
 
 def _target(path: str, shown: str) -> str | None:
-    """Return the target of the link *path*, which stat(1) has *shown*; None without a link."""
+    """Return the target of *path* in *shown*, a row of stat(1); None if *path* is no link."""
     if shown.startswith(f"{path} -> "):
         return shown.removeprefix(f"{path} -> ")
     # Some versions of stat(1) always quote.

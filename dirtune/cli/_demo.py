@@ -56,7 +56,11 @@ def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) ->
     rate = trying.plan.pair_rates[0]
     line = shlex.join(("dirtune", "tune", str(place.plan), "--check", *trying.checks))
     load = trying.plan.load
-    more = "" if load.at_most is None else f", or {load.at_most} if these do not decide,"
+    more = (
+        ""
+        if load.at_most is None
+        else f", or {load.at_most} if the first {load.pairs} give no verdict,"
+    )
     say(f"$ {line}  # {load.pairs} pairs{more} at {rate:g}/s")
     kept = turn.begin(trying, out)
     signals.run(turn.turn(trying, kept, say))

@@ -32,8 +32,8 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     is_flag=False,
     flag_value=5.0,
     metavar="[SECONDS]",
-    help="Also measure interrupt handlers, softirqs and locks with eBPF, for SECONDS or 5 s. "
-    "Without --probe dirtune only reads.",
+    help="Also measure interrupt handlers, softirqs and locks with eBPF, for SECONDS. "
+    "Without --probe dirtune only reads.  [default of SECONDS: 5]",
 )
 @click.option(
     "--host",

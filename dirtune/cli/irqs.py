@@ -17,7 +17,7 @@ from dirtune.snapshot import with_probes
 @click.command(cls=Command)
 @click.option(
     "--probe", type=_amount.WINDOW, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
-    help="Also measure every handler with eBPF, for SECONDS or 5 s.",
+    help="Also measure every handler with eBPF, for SECONDS.  [default of SECONDS: 5]",
 )  # fmt: skip
 @click.option("--host", metavar="HOST", help="Read HOST over SSH.")
 @click.option("--root", type=PATH, metavar="DIR", help="Read the recorded tree DIR instead of /.")

@@ -76,8 +76,8 @@ def _say(phase: str) -> None:
 @click.option(
     "--clock",
     type=click.Choice(["exact", "host"]),
-    help="Let the director's clock count the instructions that the director executes, which does "
-    "not depend on other programs on this machine, or follow this machine's clock.  "
+    help="With exact, the director's clock counts the instructions that the director executes, so "
+    "it does not depend on other programs. With host, it follows this machine's clock.  "
     "[default: exact, or host with --cpus 2]",
 )
 @click.option(

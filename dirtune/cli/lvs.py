@@ -27,7 +27,9 @@ _NODE = click.option(
 )
 _ALONE = click.option("--director-only", is_flag=True, help="Do not change the real servers.")
 _HOST = click.option(
-    "--host", metavar="HOST", help="Use the table of this SSH host, on which dirtune is installed."
+    "--host",
+    metavar="HOST",
+    help="Use the IPVS table of this SSH host, on which dirtune is installed.",
 )
 _DRAIN = click.option(
     "--drain/--no-drain",
@@ -140,7 +142,7 @@ def plan(
 @click.option(
     "--expect",
     metavar="DIGEST",
-    help="Apply only if the current table has the digest DIGEST, which `plan` prints.",
+    help="Apply only if the current IPVS table has the digest DIGEST, which `plan` prints.",
 )
 @click.option(
     "--confirm",

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     "--at-most",
     type=click.IntRange(min=1),
     metavar="NUMBER",
-    help="If the pairs do not decide, measure as many again: up to NUMBER, twice the pairs."
-    "  [default: the plan's number; with --pairs or --live, no second look]",
+    help="If the pairs give no verdict, measure as many again. NUMBER is the total, twice the "
+    "number of pairs.  [default: the plan's number; with --pairs or --live, no more pairs]",
 )
 @click.option(
     "--boots",

@@ -25,5 +25,8 @@ def frames(text: str) -> list[str]:
     """
     mark = _MARK.match(text)
     if mark is None:
-        raise ParseError("fetched sources", "the output does not begin with dirtune's mark")
+        raise ParseError(
+            "fetched sources",
+            "the output does not begin with the mark that dirtune's script prints first",
+        )
     return text.split(mark[0])[1:]

@@ -1,7 +1,7 @@
-"""Keys for the cache of an index, which is made once for a host and then used item by item.
+"""Keys for caches: a cached function builds the index of a list once, and not at every lookup.
 
-A hostile host can list as many items as fit into its answer. Searching all of them for each item
-of another list would take hours.
+A hostile host can send very long lists. Searching a whole list for each item of another list would
+take hours, and comparing two lists to find the cached index would be slow too.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Same(Generic[T]):
-    """A key that equals only a key of the same object. Comparing takes no time, however large."""
+    """A cache key that equals another key only if both hold the same object (`is`, not `==`)."""
 
     value: T
 

@@ -1,4 +1,4 @@
-"""/proc/interrupts: how often each CPU took each interrupt, and which handlers it has.
+"""/proc/interrupts: how often each CPU took each interrupt, and the interrupt's handlers.
 
 Format: kernel/irq/proc.c, show_interrupts(), and rows that each architecture adds. The header
 names the online CPUs. A row is `label: count per CPU`. A numbered row continues with the chip,
@@ -106,7 +106,7 @@ class Interrupts:
 
     @cached_property
     def with_queues(self) -> frozenset[str]:
-        """Actions whose queues are also in the table: `eth0` if there is `eth0-rx-1`."""
+        """Names of devices whose queues have rows in the table: `eth0` if there is `eth0-rx-1`."""
         actions = (action for line in self.numbered for action in line.actions)
         return frozenset(base for action in actions for base in _bases(action))
 
@@ -116,7 +116,7 @@ class Interrupts:
 
 
 def _bases(action: str) -> Iterator[str]:
-    """Yield the names of the devices that *action*, a queue's name, may belong to."""
+    """Yield the names of the devices to which the queue named *action* may belong."""
     if len(action) > _LONGEST_QUEUE or not action[-1:].isdecimal():
         return
     for start in {0, _DRIVER.match(action).end()}:  # type: ignore[union-attr]  # it matches all

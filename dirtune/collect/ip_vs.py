@@ -195,8 +195,8 @@ def parse_ip_vs_stats_percpu(text: str) -> Stats:
     """Parse the text of /proc/net/ip_vs_stats_percpu and return the sum over its CPUs.
 
     The CPUs' rows are current. The estimator updates ip_vs_stats, and the `~` row of this file,
-    only every two seconds (ip_vs_est.c, `estimation_timer()`), so these differ by up to 13 % over
-    a window of 15 s.
+    only every two seconds (ip_vs_est.c, `estimation_timer()`), so an increase over 15 s that is
+    computed from ip_vs_stats can be wrong by up to 13 %.
     """
     rows = [row.split() for row in text.splitlines()]
     heads = [number for number, row in enumerate(rows) if row[:2] == ["CPU", "Conns"]]

@@ -23,7 +23,10 @@ class LogLine:
 
 
 def in_order(text: str, first: re.Pattern[str], then: re.Pattern[str]) -> bool:
-    """Whether *then* matches in *text* after *first*; `first.*then` would be slow on long rows."""
+    """Whether the pattern *then* matches in *text* after a match of the pattern *first*.
+
+    The single pattern `first.*then` would be slow on long rows.
+    """
     found = first.search(text)
     return found is not None and then.search(text, found.end()) is not None
 

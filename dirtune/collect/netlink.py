@@ -1,7 +1,8 @@
 """Query this machine's kernel over netlink for all details of IPVS and the settings of NICs.
 
 Only dirtune on the host itself can query its kernel. The queries load no module: a lookup of the
-IPVS family would load ip_vs, so dirtune looks it up only if /proc shows that ip_vs is loaded.
+netlink family IPVS would load ip_vs, so dirtune looks the family up only if /proc shows that ip_vs
+is loaded.
 """
 
 import json

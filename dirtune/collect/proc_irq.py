@@ -1,9 +1,10 @@
 """/proc/irq/N: the CPUs of each interrupt, and how often no handler claimed it.
 
-Files: kernel/irq/proc.c. `effective_affinity_list` may be empty if a line is not in use. Since
-Linux 6.12 smp_affinity has mode 0444 if the kernel manages the interrupt; on older kernels the
-mode is the usual one, but a write fails. `spurious` counts interrupts that no handler of a line
-claimed; it stays 0 on a shared line if any handler claims each interrupt.
+Files: kernel/irq/proc.c. `effective_affinity_list` may be empty if an interrupt is not in use. If
+the kernel manages the affinity of an interrupt, smp_affinity has mode 0444 since Linux 6.12; older
+kernels show the usual mode 0644, but refuse a write. `spurious` counts interrupts
+that no handler of the interrupt line claimed. On a shared line, one handler that claims every
+interrupt keeps the count at 0.
 """
 
 import re

@@ -63,7 +63,7 @@ def route_to(routes: tuple[Route, ...], address: str) -> Route | None:
 def _best(routes: Same[tuple[Route, ...]]) -> dict[tuple[int, int], Route]:
     """Return the route with the lowest metric to each network.
 
-    The key is the length of the network's prefix and the number that the prefix forms.
+    The key is the prefix length and the prefix itself, as a number of that many bits.
     """
     best: dict[tuple[int, int], Route] = {}
     for route in sorted(routes.value, key=lambda route: route.metric):

@@ -48,7 +48,10 @@ SOURCES = tuple(_patterns())
 
 @dataclass(frozen=True, slots=True)
 class Sysctls:
-    """Settings by their paths below /proc/sys, because a dot in a dotted name is ambiguous."""
+    """Settings by their paths below /proc/sys, such as `net/ipv4/ip_forward`.
+
+    Dotted names would be ambiguous, because the name of an interface may contain a dot.
+    """
 
     values: Mapping[str, str]
 

@@ -100,7 +100,10 @@ class LiveHost:
             raise SourceMissing(f"{path} is not a symbolic link on this host") from error
 
     def mode(self, path: str) -> int | None:
-        """Return the permission bits of *path*; None for a tree, whose files have other bits."""
+        """Return the permission bits of *path*; None for a recorded tree.
+
+        The files of a recorded tree do not have the permission bits of the original files.
+        """
         if not self.here:
             return None
         try:

@@ -101,7 +101,10 @@ class WritableHost(LiveHost):
             raise ApplyError(f"{path}: {error.strerror}") from error
 
     def remove_folder(self, path: str) -> None:
-        """Remove the folder *path*, which must be empty, except in the kernel's file systems."""
+        """Remove the folder *path*, which must be empty.
+
+        In the kernel's file systems, such as tracefs, a folder may still contain kernel files.
+        """
         try:
             self._at(path).rmdir()
         except OSError as error:
@@ -123,7 +126,7 @@ def _beside(at: Path) -> Path:
 
 
 def _copy_attributes(at: Path, descriptor: int) -> None:
-    """Copy the access control list and the SELinux label of the old file to the new one."""
+    """Copy ACL and SELinux label of the file *at*, if it exists, to the open file *descriptor*."""
     with suppress(FileNotFoundError):
         for name in _KEPT & set(os.listxattr(at, follow_symlinks=False)):
             os.setxattr(descriptor, name, os.getxattr(at, name, follow_symlinks=False))

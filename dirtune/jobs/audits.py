@@ -127,7 +127,7 @@ def _split(
 def _report(
     taken: Mapping[Source, Snapshot], lost: list[tuple[str, str]], options: Options
 ) -> Report:
-    """Audit the snapshots. A host whose probes failed is reported, and audited without them."""
+    """Audit the snapshots. If a host's probes fail, audit it without them and report the error."""
     probe = options.probe
     windows = snapshots.probed(tuple(taken), probe, _PROBES) if probe is not None else {}
     made = (_audit(s, snapshot, windows.get(s), options) for s, snapshot in taken.items())

@@ -101,7 +101,7 @@ async def _pairs(plan: Plan, kept: Store) -> None:
 
 
 async def run_pairs(plan: Plan, kept: Store, nodes: Rig) -> None:
-    """Run the pairs of an A/A run that are missing, to each look that is planned."""
+    """Run the missing pairs of an A/A run; stop early if a planned look at the results decides."""
 
     async def reach(plan: Plan) -> None:
         done, keep = kept.run.trials, _keeping(kept)
@@ -172,7 +172,7 @@ def _judge_noise(plan: Plan, kept: Store) -> None:
 
 
 def _noise_at(plan: Plan, kept: Store, rate: float | None) -> Comparison:
-    """Compare the two equal arms at *rate*; the noise floor is not that of another run."""
+    """Compare the two equal arms at *rate*, and take the noise floor from these arms."""
     metric = plan.compare.primary
     arms = arms_of(kept.run.trials, metric, rate)
     comparison = compare.compare(

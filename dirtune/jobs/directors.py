@@ -33,7 +33,7 @@ class Proposal:
 
 
 def plain(form: str) -> str:
-    """Return *form*, but `table` for `markdown`, because `markdown.literal` wraps a table."""
+    """Return the *form* to render: `table` for `markdown`, which is a table in a literal block."""
     return "table" if form == "markdown" else form
 
 

@@ -46,7 +46,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A plan, the same plan with changes that keep it over a reboot, and what is left."""
+    """A plan, the same plan with changes that keep it over a reboot, and the fixes left out."""
 
     plan: Plan
     kept: Plan
@@ -93,9 +93,9 @@ def make(host: Host, wish: Wish) -> Made:
 def overruled(with_force: Callable[[frozenset[str]], Plan], options: Sequence[str]) -> Plan:
     """Return the plan in which the *options* `--force` overrule refusals.
 
-    Each option is NAME or NAME=WHY. A single option may be WHY alone if there is a single refusal;
-    raises `NotPossible` if it is unclear which refusal an option means. Overruling one refusal may
-    reveal another, so the plan is made again until nothing changes.
+    Each option is NAME or NAME=WHY. A single option may be WHY alone if there is a single refusal.
+    Overruling one refusal may reveal another, so the plan is made again until nothing changes.
+    Raises `NotPossible` if it is unclear which refusal an option means.
     """
     words = {word.partition("=")[0].strip(): word for word in options}
     if "" in words:
@@ -139,7 +139,7 @@ def _out(wish: Wish, risk: str) -> bool:
 
 
 def _snapshot(host: Host, wish: Wish, wanted: Mapping[str, str | None]) -> Snapshot:
-    """Take a snapshot; take two samples, with netlink answers, if a check may need them."""
+    """Take a snapshot of *host*: two samples with netlink answers if a check may need these."""
     alone = {check for fix in fixes.by_themselves(wanted) for check in fix.checks}
     if not wish.live:
         source = Source(wish.root)

@@ -132,7 +132,7 @@ def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
 def presets_of(
     plan: BenchPlan,
 ) -> tuple[dict[str, tuple[Judged, ...]], tuple[DirtuneError, ...]]:
-    """Compare clients and real servers with the 2001 paper; also return unread nodes' errors."""
+    """Compare the nodes with the 2001 paper; also return the errors of nodes not read."""
     from dirtune import remote
 
     roles: dict[str, frozenset[Role]] = {}
@@ -159,7 +159,7 @@ def presets_of(
 def plans(
     configuration: Configuration, servers: Sequence[Peer]
 ) -> tuple[dict[str, Plan], tuple[DirtuneError, ...]]:
-    """Return the changes for each real server by label, and the errors of unread servers."""
+    """Return each real server's changes by label, and the errors of servers that gave no plan."""
     answers = _each(configuration, servers, ("plan",), PlanDocument)
     proposals = {
         label: Plan(answer.changes, answer.refusals)
@@ -213,8 +213,8 @@ def _done(answer: AppliedDocument) -> Done:
 def _unconfirmed_s(given: Given) -> float:
     """Return the seconds that real servers wait for the user to confirm; 0 without --confirm.
 
-    The director is set up and drained after the real servers, so it must be rolled back before the
-    real servers are.
+    Real servers wait longer than the director, which is prepared later and has to roll back first.
+    The time therefore includes the draining of connections.
     """
     return given.confirm_s and given.confirm_s + (given.drain_s or 0) + _ANSWER_S
 

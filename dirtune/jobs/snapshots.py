@@ -223,7 +223,7 @@ def _fetched(
     fields: Sequence[str],
     use: Callable[[tuple[RecordedHost, RecordedHost]], T],
 ) -> dict[Source, T | DirtuneError]:
-    """Fetch two samples of each host."""
+    """Fetch two samples of each host; return what *use* makes of them, or the host's error."""
     from dirtune import remote
     from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched
 

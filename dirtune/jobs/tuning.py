@@ -24,8 +24,9 @@ _LIVE_PAIRS = 8
 def plan(path: Path, live_s: float | None, pairs: int | None, at_most: int | None = None) -> Plan:
     """Return the plan at *path*, or with *live_s* a plan that measures live traffic.
 
-    *live_s* is the length of a window in seconds. *pairs* without *at_most* means one look.
-    Raises `PlanError` if *at_most* is not twice the number of pairs.
+    *live_s* is the length of a window in seconds. With *pairs* and without *at_most*, the
+    results are judged once, after all pairs. Raises `PlanError` if *at_most* is not twice the
+    number of pairs.
     """
     if live_s is not None:
         traffic = plans.read_traffic(path)

@@ -26,7 +26,7 @@ class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The complete file. Other tables are refused, because they may be misspelt waivers."""
+    """The complete configuration file. Other TOML tables are refused as misspelt waivers."""
 
     waivers: tuple[_Row, ...] = ()
 

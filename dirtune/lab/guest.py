@@ -92,7 +92,8 @@ def command_line(etc: Path) -> str:
 def _unlinked(path: Path, etc: Path) -> Path:
     """Return *path* with links resolved only above *etc*.
 
-    The resolved path of a file differs from the result if *etc* or anything below it is a link.
+    If *etc* or anything on the way from *etc* to the file is a link, the result differs from the
+    fully resolved path.
     """
     return etc.parent.resolve() / path.relative_to(etc.parent)
 

@@ -1,9 +1,10 @@
 """Run a negative control: change only the order of the handlers on the NIC's interrupt line.
 
-The kernel calls every handler of a line at every interrupt, so their order should not change the
-CPU time. If the control shows an effect, the method reports effects that do not exist. A handler
-moves to the end of its line if its device is unbound and bound again. Only a lab may run this
-control, because the NIC that carries the load disappears for a moment.
+The kernel calls every handler of an interrupt line at every interrupt, so their order should not
+change the CPU time. If the control shows an effect, dirtune's measurements report effects that do
+not exist. Unbinding a device from its driver and binding it again makes its handler the last one
+of the line. Only a lab may run this control, because the NIC that carries the load disappears for
+a moment.
 """
 
 import shlex
@@ -87,7 +88,7 @@ def _scripts(card: Sharer, others: list[Sharer]) -> dict[str, str]:
 
 
 def _bound(sharer: Sharer) -> tuple[str, str]:
-    """Return the PCI address of a device on the line, and its driver.
+    """Return the PCI address of the device on the interrupt line, and the device's driver.
 
     Raises `LabError` if no PCI function with a driver belongs to the handler of *sharer*.
     """
@@ -146,7 +147,7 @@ class Switch:
 
 
 async def control(trying: Trying, out: Path, say: Say) -> Store:
-    """Compare two orders: the NIC's handler last on its line (arm A), and first (arm B)."""
+    """Compare two orders: the NIC's handler is called last (arm A), and first (arm B)."""
     title = f"Negative control (only the order of handlers changes): {trying.title}"
     trying = replace(trying, title=title)
     plan = trying.plan

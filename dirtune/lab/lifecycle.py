@@ -194,7 +194,7 @@ def _require(spec: Spec) -> None:
 
 
 def _require_plain(place: Folder, spec: Spec) -> None:
-    """Raise `LabError` for a folder or kernel options that the lab's own files could not hold."""
+    """Raise `LabError` if the lab's files cannot quote the folder's path or the kernel options."""
     if not _PLAIN_PATH.fullmatch(str(place.path)):
         raise LabError(
             f"The folder of the lab, {place.path}, contains a character that its scripts and its "
@@ -237,7 +237,7 @@ def _lock(place: Folder, *, wait_s: float = 0) -> Iterator[None]:
 
 
 def _locked(file: TextIO, path: Path) -> bool:
-    """Lock *file*; return whether this succeeded, and *file* is still the file at *path*."""
+    """Lock *file*; return True if it is locked and is still the file that *path* names."""
     with contextlib.suppress(OSError):
         return locking.take(file) and path.stat().st_ino == os.fstat(file.fileno()).st_ino
     return False

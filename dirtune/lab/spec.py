@@ -248,7 +248,7 @@ def ipvs_commands(spec: Spec) -> tuple[str, ...]:
 
 
 def ssh_config(spec: Spec, keys: str, keeper_pid: int) -> str:
-    """Return an ssh_config for all nodes, which needs no IP address on this machine.
+    """Return an ssh_config for all nodes; this machine needs no IP address in the lab.
 
     The proxy command enters the network namespace of the switches. The key exchange is the least
     expensive safe method, because an emulated director needs seconds for ssh's default.
@@ -293,8 +293,8 @@ def text_of_clock(spec: Spec) -> str:
 def plan(spec: Spec, host_cpus: tuple[int, ...]) -> str:
     """Return the text of the lab's plan file, for `dirtune bench` and `dirtune tune`.
 
-    *host_cpus* are the CPUs of this machine to which the director's virtual CPUs are pinned. With
-    an exact clock, the time that these CPUs lose is in no account of the director.
+    *host_cpus* are the CPUs of this machine to which the director's virtual CPUs are pinned. The
+    plan omits them with an exact clock, which does not count time that a hypervisor takes away.
     """
     return _PLAN_HEAD.format(name=spec.scenario.name) + toml(_tables(spec, host_cpus))
 

@@ -129,7 +129,7 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds that an idle connection stays in the table."""
+    """Seconds that an idle connection stays in the connection table."""
 
     tcp: int
     tcp_fin: int

@@ -156,7 +156,7 @@ class Cards:
         return parse_rss_table(self._ask(name, head + bytes(4 * size)))
 
     def set_rss_table(self, name: str, table: Sequence[int]) -> None:
-        """Set the RSS indirection table; an empty *table* lets the driver choose it again."""
+        """Set the RSS indirection table; an empty *table* restores the driver's default."""
         head = _RXFH_INDIR.pack(_ETHTOOL_SRXFHINDIR, len(table))
         self._ask(name, head + struct.pack(f"={len(table)}I", *table))
 

@@ -96,8 +96,8 @@ class Socket:
     def dump(self, command: int, attributes: bytes = b"") -> list[bytes]:
         """Return the attributes of every message of a dump.
 
-        If the table changes during a dump, the dump is repeated. Raises `NotPossible` after five
-        attempts.
+        If the kernel's IPVS table changes during a dump, the dump is repeated. Raises
+        `NotPossible` after five attempts.
         """
         for _ in range(_TRIES):
             self._send([(command, attributes)], _NLM_F_DUMP)

@@ -47,7 +47,7 @@ def dr_off_link(
         if address in (snapshot.addresses or ()):
             continue
         if route is None:
-            yield inconclusive(f"the main table has no route to {address}")
+            yield inconclusive(f"the main routing table has no route to {address}")
         elif route.gateway is not None and policy_routed(snapshot) is not False:
             yield inconclusive(
                 "`ip rule` lists more than its usual three rules, or could not be read"
@@ -66,7 +66,8 @@ def _finding(address: str, route: Route) -> Finding:
         (
             Fix(
                 "tunnel-to-real-server",
-                f"Forward to {address} through a tunnel, or move it to the director's link",
+                f"Forward to {address} through a tunnel, or move this real server to the "
+                "director's network",
                 Risk.DISRUPTIVE,
             ),
         ),

@@ -45,7 +45,7 @@ def vip_missing(snapshot: Snapshot) -> Verdicts:
         return
     if forward(snapshot) not in {"Route", "Tunnel"}:
         yield not_applicable(
-            "the director reaches this host by NAT, so it needs no virtual address"
+            "the director reaches this host by NAT, so this host needs no virtual address"
         )
         return
     missing = [vip for vip in place.vips if not _held(snapshot, vip)]

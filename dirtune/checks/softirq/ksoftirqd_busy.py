@@ -100,5 +100,5 @@ def _keepalived(snapshot: Snapshot) -> tuple[Fix, ...]:
     running = [p for p in snapshot.processes or () if p.name == "keepalived"]
     if not running or any(p.policy in {"fifo", "rr"} for p in running):
         return ()
-    title = "Give keepalived vrrp_rt_priority and checker_rt_priority in keepalived.conf"
+    title = "Set vrrp_rt_priority and checker_rt_priority in keepalived.conf"
     return (Fix("keepalived-priority", title, Risk.SAFE),)

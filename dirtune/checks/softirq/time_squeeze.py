@@ -63,13 +63,13 @@ def _finding(
 ) -> Finding:
     lost = overflowed(snapshot)
     total, every = sum(squeezed.values()), sum(runs.values())
-    share = f", {100 * total / every:.0f} % of its runs" if every else ""
+    share = f" ({100 * total / every:.0f} % of its runs)" if every else ""
     loss = f"; {listed(lost)} lost packets meanwhile" if lost else ""
     return Finding(
         subject=f"CPU {', '.join(map(str, squeezed))}",
         severity=Severity.HIGH if lost else Severity.MEDIUM,
-        message=f"NET_RX on {named_cpus(squeezed)} ended with packets left "
-        f"{total / seconds:.0f} times/s{share}{loss}",
+        message=f"NET_RX on {named_cpus(squeezed)} ended {total / seconds:.0f} times/s{share} "
+        f"with packets left in its queues{loss}",
         evidence={
             "squeezed": {str(cpu): n for cpu, n in squeezed.items()},
             "net_rx": {str(cpu): n for cpu, n in runs.items()},
