@@ -152,7 +152,7 @@ class Socket:
                 if number := _number(payloads[0]):
                     raise Refused(0, number)
                 if interrupted:
-                    raise InterruptedError(errno.EINTR, "The table changed during the dump")
+                    raise InterruptedError(errno.EINTR, "The IPVS table changed during the dump")
                 return answers
 
     def _await_all(self, begin: int) -> None:

@@ -307,7 +307,7 @@ class Reader:
         ]
 
     def destinations(self, service: ServiceAttributes) -> list[DestAttributes]:
-        """Return the destinations of *service*; only the key fields of *service* are used."""
+        """Return the destinations of the service that the identifying fields of *service* name."""
         return self._decoder.destinations(self._destinations(service), service.af)
 
     def daemons(self) -> list[DaemonAttributes]:

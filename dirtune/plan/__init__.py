@@ -197,7 +197,7 @@ def _located(text: str) -> Iterator[None]:
 def _at(key: str, problem: str, text: str) -> str:
     """Return a message that begins with *key* and its line number, followed by *problem*.
 
-    If *text* lacks the key, the line number is that of its table.
+    If *text* lacks the key, the line number is that of the table to which the key belongs.
     """
     # Only the message names a field that is missing or unknown.
     field = re.search(r"field `(\w+)`", problem)

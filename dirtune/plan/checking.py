@@ -118,19 +118,22 @@ def _check_phases(load: Load) -> None:
 
 
 def check_looks(load: Load) -> None:
-    """Check that `load.at_most` is twice `load.pairs`, as the levels of the two tests require."""
+    """Check that `load.at_most` is twice `load.pairs`.
+
+    The significance levels of the two looks (interim tests) are only valid for this ratio.
+    """
     if load.at_most is None:
         return
     if load.pairs < _FIRST_LOOK:
         raise PlanError(
-            f"load.at_most: {load.pairs} pairs are too few for a first look. Set load.pairs to "
-            f"{_FIRST_LOOK} or more, or leave at_most out"
+            f"load.at_most: {load.pairs} pairs are too few for a first look at the results. Set "
+            f"load.pairs to {_FIRST_LOOK} or more, or leave at_most out"
         )
     if load.at_most != 2 * load.pairs:
         raise PlanError(
-            f"load.at_most: {load.at_most} is not twice load.pairs ({load.pairs}), but the limits "
-            "of the two looks are only known for that. Set load.at_most to "
-            f"{2 * load.pairs}, or leave it out for one look"
+            f"load.at_most: {load.at_most} is not twice load.pairs ({load.pairs}). The "
+            "significance levels of two looks at the results are only valid for twice as many "
+            f"pairs. Set load.at_most to {2 * load.pairs}, or leave it out for a single look"
         )
 
 
@@ -223,12 +226,13 @@ def _check_targets(plan: Plan) -> None:
         )
     if (controls.direct or controls.routed or controls.link) and not plan.service.destinations:
         raise PlanError(
-            "controls: direct, routed and link need a real server, "
-            "and the service has no destinations"
+            "controls: the control trials direct, routed and link need a real server, "
+            "but the service has no destinations"
         )
     if controls.routed and controls.router is None:
         raise PlanError(
-            "controls.router: routed needs the director's address on the clients' network"
+            "controls.router: the control trial routed needs this key, "
+            "the director's address on the clients' network"
         )
 
 

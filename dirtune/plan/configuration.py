@@ -103,7 +103,7 @@ class SyncDaemon(Table, frozen=True):
 class Ipvs(Table, frozen=True):
     """Settings of a director besides its services.
 
-    dirtune does not change a setting that is missing here.
+    dirtune does not change a setting that the plan leaves out.
     """
 
     timeouts: Timeouts | None = None

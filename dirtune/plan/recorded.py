@@ -1,9 +1,9 @@
 """Define types for the part of a run's plan on which results depend. Pure.
 
-`Run.plan` has this type for runs of every dirtune version, including the figures of the 2001
-paper: every table may be missing, and unknown keys are ignored. `Run.plan_document` holds the
-original plan, so nothing is lost when a run is saved again. To continue a run, `dirtune.plan.kept`
-restores the complete plan from `Run.plan_document`.
+`Run.plan` has the type `Recorded`. Every table may be missing, and unknown keys are ignored, so
+that runs of every dirtune version can be read, as can the run that holds the figures of the 2001
+paper. `Run.plan_document` holds the original plan, so nothing is lost when a run is saved again.
+To continue a run, `dirtune.plan.kept` restores the complete plan from `Run.plan_document`.
 """
 
 from collections.abc import Mapping

@@ -175,7 +175,7 @@ def _tunnel(entry: planned.Destination) -> tuple[Tunnel, int, int]:
     """Return the kind, the port and the flags of a destination's tunnel."""
     if (entry.tunnel == "gue") != (entry.tunnel_port is not None):
         raise PlanError(
-            '.tunnel_port: tunnel = "gue" needs this key, and other tunnels have no port'
+            '.tunnel_port: tunnel = "gue" needs this key; leave it out for any other tunnel'
         )
     if entry.tunnel_flags and entry.tunnel in {None, "ipip"}:
         raise PlanError(".tunnel_flags: ipip has no checksums; use gue or gre")
@@ -236,9 +236,9 @@ def _refuse_mixed_with_sync(
         for other, each in enumerate(service.destinations):
             if family_of(each.address) != service.family:
                 raise PlanError(
-                    f"services[{number}].destinations[{other}]: the IP version differs from the "
-                    "service's, which IPVS cannot synchronise to other directors. "
-                    "Leave ipvs.sync out"
+                    f"services[{number}].destinations[{other}]: the real server's IP version "
+                    "differs from the service's, and IPVS cannot synchronise the connections of "
+                    "such a real server. Leave ipvs.sync out"
                 )
 
 

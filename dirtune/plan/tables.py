@@ -222,7 +222,7 @@ class Plan(Traffic, frozen=True, kw_only=True):
         return destination.node or self.server_at(destination.address or "")
 
     def server_at(self, address: str) -> str:
-        """Return the label of the real server at *address*, or *address* if the plan has none."""
+        """Return the label of the real server at *address*, or *address* if there is none."""
         known = {s.address: s.label for s in self.real_servers if s.address is not None}
         return known.get(address, address)
 

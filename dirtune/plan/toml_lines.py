@@ -28,8 +28,8 @@ def path_of(text: str) -> Path:
 def line_of(text: str, path: Path) -> int | None:
     """Return the line number of the key *path* in the TOML *text*.
 
-    If *text* lacks the key, the result is the line of its innermost table in *text*; None if
-    *text* lacks all of them.
+    If *text* lacks the key, the result is the line of the innermost parent table that *text*
+    contains; None if *text* contains no parent table of the key.
     """
     if len(text) > _LONGEST:  # the parser refuses a text of this length
         return None

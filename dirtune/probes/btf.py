@@ -34,7 +34,8 @@ def libbpf() -> ctypes.CDLL | None:
 def offsets(members: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int] | None:
     """Return the offset of each (structure, member) in bytes.
 
-    Return None if the kernel has no BTF, or if a member is inside a nested structure.
+    Return None if libbpf is not installed, if the kernel has no BTF, or if the offset of a member
+    cannot be found, for example because the member is inside a nested structure.
     """
     library = libbpf()
     if library is None:

@@ -51,7 +51,10 @@ class Kernel:
         return None
 
     def way(self, probe: Probe[object]) -> Way | str:
-        """Return the first way in which this kernel can attach *probe*, or the reasons why not."""
+        """Return the first way in which this kernel can attach *probe*.
+
+        If the kernel supports none of its ways, return the reasons as text.
+        """
         reasons: list[str] = []
         for way in probe.ways:
             missing = next(filter(None, map(self.lacks, way.points)), None)
@@ -75,7 +78,10 @@ class Kernel:
     def _lacks_function(self, name: str) -> str | None:
         if name in self.symbols.known:
             return None
-        return f"this kernel lacks the function {name}, or the module with it is not loaded"
+        return (
+            f"this kernel lacks the function {name}, or the kernel module that contains the "
+            "function is not loaded"
+        )
 
     def _text(self, path: str) -> str | None:
         try:

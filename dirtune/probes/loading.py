@@ -1,4 +1,4 @@
-"""Load probes with bcc: compile all their C together, and attach it point by point.
+"""Load probes with bcc: compile all C programs together, and attach each to its points.
 
 Programs and maps belong to descriptors of this process, so nothing stays attached when the process
 ends, for whatever reason. The cost of a program is its run time as the kernel counts it while a

@@ -94,5 +94,8 @@ class Probe(Generic[R]):
 
 
 def moved_slots(now: Sequence[int], then: Sequence[int]) -> tuple[int, ...]:
-    """Return the events in each slot of a histogram since its earlier reading *then*."""
+    """Return the events in each slot of a histogram between two readings.
+
+    *then* is the earlier reading, and *now* the later one.
+    """
     return tuple(a - b for a, b in zip(now, then, strict=True))

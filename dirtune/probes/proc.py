@@ -3,10 +3,11 @@
 Source: /proc/interrupts, and /proc/irq/N/spurious (kernel/irq/spurious.c, note_interrupt()). The
 kernel calls every handler of a line for each interrupt of the line, so calls can be inferred
 instead of counted. The number of needless calls is unknown: `spurious` counts only interrupts that
-no handler claimed, and on a NIC's line the NIC claims them.
+no handler claimed, and on a NIC's line the handler of the NIC claims them.
 
-The counter `unhandled` restarts at 1 if the previous unhandled interrupt is 100 ms old, and at 0
-after 100,000 interrupts, so the difference of two readings is a lower limit.
+The counter `unhandled` restarts at 1 if the previous unhandled interrupt is more than 100 ms old,
+and at 0 after 100,000 interrupts. The true number of unhandled interrupts between two readings may
+therefore be higher than the difference of the counter.
 """
 
 import re

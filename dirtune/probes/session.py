@@ -236,7 +236,10 @@ def _moment(loaded: Loaded, host: Host) -> Moment[Any]:
 def _possible(
     host: Host, probes: Sequence[Probe[Any]]
 ) -> tuple[list[tuple[Probe[Any], Way]], dict[str, NotProbed]]:
-    """Return the probes that can run here, each with its way to attach, and why others cannot."""
+    """Return the probes that can run here, each with its way to attach.
+
+    Also return the reason for each probe that cannot run here, by name.
+    """
     obstacles = probe_obstacles(read_facts(host)) if probes else ()
     if obstacles:
         why, remedy = obstacles[0].why, obstacles[0].remedy

@@ -3,8 +3,9 @@
 Source: `voluntary_ctxt_switches` in /proc/PID/status and the first number of /proc/PID/schedstat
 (fs/proc/base.c, proc_pid_schedstat()) of each `irq/N-name` thread. With `threadirqs` and on
 PREEMPT_RT, every handler of a line only wakes its thread, so the threads show the cost of the
-line. A thread counts as woken each time it goes to sleep. It therefore counts once if it is woken
-again before it sleeps, and on PREEMPT_RT it also counts if it waits for a lock.
+line. The kernel counts how often a thread goes to sleep, and dirtune takes this as its number of
+wake-ups. So several wake-ups before the thread sleeps are one, and on PREEMPT_RT each wait for a
+lock is one too.
 """
 
 import re

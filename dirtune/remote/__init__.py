@@ -111,7 +111,10 @@ def _unreachable(error: NodeUnreachable | NotPossible) -> NodeUnreachable:
 
 
 async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all *works* at once and return their results; raise the first error after all ended."""
+    """Run all *works* at once and return their results.
+
+    If some of them fail, raise the first error once all have ended.
+    """
     done = await asyncio.gather(*works, return_exceptions=True)
     for result in done:
         if isinstance(result, BaseException):
@@ -132,8 +135,8 @@ def fetch_all(
 
     The hosts run the command in parallel, with at most `CONNECTIONS_AT_ONCE` connections. *use*
     gets a host's output as soon as the host has answered, while other hosts are still running. The
-    result of a host is an error if the host cannot be reached, does not answer within *timeout_s*,
-    sends more than `FETCHED_BYTES`, if the command fails, or if *use* raises `ParseError`. An
+    result of a host is an error if the host cannot be reached, does not answer within *timeout_s*
+    or sends more than `FETCHED_BYTES`, if the command fails, or if *use* raises `ParseError`. An
     error on one host does not affect the others.
     """
 
@@ -152,7 +155,7 @@ def ask_all(
     ssh_config: Path | None = None,
     become: frozenset[str] = frozenset(),
 ) -> dict[str, T | NodeUnreachable | NotPossible]:
-    """Return the result of *ask* for every host, by host. A host's error is its result."""
+    """Return the result of *ask* by host; for a host that fails, the result is the error."""
 
     async def one(host: str) -> T:
         async with await connect(host, ssh_config=ssh_config, become=host in become) as node:
@@ -184,7 +187,10 @@ def _used(text: str, use: Callable[[str], T]) -> T:
 async def _each(
     hosts: Sequence[str], ask: Callable[[str], Awaitable[T]]
 ) -> dict[str, T | NodeUnreachable | NotPossible]:
-    """Ask each host once, `CONNECTIONS_AT_ONCE` in parallel; a host's error is its result."""
+    """Return the result of *ask* by host; for a host that fails, the result is the error.
+
+    Each host is asked once, at most `CONNECTIONS_AT_ONCE` of them in parallel.
+    """
     gate = asyncio.Semaphore(CONNECTIONS_AT_ONCE)
 
     async def one(host: str) -> T | NodeUnreachable | NotPossible:

@@ -96,7 +96,7 @@ class Way:
         return ("ssh", "-F", f"{self.folder.name}/{_CONFIG}", *user, *options, "--", self.name)
 
     def told(self, text: str) -> str:
-        """Return *text*, which ssh printed, with the real path of the operator's configuration."""
+        """Return *text*, in which ssh may name the copy, with the path of the operator's file."""
         return text.replace(f"{self.folder.name}/{_COPY}", str(self.operators))
 
     def close(self) -> None:
@@ -108,8 +108,8 @@ class Way:
 def way(host: str, ssh_config: Path | None, session: str) -> Way:
     """Write the configuration for *host* into a folder that only this user can read.
 
-    *session* is `SESSION`, or empty if the installed ssh does not know these settings. Raises
-    `PlanError` if *ssh_config* cannot be read.
+    *session* is `SESSION`, or empty if the installed ssh does not know the settings in `SESSION`.
+    Raises `PlanError` if *ssh_config* cannot be read.
     """
     text, mode = _read(ssh_config) if ssh_config else (b"", 0)
     remove_abandoned()
@@ -138,8 +138,9 @@ def _read(ssh_config: Path) -> tuple[bytes, int]:
     """Return the text of the operator's file and the permission bits that its copy needs.
 
     `ssh -F` reads a file of any owner, but an Include reads only one of this user or of root, so
-    the file is copied. If every user can write to the file, the copy is the same, and ssh refuses
-    it. Raises `PlanError` if the file cannot be read.
+    the file is copied. If every user can write to the file, the copy gets the same permission, so
+    that ssh refuses the copy as it would refuse the file. Raises `PlanError` if the file cannot be
+    read.
     """
     try:
         mode = ssh_config.stat().st_mode
@@ -154,8 +155,8 @@ def _read(ssh_config: Path) -> tuple[bytes, int]:
 def remove_abandoned() -> None:
     """Remove the folders that killed processes left. Only the first call does anything.
 
-    A folder is removed only if it belongs to this user, contains a configuration by dirtune and no
-    other files except those that ssh creates, and if nobody holds the lock on the configuration.
+    A folder is removed only if it belongs to this user, if it contains a configuration by dirtune
+    and otherwise only files that ssh creates, and if nobody holds the lock on the configuration.
     The kernel releases the lock when the process that made the folder ends.
     """
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):

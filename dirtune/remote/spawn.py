@@ -30,8 +30,8 @@ settings. The list is empty before the trial."""
 async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
     """Start *argv* in its own session (setsid(2)), with pipes for its three streams.
 
-    If setpriv(1) is installed, ssh ends with this process. Without setpriv(1), an ssh to a host
-    that hangs may run for ever.
+    If setpriv(1) is installed, the kernel ends ssh when this process ends. Without setpriv(1), an
+    ssh to a host that hangs may run for ever.
     """
     bound = await _bound_to_us() if ssh and shutil.which(argv[0]) else ()
     try:
@@ -51,7 +51,7 @@ async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
 
 
 async def _bound_to_us() -> tuple[str, ...]:
-    """Return the words before a command that make the kernel end it with this process."""
+    """Return the words to put before a command, so that it ends when this process ends."""
     if not _BINDING:
         try:
             status, _ = await output((*_BIND, "true"), ssh=False)
@@ -62,7 +62,7 @@ async def _bound_to_us() -> tuple[str, ...]:
 
 
 async def session() -> str:
-    """Return `config.SESSION`, or an empty text if ssh does not know these settings."""
+    """Return `config.SESSION`, or an empty text if ssh does not know its settings."""
     if not _SESSION:
         rows = (row for row in config.SESSION.splitlines() if not row.startswith("#"))
         options = (word for row in rows for word in ("-o", row))
@@ -79,7 +79,10 @@ async def write(pipes: Pipes, data: bytes) -> None:
 
 
 async def reap(pipes: Pipes, complaints: "asyncio.Task[str] | None" = None) -> None:
-    """End a process on this machine if it is still running, and close its streams."""
+    """End a process on this machine if it is still running, and close its streams.
+
+    *complaints* is the task that reads the standard error of the process; it is cancelled.
+    """
     if pipes.stdin is not None:
         pipes.stdin.close()
     if pipes.returncode is None:

@@ -32,9 +32,9 @@ class TooMuch(Exception):
 async def answer(reader: asyncio.StreamReader, most_bytes: int) -> str:
     """Read to the end of the output.
 
-    Raises `TooMuch` if the output is longer than *most_bytes*, or takes more memory than that as a
-    text. Raises `TooMuch` for any large output if the answers of all hosts together exceed the
-    memory limit.
+    Raises `TooMuch` if the output is longer than *most_bytes*, or if the decoded text takes more
+    memory than *most_bytes*. Raises `TooMuch` for any large output if the answers of all hosts
+    together exceed the memory limit.
     """
     # An invalid byte keeps its value: names that differ only in such a byte stay different.
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")

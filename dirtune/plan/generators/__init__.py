@@ -190,10 +190,10 @@ def _off(tick: tuple[int, int], rate: float) -> float:
 def schedules(rate: float, clients: int, seconds: float) -> tuple[Schedule, ...]:
     """Return the schedule of each client; all clients together offer *rate* connections/s.
 
-    If ticks of two clients coincide, the director gets their connections as one burst. If all
-    clients had the same period, chance would decide for an entire trial if ticks coincide. The
-    periods of the clients therefore differ by milliseconds, so that ticks drift past each other in
-    the same way in every trial.
+    If ticks of two clients coincide, the director gets the connections of both as one burst. If
+    all clients had the same period, chance would decide, at the start of a trial, whether ticks
+    coincide during the entire trial. The periods of the clients therefore differ by milliseconds,
+    so that ticks drift past each other in the same way in every trial.
     """
     even = schedule(rate / clients, seconds)
     if even.period_ms < _DRIFT_FROM_MS * clients:
@@ -218,7 +218,7 @@ def split(ticks: Schedule, processes: int, ramp_s: float = 0.0) -> tuple[Part, .
     """Divide the schedule *ticks* among *processes* processes.
 
     Each process takes every n-th tick, so that all processes together send the same load as a
-    single one. They start at regular intervals during *ramp_s* seconds.
+    single one. The processes start one after another, spread evenly over *ramp_s* seconds.
     """
     period_ms = processes * ticks.period_ms
     whole_ms = ticks.connections // ticks.batch * ticks.period_ms

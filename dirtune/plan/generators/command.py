@@ -21,7 +21,7 @@ def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
 
 
 def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
-    """Return the command line from the plan, with its numbers filled in."""
+    """Return the command line from the plan, with a value in place of each {name} in braces."""
     assert load.command is not None
     filled = load.command.run.format(
         url=url,
@@ -37,9 +37,9 @@ def command(load: Load, url: str, part: Part) -> tuple[str, ...]:
 def parse(text: str, log: Iterable[str], load: Load) -> Report:
     """Find the number of replies and the duration in the output of the process.
 
-    The plan's regular expressions are used; the last match of each one counts. The kinds of
-    failures are unknown; their number follows from the number of connections that the director
-    counted.
+    The plan's regular expressions are used; the last match of each one counts. The output does
+    not tell kinds of failures apart; the number of failures is computed elsewhere, from the number
+    of connections that the director counted.
     """
     del log
     assert load.command is not None

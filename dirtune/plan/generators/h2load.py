@@ -60,9 +60,9 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
-    """Return the part of each process: a single process, or one for each step of a ramp.
+    """Return a single part, or one part for each step of a ramp.
 
-    A ramp needs several processes, because one h2load cannot change its rate.
+    Each part is a process. A ramp needs several, because an h2load process cannot change its rate.
     """
     return split(ticks, RAMP_STEPS, load.ramp_s) if load.ramp_s else (Part(ticks),)
 
@@ -158,10 +158,10 @@ def parse_log(lines: Iterable[str]) -> Iterator[Reply]:
 def failures(summary: Summary, unsent: int = 0) -> dict[str, int]:
     """Return the number of failed connections by kind of failure.
 
-    The kinds do not overlap; a kind without connections is left out. h2load counts a request as
-    `started` once its connection is established. All other requests, except for *unsent* requests
-    that the client could not send, got no connection, because the SYN was lost or refused; their
-    kind is `connect`.
+    *unsent* is the number of requests that the client could not send; these are not counted. The
+    kinds do not overlap; a kind without connections is left out. h2load counts a request as
+    `started` once its connection is established. All other requests got no connection, because
+    the SYN was lost or refused; their kind is `connect`.
     """
     connect = min(max(0, summary.total - summary.started), summary.errored) - unsent
     timeout = summary.timeout or 0
@@ -179,8 +179,9 @@ def _span_s(replies: tuple[Reply, ...], summary: Summary, requests: int) -> floa
     """Return the seconds between the starts of the first and the last connection, by the log.
 
     The log shows when a request was sent: after its connection was established, and after the
-    previous request was answered. The client did not cause this waiting, so its usual maximum is
-    subtracted. The last 1 % of the starts is left out, because lost SYNs delay them.
+    previous request was answered. The client did not cause these two waits, so the result
+    does not contain them: the mean plus two standard deviations of each is subtracted. The last
+    1 % of the starts is left out, because lost SYNs delay them.
     """
     if len(replies) < _ROWS_FOR_SPAN:
         return None

@@ -62,7 +62,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
-    """Return the part of each process; there are as many as the open connections need."""
+    """Return enough parts that no process needs more than `OPEN_MAX` open connections."""
     return split(ticks, math.ceil(ticks.rate * load.timeout_s / OPEN_MAX))
 
 
