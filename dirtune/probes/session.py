@@ -245,6 +245,6 @@ def _possible(
         why, remedy = obstacles[0].why, obstacles[0].remedy
         return [], {probe.name: NotProbed(probe.name, why, remedy, "") for probe in probes}
     kernel = Kernel(host)
-    found = [(probe, kernel.way(probe)) for probe in probes]
-    lacking = {p.name: NotProbed(p.name, why, "", "") for p, why in found if isinstance(why, str)}
-    return [(probe, way) for probe, way in found if isinstance(way, Way)], lacking
+    ways = [(probe, kernel.way(probe)) for probe in probes]
+    lacking = {p.name: NotProbed(p.name, why, "", "") for p, why in ways if isinstance(why, str)}
+    return [(probe, way) for probe, way in ways if isinstance(way, Way)], lacking
