@@ -1,4 +1,4 @@
-"""Guard the streams of a dirtune process, print its last line and set its exit status.
+"""Guard the streams of a dirtune process, print its error line and set its exit status.
 
 Writing progress to standard error never raises. If standard output does not accept a result,
 `OutputLost` is raised once, and later output is dropped, so that nothing disturbs the clean-up.
@@ -63,7 +63,7 @@ def outermost(work: Callable[[], int | None]) -> NoReturn:
 
 
 def _close_new_files() -> None:
-    """Set root's umask so that only root can write to new files, also in child processes."""
+    """If this process is root, set a umask with which only root may write to new files."""
     if os.geteuid() == 0:
         os.umask(os.umask(_BY_OTHERS) | _BY_OTHERS)
 

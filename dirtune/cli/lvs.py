@@ -163,7 +163,7 @@ def plan(
     "--dry-run",
     is_flag=True,
     hidden=True,
-    help="Print the changes that the director would make, or the reason for a refusal.",
+    help="Print the changes that `apply` would make on the director, or why it would refuse.",
 )
 @_FORMAT
 def apply(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "words",
     multiple=True,
     metavar="CHECK[/FIX]",
-    help="Try the fix of CHECK, or its fix FIX. Repeatable.  [default: all fixes that are safe]",
+    help="Try the fix of CHECK, or the fix named FIX. Repeatable.  [default: all safe fixes]",
 )
 @click.option("--all", "together", is_flag=True, help="Try all fixes together, as one.")
 @click.option(
@@ -55,13 +55,14 @@ if TYPE_CHECKING:
     default=5,
     show_default=True,
     metavar="NUMBER",
-    help="For a fix that needs boots, boot NUMBER times with it and NUMBER times without it. "
+    help="For a fix that needs a reboot, boot NUMBER times with it and NUMBER times without it. "
     "Fewer than 5 boots give no verdict.",
 )
 @click.option(
     "--keep-equivalent",
     is_flag=True,
-    help="Keep every fix whose verdict is equivalent, not only those that mend a fault.",
+    help="Keep every fix with the verdict equivalent (no effect that matters), even if it mends "
+    "no fault.",
 )
 @click.option("--resume", is_flag=True, help="Continue the last session that is not finished.")
 @click.option(

@@ -2,7 +2,7 @@
 
 Format: kernel/kallsyms.c, s_show(): `ADDRESS TYPE NAME` and, for a symbol of a module, a tab and
 `[MODULE]`. To users who may not see the addresses (kptr_restrict), every address is 0. Variables
-are listed with CONFIG_KALLSYMS_ALL. BPF programs are listed as module `bpf`.
+are listed only with CONFIG_KALLSYMS_ALL. BPF programs are listed as module `bpf`.
 """
 
 from bisect import bisect_right

@@ -14,7 +14,7 @@ SOURCES = (SOURCE,)
 
 
 def read_meminfo(host: Host) -> Mapping[str, int]:
-    """Read the rows by name (`MemTotal`), in bytes."""
+    """Return the value of each row by its name (`MemTotal`); memory is in bytes."""
     return parse_meminfo(host.read(SOURCE))
 
 

@@ -2,9 +2,9 @@
 
 Files: kernel/irq/proc.c. `effective_affinity_list` may be empty if an interrupt is not in use. If
 the kernel manages the affinity of an interrupt, smp_affinity has mode 0444 since Linux 6.12; older
-kernels show the usual mode 0644, but refuse a write. `spurious` counts interrupts
-that no handler of the interrupt line claimed. On a shared line, one handler that claims every
-interrupt keeps the count at 0.
+kernels show the usual mode 0644, but refuse a write. `spurious` counts interrupts that no handler
+of the interrupt line claimed. On a shared line, one handler that claims every interrupt keeps the
+count at 0.
 """
 
 import re

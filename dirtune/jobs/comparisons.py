@@ -84,7 +84,7 @@ def _threshold(run: Run) -> float:
 
 
 def _load(name: str) -> tuple[Run, tuple[Trial, ...]]:
-    """Return a run and its trials; if *name* is RUN:ARM or RUN:CELL, only the trials of these."""
+    """Return a run and its trials; for RUN:ARM or RUN:CELL, only that arm's or cell's trials."""
     folder, colon, part = name.partition(":")
     if reading.exists(name) or not colon:
         run = store.load(Path(name))

@@ -177,10 +177,10 @@ def prepared(
     """Prepare *servers*, then call *work*; return its result and each server's changes.
 
     If *work* fails, everything is rolled back. A server also rolls itself back unless it soon gets
-    a confirmation: from here once all servers are prepared, or, with --confirm, from the user. The
-    servers are confirmed before the director is changed. If this process dies in between, the
-    servers are prepared in vain. The reverse order could leave a director that forwards to servers
-    that have rolled back.
+    a confirmation. The user confirms if --confirm is given; otherwise this process confirms once
+    all servers are prepared, and before the director is changed. If this process dies in between,
+    the servers are prepared for nothing. The reverse order could leave a director that forwards to
+    servers that have rolled back.
     """
     hold_s = _unconfirmed_s(given) or _ANSWER_S + _SETTLE_S
     words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in given.force))

@@ -48,7 +48,8 @@ class Reader(Generic[_Named]):
     def __call__(self, data: bytes) -> _Named:
         """Return the attributes in *data*; if a type is repeated, the last one counts.
 
-        Raises `ValueError` if *data* is not a list of attributes, or a number has an unknown size.
+        Raises `ValueError` if *data* is not a list of attributes, or if the size of a number is
+        unknown.
         """
         layout = self._layouts.get(len(data))
         if layout is not None:

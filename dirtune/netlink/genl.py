@@ -48,7 +48,7 @@ class _Family(NamedTuple):
 
 
 class Refused(DirtuneError):
-    """The kernel refused a request of a batch; it may have carried out later requests."""
+    """The kernel refused a request of a batch, but may have carried out later requests."""
 
     def __init__(self, index: int, number: int) -> None:
         super().__init__(os.strerror(number))

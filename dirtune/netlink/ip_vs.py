@@ -146,7 +146,7 @@ class ServiceAttributes(NamedTuple):
 
     @property
     def svc_flags(self) -> int:
-        """The flags IP_VS_SVC_F_*, without their mask."""
+        """The flags IP_VS_SVC_F_*, without the mask that follows them in `struct ip_vs_flags`."""
         return attributes.number(self.flags[:4])
 
     @property

@@ -62,8 +62,8 @@ def nat_gateway(snapshot: Snapshot) -> Verdicts:
         yield not_applicable("the director does not reach this host by NAT")
     elif place.source_nat:
         yield inconclusive(
-            "the director has rules that rewrite source addresses, and may apply them to "
-            "these packets"
+            "the director has rules that rewrite source addresses, and they may match the packets "
+            "that it forwards to this host"
         )
     else:
         yield from _judged(snapshot, place)
