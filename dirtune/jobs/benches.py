@@ -114,7 +114,7 @@ async def run_pairs(plan: Plan, kept: Store, nodes: Rig) -> None:
 
 
 async def _link(plan: Plan, kept: Store) -> None:
-    """Measure the link's throughput once; if that fails, note the reason in the run."""
+    """Measure the throughput between a client and a real server, or note why this failed."""
     if plan.controls is None or not plan.controls.link or kept.run.link:
         return
     try:

@@ -121,7 +121,7 @@ def _standing(plan: Plan) -> set[str]:
 
 
 def confirm_s(plan: Plan, asked: float | None) -> float:
-    """Return how many seconds the user has to confirm; 0 means that no confirmation is needed."""
+    """Return the seconds within which the user must confirm; 0 if no confirmation is needed."""
     if asked is not None:
         return asked
     return _CONFIRM_S if any(c.risk == "disruptive" for c in plan.changes) else 0

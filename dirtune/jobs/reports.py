@@ -17,7 +17,7 @@ _REPORT = ("jinja2", "altair", "vl-convert-python")
 
 
 class Renderer(Protocol):
-    """The module `dirtune.render.report`."""
+    """The functions of the module `dirtune.render.report`, which is imported only for a report."""
 
     def html(self, run: Run, *, paper: bool = False) -> str:
         """Return the report as an HTML page."""

@@ -142,7 +142,9 @@ class Switch:
         table = parse_interrupts(await self._director.run(("cat", SOURCE)))
         line = table.line(self._line.irq)
         if line is None or self._line.card not in line.actions:
-            raise LabError(f"irq {self._line.irq}: {self._line.card} is no longer on this line")
+            raise LabError(
+                f"irq {self._line.irq}: {self._line.card} has no handler on this line now"
+            )
         return line
 
 
