@@ -147,7 +147,7 @@ def _escape(character: str) -> str:
 
 
 def plain(name: str) -> bool:
-    """Return whether *name* has no special meaning to udev and sysctl.d(5)."""
+    """Return whether udev and sysctl.d(5) take every character of *name* literally."""
     return _PLAIN.fullmatch(name) is not None and name not in {".", ".."}
 
 

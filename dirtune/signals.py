@@ -53,11 +53,12 @@ class _Handled:
 
 
 def prepare() -> None:
-    """Set what a process inherits or lacks of signals; each of dirtune's processes calls this.
+    """Set the signal handlers that each of dirtune's processes needs from its start.
 
-    If its starter ignores SIGCHLD, the kernel forgets how each command of this process ended, and
-    a command that failed would count as one that succeeded. Other signals that end a process are
-    handled as SIGTERM is at that moment.
+    A process inherits an ignored SIGCHLD. The kernel then forgets how the commands of the process
+    ended, and a command that failed would count as one that succeeded. SIGCHLD therefore gets its
+    default action. Other signals that would end the process are passed to the handler that SIGTERM
+    has when they arrive.
     """
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -68,7 +69,7 @@ def prepare() -> None:
 
 @contextmanager
 def unstoppable() -> Iterator[None]:
-    """Defer Ctrl-Z to the end of the block: while stopped, a process keeps the locks that it has.
+    """Defer Ctrl-Z to the end of the block, because a stopped process keeps its locks.
 
     Outside of the main thread, which gets the signals, this does nothing.
     """

@@ -189,7 +189,7 @@ class Snapshot:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds between the two samples; None with one sample or without a clock."""
+        """Seconds between the two samples; None with one sample, or if a sample has no time."""
         if self.earlier is None or self.earlier.taken_s is None or self.taken_s is None:
             return None
         return self.taken_s - self.earlier.taken_s

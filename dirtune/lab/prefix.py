@@ -66,7 +66,7 @@ def _made(root: Path | None, cache: Path) -> Path:
         _install(root, prefix)
     except NotPossible as error:
         shutil.rmtree(prefix, ignore_errors=True)
-        raise LabError(f"Cannot build the dirtune of the lab's nodes: {error}") from error
+        raise LabError(f"Cannot build the dirtune that the lab's nodes run: {error}") from error
     (prefix / ".fingerprint").write_text(mark)
     return prefix
 

@@ -379,9 +379,10 @@ NOTES_OF_CLOCK = {
             "of CPU time are one instruction, however busy this machine is."
         ),
         (
-            "Numbers of instructions and of calls carry over to hardware. Prices do not: here, an "
-            "access to a device register costs one instruction, but on hardware it takes about a "
-            "microsecond. The cost of useless interrupt handlers is therefore a lower bound."
+            "Numbers of instructions and of calls carry over to hardware. Times do not: here, an "
+            "access to a device register takes as long as any other instruction, but on hardware "
+            "about a microsecond. On hardware, useless interrupt handlers therefore cost at least "
+            "as much as here."
         ),
     ),
 }

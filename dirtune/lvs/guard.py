@@ -82,7 +82,10 @@ def _owned(around: Surroundings) -> Iterator[Refusal]:
         pids = ", ".join(str(pid) for other, pid in around.owners if other == name)
         why = f"{name} (process {pids}) owns the IPVS table and would restore its own services"
         if name == "keepalived":
-            why += ". `dirtune lvs export PLAN --format keepalived` writes its configuration"
+            why += (
+                ". Change its configuration instead: "
+                "`dirtune lvs export PLAN --format keepalived` prints the services for it"
+            )
         yield Refusal(name, why)
 
 

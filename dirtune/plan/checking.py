@@ -178,7 +178,8 @@ def check_compare(plan: Traffic) -> None:
     for lower, higher in itertools.pairwise(sorted(plan.compare.rates)):
         if higher < _APART * lower:
             raise PlanError(
-                f"compare.rates: {lower:g} and {higher:g} connections/s are too close together"
+                f"compare.rates: {lower:g} and {higher:g} connections/s differ by less than "
+                f"{100 * (_APART - 1):.0f} %. Choose rates that differ more"
             )
 
 

@@ -203,7 +203,7 @@ class Plan(Traffic, frozen=True, kw_only=True):
 
     @property
     def compared_at(self) -> tuple[float | None, ...]:
-        """The rates in the form that `analyse.compare` takes: a single rate becomes None."""
+        """The rates for `analyse.compare`; a single rate becomes None, which means any rate."""
         return self.pair_rates if len(self.pair_rates) > 1 else (None,)
 
     @property

@@ -66,7 +66,7 @@ def decode(before: Reading, after: Reading) -> HandlerCounts:
 
 
 def unhandled_between(before: str, after: str) -> int | None:
-    """Return a lower limit of the unhandled interrupts between two texts of `spurious`.
+    """Return the least number of unhandled interrupts between two texts of `spurious`.
 
     Return None if one of the texts has another format.
     """

@@ -160,7 +160,8 @@ def _summary(audit: Audit) -> dict[str, int]:
 def _tree(outcomes: Sequence[Outcome]) -> tuple[_Node, ...]:
     """Return the findings as trees, sorted by severity; each finding is below its cause.
 
-    A hostile host can have as many findings as fit into its answer, so each is looked up.
+    Causes are looked up by key, because a hostile host can report so many findings that comparing
+    every finding with every other one would take too long.
     """
     every = [(o, f) for o in outcomes for f in o.findings if not f.waived]
     every.sort(key=lambda pair: (pair[1].severity.rank, pair[0].check.id))
@@ -187,15 +188,19 @@ def _tree(outcomes: Sequence[Outcome]) -> tuple[_Node, ...]:
 
 
 def _keys(cause: Finding) -> tuple[object, ...]:
-    """Return what a finding of another check is looked up by: interrupts, or else a subject."""
+    """Return the keys under which `_causes` finds *cause*.
+
+    These are its interrupts. A cause without interrupts has two keys: its subject, and a key for
+    any finding of the check.
+    """
     return tuple(("irq", irq) for irq in _irqs(cause)) or (_ANY, ("subject", cause.subject))
 
 
 def _causes(effect: Finding, at: Mapping[tuple[str, object], Sequence[int]]) -> Iterator[int]:
-    """Yield the places of the findings that explain *effect*.
+    """Yield the places of the findings that explain *effect*; *at* has the places by key.
 
-    A cause with interrupts explains a finding with one of them. Of the others, the finding with
-    the same subject is the cause, or else the first one.
+    A finding with interrupts explains each effect with one of its interrupts. Of the findings
+    without interrupts, the one with the subject of *effect* explains it, or else the first one.
     """
     if effect.cause is None:
         return

@@ -30,14 +30,14 @@ def code(text: str) -> Marked:
 def widest(rows: int) -> int:
     """Return the number of characters that a cell may have in a table of *rows* rows.
 
-    Every cell of a column is made as wide as the widest, so a single long name of a hostile host
-    would be multiplied by the number of rows.
+    Every cell of a column is made as wide as the widest cell, so a single long name of a hostile
+    host would be multiplied by the number of rows.
     """
     return max(_LEAST, _MOST // max(1, rows))
 
 
 def shortened(text: str, most: int) -> str:
-    """Return *text*, of which at most *most* characters are shown."""
+    """Return *text*; if it is longer than *most* characters, only its beginning and `...`."""
     return text if len(text) <= most else f"{text[:most]}..."
 
 

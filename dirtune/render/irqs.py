@@ -45,7 +45,7 @@ def document(snapshot: Snapshot, table: Interrupts) -> "IrqsDocument":
 def text(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) -> str:
     """Return one row per interrupt line; if handlers were probed, their cost is below their line.
 
-    Shared lines are marked. A rate between two samples that is unknown is printed as `-`.
+    Shared lines are marked. Rates are computed from two samples; an unknown rate is shown as `-`.
     """
     rows = ((_red(mark), *rest) for mark, *rest in _rows(snapshot, table, verbose=verbose))
     shown = cells.table(rows, _header(snapshot), "plain", _ALIGN)

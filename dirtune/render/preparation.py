@@ -46,7 +46,10 @@ def refusal_line(refusal: Refusal) -> str:
 
 
 def before(text: str, settings: Plan, form: str) -> str:
-    """Return the changes to a director's *settings*, then *text*, the changes to its table."""
+    """Return the changes to a director's *settings*, then *text*.
+
+    *text* holds the changes to the director's IPVS table.
+    """
     if form == "json":
         director = from_json(text, dict[str, object])
         own = _document(settings)["changes"]
@@ -55,7 +58,10 @@ def before(text: str, settings: Plan, form: str) -> str:
 
 
 def above(text: str, rows: Sequence[str], form: str) -> str:
-    """Return *rows*, changes to a director's settings, then *text*, the changes to its table."""
+    """Return *rows*, then *text*.
+
+    *rows* are the changes to a director's settings, and *text* holds those to its IPVS table.
+    """
     if not rows:
         return text
     changes = "\n".join(_fenced(rows) if form == "markdown" else rows)
@@ -81,9 +87,10 @@ def beside(text: str, plans: Mapping[str, Plan], form: str) -> str:
 
 
 def finished(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: float) -> str:
-    """Return the changes made on real servers, then the director's *text*, then who answered.
+    """Return the changes made on real servers, then *text*, then which real servers answered.
 
-    The real servers wait *hold_s* seconds for a confirmation; 0 means that they do not wait.
+    *text* holds the changes made on the director. The real servers wait *hold_s* seconds for a
+    confirmation; 0 means that they do not wait.
     """
     lines = [line for name, server in done.items() for line in _done(name, server, hold_s)]
     answers = () if reach is None else (reached(reach),)

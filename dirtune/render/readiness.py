@@ -21,7 +21,7 @@ def text(ready: Readiness) -> str:
     budget = ready.tuples
     lines.append(
         f"ports: the plan needs {budget.each:g} connections/s per client; the default port range "
-        f"allows {budget.default:.0f}, the widest {budget.widest:.0f}"
+        f"allows {budget.default:.0f}, the widest possible range {budget.widest:.0f}"
     )
     lines += [f"warning: {warning}" for warning in ready.warnings]
     lines.append(f"sweep: {ready.sweep_trials} trials, about {ready.sweep_s / 60:.0f} min")

@@ -115,7 +115,10 @@ def handlers(run: Run) -> Chart | None:
 
 
 def curves(run: Run, swept: Mapping[str, tuple[Trial, ...]]) -> Chart:
-    """Return a chart of replies against offered connections; ideal and control are lines in it."""
+    """Return a chart of replies against offered connections, with a line per cell.
+
+    Two more lines show the ideal, a reply to every connection, and the trials without a director.
+    """
     direct = tuple(t for t in cost.trials_of(run, "direct") if t.kind == TrialKind.JUDGED)
     series = {**swept, DIRECT: direct} if direct else dict(swept)
     rows = [row for label, trials in series.items() for row in _points(label, trials)]

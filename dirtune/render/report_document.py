@@ -155,9 +155,9 @@ _FORECAST_FROM = frozenset({TrialKind.BASELINE, TrialKind.PROFILED})
 
 def _agreement(forecast: tuple[float, float], measured: tuple[float, float]) -> str:
     if forecast[1] < measured[0]:
-        return "The measured interval is above the forecast: the gain was smaller than forecast."
+        return "The measured interval is above the forecast's: the gain was smaller than forecast."
     if forecast[0] > measured[1]:
-        return "The measured interval is below the forecast: the gain was larger than forecast."
+        return "The measured interval is below the forecast's: the gain was larger than forecast."
     if measured[0] <= 1 <= measured[1]:
         return (
             "The intervals overlap, but the measured interval also contains 1, which means no"

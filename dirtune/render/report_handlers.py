@@ -43,7 +43,10 @@ def handler_cost(run: Run) -> Iterator[Block]:
 
 
 def _marked(run: Run, when: str) -> str:
-    """Return *when*, with a mark if the trial that timed the handlers is not valid."""
+    """Return *when*, with a mark if the trial that timed the handlers is not valid.
+
+    *when* is `before` or `after` (the fix).
+    """
     arm = {"before": "A", "after": "B"}.get(when)
     timed = (t for t in run.trials if t.kind == TrialKind.PROFILED and t.arm == arm)
     return run_tables.marked(when, *timed)

@@ -162,8 +162,8 @@ def _by_clients(row: ByClients) -> str:
     made = ", ".join(f"{rate:.5g}/s with {value('clients', n)}" for n, rate in row.made.items())
     if not row.known:
         verdict = (
-            "The difference may be chance. Plan a new run with longer windows, or with more "
-            "repeats from the start."
+            "The difference may be chance. Begin a new run whose plan has longer windows or more "
+            "repeats."
         )
     elif row.enough is None:
         verdict = "More clients reached a higher rate, so the clients are the limit."
@@ -220,7 +220,10 @@ def limits(run: Run, trials: Sequence[Trial]) -> Iterator[Block]:
 
 
 def _alone(run: Run) -> float | None:
-    """Return the peak of one real server: without the director, or as the only real server."""
+    """Return the peak of one real server without the director.
+
+    If no trial measured that, return the peak behind the director with one real server.
+    """
     names = ("direct", *(c.name for c in run.cells if c.settings.get("real_servers") == 1))
     peaks = (capacity.peak(capacity.curve(cost.trials_of(run, name))) for name in names)
     return next((top.reply_rate for top in peaks if top is not None), None)
@@ -292,7 +295,10 @@ def _network(run: Run) -> Iterator[Block]:
 
 
 def prices(run: Run) -> Iterator[Block]:
-    """Yield the table of prices, and notes on the cells they apply to; nothing without [price]."""
+    """Yield the table of prices, and a note on the cells to which the prices do not apply.
+
+    Yield nothing if the plan has no table [price].
+    """
     priced = cost.price_per_rate(run)
     price = run.plan.price
     if not priced or price is None:

@@ -113,7 +113,7 @@ async def _way_out(trying: Trying) -> str:
     if journal is None:
         return f"{host} will boot without the fix for {names}. {resume}"
     undo = shlex.join(("dirtune", "rollback", journal))
-    remove = f"To remove it, run `{undo}` there, then boot."
+    remove = f"To remove the fix, run `{undo}` there, then reboot."
     return f"{host} has the fix for {names}. {remove} {resume}"
 
 

@@ -33,7 +33,10 @@ NOTES = (
     "The run shows the director's CPU time per connection at the rates of the real clients.",
     "The run does not show capacity, loss or latency, nor the fix's effect at other rates.",
     "Connections that were open before a switch cause work in both arms.",
-    "A different mix of requests in one arm would look like an effect; alternating makes it rare.",
+    (
+        "A different mix of requests in one arm would look like an effect; because the arms "
+        "alternate, such a difference is rare."
+    ),
 )
 SHOWN = (
     *("cpu_us_per_connection", "cpu_us_per_packet"),
