@@ -95,7 +95,7 @@ def interruptible() -> "_Handlers":
 
 
 def undisturbed() -> "_Section":
-    """Return a block that defers signals, and raises `Ended` at its end if one arrived.
+    """Return a block that defers signals, and raises `Ended` at its end if a signal arrived.
 
     `Ended` is not raised if another exception is already on its way and will end the process.
 

@@ -53,7 +53,7 @@ class Kernel:
     def way(self, probe: Probe[object]) -> Way | str:
         """Return the first way in which this kernel can attach *probe*.
 
-        If the kernel supports none of its ways, return the reasons as text.
+        If this kernel can attach *probe* in no way, return the reasons as text.
         """
         reasons: list[str] = []
         for way in probe.ways:

@@ -29,7 +29,7 @@ _ALIGN = ("left", "right", "right", "left", "left")
 
 
 def document(snapshot: Snapshot, table: Interrupts) -> "IrqsDocument":
-    """Return the table in the schema `dirtune/irqs/1`, with `handlers` if they were probed."""
+    """Return the interrupt table as `dirtune/irqs/1`, with `handlers` if they were probed."""
     irqs: IrqsDocument = {
         "schema": "dirtune/irqs/1",
         "cpus": list(table.cpus),

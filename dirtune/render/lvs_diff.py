@@ -21,7 +21,7 @@ _SIGNS = {Verb.NEW: "+", Verb.SET: "~", Verb.DEL: "-"}
 
 
 def table(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
-    """Return the planned changes to the table: `+` adds, `~` edits and `-` removes an entry."""
+    """Return the planned changes to the IPVS table; `+` adds, `~` edits, `-` removes an entry."""
     if not changes.edits:
         return "nothing to do"
     lines = [*_modules(changes), *_diff_lines(steps, actual)]
@@ -29,7 +29,7 @@ def table(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
 
 
 def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
-    """Return the planned changes to the table as a fenced Markdown diff."""
+    """Return the planned changes to the IPVS table as a fenced Markdown diff."""
     if not changes.edits:
         return "nothing to do"
     lines = [line.replace("~", "!", 1) for line in _diff_lines(steps, actual)]

@@ -62,7 +62,8 @@ class Summary(msgspec.Struct, frozen=True):
 def parts(load: Load, ticks: Schedule) -> tuple[Part, ...]:
     """Return a single part, or one part for each step of a ramp.
 
-    Each part is a process. A ramp needs several, because an h2load process cannot change its rate.
+    One h2load process carries out each part. A ramp needs several processes, because a process
+    cannot change its rate.
     """
     return split(ticks, RAMP_STEPS, load.ramp_s) if load.ramp_s else (Part(ticks),)
 
