@@ -44,8 +44,10 @@ _CATCH_UP_S = 60
 # This machine may be too slow while the director boots, and a director that is idle does not catch
 # up. The real-time clock follows this machine's clock, so a busy loop ends when both are equal.
 _CATCH_UP = f"""rtc=/sys/class/rtc/rtc0/since_epoch
-end=$(($(cat $rtc) + {_CATCH_UP_S}))
-until [ $(date +%s) -ge $(cat $rtc) ] || [ $(cat $rtc) -ge $end ]; do :; done"""
+if [ -e $rtc ]; then
+  end=$(($(cat $rtc) + {_CATCH_UP_S}))
+  until [ $(date +%s) -ge $(cat $rtc) ] || [ $(cat $rtc) -ge $end ]; do :; done
+fi"""
 
 # The 9p mount of the root caches nothing, so every program start would read its libraries again.
 # /usr does not change while a guest runs, so its mount may cache. For /opt, reading one archive is

@@ -174,7 +174,8 @@ def _comparison(run: Run) -> Iterator[Block]:
         "Judged trials in pairs: one trial before the change and one after it.",
     )
     header = ("", *map(measured, run.comparisons))
-    columns = [_comparison_cells(c) for c in run.comparisons]
+    interval = interval_name(run.comparisons[0])
+    columns = [_comparison_cells(c, interval) for c in run.comparisons]
     rows = tuple((name, *(cells[name] for cells in columns)) for name in columns[0])
     yield Table(header, rows, frozenset(header[1:]))
     test = run.comparisons[0].test
@@ -204,11 +205,13 @@ def measured(comparison: Comparison) -> str:
     return f"{metric_name(comparison.metric)}{where}"
 
 
-def _comparison_cells(c: Comparison) -> dict[str, str]:
+def _comparison_cells(c: Comparison, interval: str) -> dict[str, str]:
+    # The comparisons of a run have one level, unless somebody edited the run.
+    level = "" if interval_name(c) == interval else f" ({interval_name(c)})"
     return {
         "verdict": c.verdict,
         "ratio": in_ratio(c.ratio),
-        interval_name(c): in_interval(c.interval),
+        interval: f"{in_interval(c.interval)}{level}",
         "p": number(c.p, 2),
         f"{ARMS['A']}, mean": number(mean(c.before)),
         f"{ARMS['B']}, mean": number(mean(c.after)),

@@ -83,6 +83,24 @@ def test_the_planned_looks_stand_in_the_report_once(tmp_path, form, verdict):
     assert "95 % interval" not in text.replace("95 % interval of a run without a change", "")
 
 
+def test_intervals_of_two_levels_say_which_is_which(tmp_path):
+    levels = (0.9706, 0.95)
+    run = msgspec.structs.replace(
+        unfinished("r"),
+        comparisons=tuple(
+            msgspec.structs.replace(COMPARISON, level=level, interval=(0.5, 0.625))
+            for level in levels
+        ),
+    )
+    (tmp_path / "run.json").write_bytes(msgspec.json.encode(run))
+
+    text = report(str(tmp_path), "--format", "markdown").output
+
+    (row,) = (row for row in text.splitlines() if row.startswith("| 97.06 % interval"))
+    first, second = (cell.strip() for cell in row.split("|")[2:4])
+    assert second == f"{first} (95 % interval)"
+
+
 def test_json_is_the_run(folders):
     assert json.loads(report(folders[0], "--format", "json").output)["id"] == "first"
 
