@@ -142,9 +142,10 @@ def own_floor_of(trials: Sequence[Trial], metric: str, rate: float | None) -> fl
 
 
 def with_floor(comparisons: Sequence[Comparison], *, own: bool) -> tuple[Comparison, ...]:
-    """Return *comparisons* with the source of their noise floor in the field `own_floor`.
+    """Return *comparisons* with their field `own_floor` set to *own*.
 
-    *own* is True if the noise floor comes from the compared trials, not from an A/A run.
+    *own* is True if the noise floor comes from the compared trials, not from an A/A run. A
+    comparison without a noise floor gets False.
     """
     return tuple(
         msgspec.structs.replace(c, own_floor=own and c.noise_floor is not None)

@@ -126,8 +126,8 @@ def _why(looks: Looks, look: Look, p: str, planned_pairs: int) -> str:
         return f"the look at the results gave a verdict (p = {p})"
     if look.result == LookResult.FUTILE:
         return (
-            f"p is {p}, and above {looks.futile_above:g} the remaining pairs would hardly find an "
-            "effect"
+            f"p is {p}, above the limit of {looks.futile_above:g}, so the remaining pairs are "
+            "unlikely to show an effect"
         )
     if look.pairs < planned_pairs:
         return f"{planned_pairs} were planned, but too many trials did not count"

@@ -48,7 +48,9 @@ def to_pyperf(trials: Sequence[Trial]) -> str:
             for name, run in _runs(trial):
                 runs.setdefault(name, []).append(run)
     if not runs:
-        raise NotPossible("The run has no valid judged trial, so there is nothing to export.")
+        raise NotPossible(
+            "The run has no valid trial that counts for a verdict, so there is nothing to export."
+        )
     suite = pyperf.BenchmarkSuite([pyperf.Benchmark(runs_of_one) for runs_of_one in runs.values()])
     text = io.StringIO()
     suite.dump(text, compact=False)

@@ -27,7 +27,7 @@ _ROUND = 2
 
 @dataclass(frozen=True, slots=True)
 class _Excess:
-    """A limit of the plan that a client exceeded, and by how much."""
+    """How far a client (a load generator's host) exceeded a limit of the measurement plan."""
 
     client: str
     times: float

@@ -155,7 +155,7 @@ def load(path: Path) -> Entry:
     if not all(0 <= step.index < count for step in records[1:] if isinstance(step, Begun)):
         raise _damaged(
             path,
-            f"a record names a change that does not exist: the plan has only {count} changes",
+            f"a record has the number of a change that the plan lacks (it has {count} changes)",
         )
     return Entry(planned, records[1:])
 

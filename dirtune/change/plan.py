@@ -71,6 +71,9 @@ def joined(plans: tuple[Plan, ...]) -> Plan:
 
 
 def needed(changes: tuple[Change, ...]) -> tuple[Change, ...]:
-    """Return the needed changes; none if only commands that follow other changes are left."""
+    """Return the changes that are not yet in effect.
+
+    The result is empty if only commands would be left that follow a change, such as a reload.
+    """
     left = tuple(change for change in changes if not change.action.needless)
     return left if any(not change.action.follows for change in left) else ()

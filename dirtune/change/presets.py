@@ -86,7 +86,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A setting in the paper of 2001, and its equivalent today."""
+    """A setting of the LVS measurements that were published in 2001, and its equivalent today."""
 
     setting: str
     roles: frozenset[Role]
@@ -220,9 +220,9 @@ PRESETS = (
         _CLIENT | _SERVER,
         "5242880 for all four",
         "leave the defaults",
-        "TCP buffers follow tcp_rmem and tcp_wmem instead, and have adapted to the traffic since "
-        "Linux 2.6.7; a page of 628 bytes fits any of them. A default of 5 MB lets every UDP and "
-        "raw socket use that much memory.",
+        "TCP ignores these defaults: it uses tcp_rmem and tcp_wmem, and adapts its buffers to the "
+        "traffic (since Linux 2.6.7). The 628-byte test page fits into any buffer. A default of "
+        "5 MB lets every UDP and raw socket use that much memory.",
         _buffers,
     ),
     Preset(

@@ -33,7 +33,7 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     flag_value=5.0,
     metavar="[SECONDS]",
     help="Also measure interrupt handlers, softirqs and locks with eBPF, for SECONDS. "
-    "Without --probe dirtune only reads.  [default of SECONDS: 5]",
+    "Without --probe, dirtune reads files and loads no eBPF program.  [default of SECONDS: 5]",
 )
 @click.option(
     "--host",

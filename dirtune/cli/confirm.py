@@ -14,7 +14,7 @@ from dirtune.render import markdown
     "--renew",
     is_flag=True,
     hidden=True,
-    help="Restart the time in which the changes can be confirmed.",
+    help="Restart the countdown to the rollback of the changes.",
 )
 @FORMAT
 def command(journal: str | None, renew: bool, form: str) -> None:

@@ -172,7 +172,9 @@ def of_a_host(source: Source, snapshot: Snapshot) -> Snapshot:
     """Return *snapshot*; raises `NotPossible` if *snapshot* is empty."""
     if not snapshot.empty:
         return snapshot
-    remedy = "Name the record of a host" if source.root is None else _other_folder(source.root)
+    remedy = (
+        "Give the path of a host's record" if source.root is None else _other_folder(source.root)
+    )
     raise NotPossible(f"{source.name} contains nothing that an audit reads. {remedy}.")
 
 

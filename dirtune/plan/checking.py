@@ -126,7 +126,7 @@ def check_looks(load: Load) -> None:
         return
     if load.pairs < _FIRST_LOOK:
         raise PlanError(
-            f"load.at_most: {load.pairs} pairs are too few for a first look at the results. Set "
+            f"load.at_most: a first verdict after {load.pairs} pairs is not possible. Set "
             f"load.pairs to {_FIRST_LOOK} or more, or leave at_most out"
         )
     if load.at_most != 2 * load.pairs:

@@ -55,9 +55,10 @@ def undecided(outcomes: Sequence[Outcome]) -> str | None:
 
 
 def left_open(by_hand: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-    """Return sentences on what a plan for all findings leaves open.
+    """Return sentences that name what a plan for all findings does not fix.
 
-    These are the findings of the checks *by_hand*, and the undecided checks.
+    One sentence names the checks *by_hand*, whose findings a person must fix. Another counts the
+    checks that could not be decided.
     """
     notes = []
     if by_hand:

@@ -180,8 +180,9 @@ def _comparison(run: Run) -> Iterator[Block]:
     yield Table(header, rows, frozenset(header[1:]))
     test = run.comparisons[0].test
     yield Text(
-        "The ratio is after divided by before, as the geometric mean over the pairs; p is from"
-        f" the {test} test. The noise floor is the largest distance from 1 of the 95 % interval of"
+        "The ratio is the value after the change divided by the value before it, as the geometric"
+        " mean over the pairs; p is from"
+        f" the {test} test. The noise floor is how far the 95 % interval reaches from 1 for"
         f" {_FLOOR_OF[run.comparisons[0].own_floor]}. The detectable effect is the smallest change"
         " that this number of pairs can detect. Invalid trials were repeated."
     )

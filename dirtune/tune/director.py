@@ -97,9 +97,9 @@ class Switch:
             self._journal = None
 
     async def renew(self) -> None:
-        """Renew the lease of the fix if it is active.
+        """Renew the lease of the fix; do nothing if no fix is active.
 
-        Raises `TrialError` if the lease had ended.
+        Raises `TrialError` if the lease has already ended.
         """
         if self._journal is None:
             return

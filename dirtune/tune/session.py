@@ -225,7 +225,10 @@ async def _try(tune: Tune, kept: Kept, number: int) -> bool:
 
 
 def _report(tune: Tune, run: Run, folder: Path) -> None:
-    """Write the report of a run. A failure does not change the outcome of the attempt."""
+    """Write the report of a run.
+
+    If the report cannot be written, a warning says so, and the verdict on the fix is the same.
+    """
     try:
         tune.finished(run, folder)
     except (DirtuneError, OSError) as error:

@@ -80,7 +80,9 @@ def test_the_planned_looks_stand_in_the_report_once(tmp_path, form, verdict):
     assert text.count(design) == 1
     assert "97.06 % interval" in text
     # A noise floor's interval has a level of its own.
-    assert "95 % interval" not in text.replace("95 % interval of a run without a change", "")
+    assert "95 % interval" not in text.replace(
+        "95 % interval reaches from 1 for a run without a change", ""
+    )
 
 
 def test_intervals_of_two_levels_say_which_is_which(tmp_path):

@@ -50,7 +50,8 @@ def wasted_isr(snapshot: Snapshot, handlers: HandlerWindow) -> Verdicts:
             )
         elif not waste.none and _threaded(handlers, waste):
             yield inconclusive(
-                f"the handlers of {shared.subject} run in threads, which never return IRQ_NONE"
+                f"the handlers of {shared.subject} run in threads, so the kernel "
+                "wakes a thread for every interrupt and never sees IRQ_NONE"
             )
         elif waste.none:
             yield Finding(

@@ -66,8 +66,8 @@ def _judged(snapshot: Snapshot, sysctls: Sysctls, family: str) -> Verdicts:
         yield _finding(snapshot, sysctls, family, rise)
     elif rise is None and table.get("table_fulls") != 0:
         yield inconclusive(
-            f"table_fulls of the {_NAMES[family]} table was not read in both samples, so the "
-            "table may have been full"
+            f"table_fulls of the {_NAMES[family]} table is missing from at least one of "
+            "the two samples, so the table may have been full"
         )
 
 

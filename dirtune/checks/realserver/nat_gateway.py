@@ -122,10 +122,10 @@ def _leads(route: Route | None) -> str:
 
 
 def _target(to: str, route: Route | None) -> str:
-    """Return the destination of the route that replaces *route*, the present way to *to*.
+    """Return the destination of a new route to the client *to*, which replaces *route*.
 
-    It is the network of *route*, or only the client *to* if *route* has no gateway. It is
-    `default` if *route* is the default route, or is None because there is none.
+    The destination is the network of *route*, or only the client's address if *route* has no
+    gateway. The destination is `default` if *route* is the default route or None (no route).
     """
     if route is None or route.network.prefixlen == 0:
         return "default"
