@@ -22,7 +22,7 @@ from dirtune.lab import cgroups, guest, qmp
 from dirtune.lab.spec import Node, Spec, cpu_layout, network_commands
 from dirtune.lab.state import Folder, Status
 
-BOOT_LIMIT_S = 240
+BOOT_LIMIT_S = 400
 CRASH_LIMIT = 3
 """Number of boots in a row that may end before the director answers on SSH."""
 _LAST_BYTES = 1 << 20

@@ -34,7 +34,7 @@ from dirtune.lab.state import Folder, Process, Record, Status, folder, process
 from dirtune.render.json_documents import LabDocument
 from dirtune.signals import undisturbed
 
-UP_LIMIT_S = 300
+UP_LIMIT_S = 480
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NODE_PATH = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
 
