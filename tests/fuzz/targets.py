@@ -39,6 +39,7 @@ from dirtune.jobs import waivers
 from dirtune.lvs import kernel
 from dirtune.netlink import attributes, ethtool, genl, ip_vs
 from dirtune.plan.load import Command, Load
+from dirtune.probes import session
 from dirtune.probes.probe import Context, Moment
 from dirtune.render import report
 from dirtune.tune.decide import Session
@@ -383,7 +384,7 @@ def probes(text: str, chance: random.Random) -> object:
     return module.PROBE.decode(Moment(1.0, before), Moment(3.0, after), context)
 
 
-_PROBES = ("cpu", "drops", "irq", "ipvs", "locks", "softirq")
+_PROBES = tuple(probe.name for probe in session.all_probes())
 _PLAIN: dict[object, Callable[[str, random.Random], object]] = {
     int: lambda _, chance: chance.choice((0, 1, 7, 4096, -14, 2**32, 2**64 - 1)),
     str: lambda text, chance: chance.choice((_TABLE, text)),

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from dirtune.analyse.probed import IpvsWindow, NotProbed
+from dirtune.cli import profile
 from dirtune.host import RecordedHost
 from dirtune.probes import session
 from dirtune.probes.loading import HERE, Loaded, parse_statistics
@@ -150,7 +151,9 @@ def test_program_statistics_of_an_old_kernel_are_missing_not_zero():
 def test_every_program_in_c_is_a_probe_of_its_own_name():
     found = {probe.name: probe for probe in session.all_probes()}
 
-    assert set(found) == {"cpu", "drops", "ipvs", "irq", "locks", "softirq"}
+    assert set(found) >= {"cpu", "drops", "ipvs", "irq", "locks", "softirq"}
+    assert set(found) == {path.name.partition(".")[0] for path in HERE.glob("*.bpf.c")}
+    assert set(found) == set(profile.ALL.split(",")), "`dirtune profile` attaches every probe"
     for probe_ in found.values():
         text = (HERE / f"{probe_.name}.bpf.c").read_text()
         for way in probe_.ways:
