@@ -11,6 +11,7 @@ import sys
 import unicodedata
 from types import SimpleNamespace
 
+import click
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -111,14 +112,20 @@ def root(tmp_path):
     return str(tmp_path)
 
 
+def in_each_format(*words, more=()):
+    """Yield the command *words* once with each format that it offers."""
+    command, ctx = main, click.Context(main)
+    for word in words:
+        command = command.get_command(ctx, word)
+    (choice,) = (o.type for o in command.params if "--format" in o.opts)
+    yield from ((*words, *more, "--format", form) for form in choice.choices)
+
+
 COMMANDS = [
-    *(("audit", "-v", "--format", form) for form in ("table", "json", "markdown", "prometheus")),
-    *(("irqs", "-v", "--format", form) for form in ("table", "json", "markdown")),
-    *(("fix", "plan", "--format", form) for form in ("table", "json", "markdown")),
-    *(
-        ("fix", "plan", "irq/shared-with-nic", "irq/xtpic-mode", "--format", form)
-        for form in ("table", "json", "markdown")
-    ),
+    *in_each_format("audit", more=("-v",)),
+    *in_each_format("irqs", more=("-v",)),
+    *in_each_format("fix", "plan"),
+    *in_each_format("fix", "plan", more=("irq/shared-with-nic", "irq/xtpic-mode")),
 ]
 
 
