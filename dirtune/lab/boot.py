@@ -34,20 +34,10 @@ modprobe ip_vs_rr
 # connection again, also in FIN_WAIT, so that the director counts every connection.
 sysctl -qw net.ipv4.vs.conn_reuse_mode=3
 {ipvs}
-{_CATCH_UP if spec.clock == "exact" else ":"}
 for f in /etc/sysctl.d/*.conf; do [ -e "$f" ] && sysctl -qp "$f" || true; done
 exec /usr/sbin/sshd -D -e -f /etc/ssh/dirtune_lab
 """
 
-
-_CATCH_UP_S = 60
-# This machine may be too slow while the director boots, and a director that is idle does not catch
-# up. The real-time clock follows this machine's clock, so a busy loop ends when both are equal.
-_CATCH_UP = f"""rtc=/sys/class/rtc/rtc0/since_epoch
-if [ -e $rtc ]; then
-  end=$(($(cat $rtc) + {_CATCH_UP_S}))
-  until [ $(date +%s) -ge $(cat $rtc) ] || [ $(cat $rtc) -ge $end ]; do :; done
-fi"""
 
 # The 9p mount of the root caches nothing, so every program start would read its libraries again.
 # /usr does not change while a guest runs, so its mount may cache. For /opt, reading one archive is
