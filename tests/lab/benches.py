@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from dirtune import plan as plans
 from dirtune.bench import rig
 from dirtune.bench.outcome import Order
 from dirtune.bench.trial import conduct
-from dirtune.lab import state
 from tests.plans import lab_plan
 
 DIRTUNE = (sys.executable, "-m", "dirtune")
@@ -57,29 +55,6 @@ def lab_of(words, place):
             hang_up(connection.stem)
         dirtune("lab", "down")
         del os.environ["DIRTUNE_LAB"], os.environ["DIRTUNE_SSH_CONFIG"]
-
-
-def unless_reset(measure):
-    """Return what *measure* returns; measure once more if the director reset itself meanwhile.
-
-    An emulated director with two CPUs does so now and then, while its kernel patches its own code.
-    The lab boots it again.
-    """
-    boots = state.folder().status().boots
-    try:
-        return measure()
-    except AssertionError as error:
-        end = time.monotonic() + 30
-        while state.folder().status().boots == boots:
-            if time.monotonic() > end:
-                raise
-            time.sleep(1)
-        print(f"The director reset itself: {error}")
-    while not state.folder().status().ready:
-        assert time.monotonic() < end + 300, "the director does not come back"
-        time.sleep(1)
-    hang_up("lb1")
-    return measure()
 
 
 def dirtune(*words, ok=(0,)):

@@ -12,7 +12,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from benches import CROWDED_2, DIRTUNE, dirtune, in_lab, on, plan, unless_reset
+from benches import CROWDED_2, DIRTUNE, dirtune, in_lab, on, plan
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("booted"), in_lab(CROWDED_2)]
 
@@ -95,23 +95,14 @@ def load(tmp_path, seconds):
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    """Windows under one load: all probes beside vmstat and mpstat; kprobes; a budget; an audit."""
-    return unless_reset(lambda: measured(tmp_path_factory.mktemp("loaded")))
-
-
-def measured(tmp_path):
-    with load(tmp_path, 900):
+    """Windows under one load: all probes beside vmstat and mpstat; a budget; an audit."""
+    with load(tmp_path_factory.mktemp("loaded"), 900):
         with told("--duration 30 --max-overhead 90"):
             found = {"begun": on("lb1", f"{BESIDE}; {BEGIN}; date +%T").strip()}
             found["all"] = ended()
         on("lb1", "while pgrep -x 'vmstat|mpstat' >/dev/null; do sleep 0.3; done")
         found["vmstat"] = on("lb1", "cat /tmp/vmstat")
         found["mpstat"] = on("lb1", "cat /tmp/mpstat")
-        # A kernel before 5.19, as far as the choice of a way can tell.
-        hidden = "mount -t tmpfs none /sys/kernel/tracing/events/lock"
-        locks = "dirtune profile --duration 5 --probes locks --max-overhead 90 --format json"
-        text = on("lb1", f"unshare -m sh -c '{hidden}; {locks}' 2>/dev/null")
-        found["kprobes"] = json.loads(text[text.index("{") :])
         found["budget"] = profile("--duration 6 --probes irq", overhead=0.01)
         audit = ("audit", "--host", "lb1", "--probe=5", "--format", "json")
         found["audit"] = json.loads(dirtune(*audit, ok=(1,)))
@@ -321,16 +312,6 @@ while time.monotonic() < end:
     assert waits["__ip_vs_mutex"]["waits"] > 10
 
 
-def test_without_lock_tracepoints_kprobes_see_the_spin_locks(loaded):
-    probed = loaded["kprobes"]["probed"]
-
-    (cost,) = probed["costs"]
-    assert cost["way"].startswith("kprobes on ")
-    assert cost["events"] > 0
-    assert probed["locks"]["lost"] == 0
-    assert {one["kind"] for one in probed["locks"]["locks"]} == {"spinlock"}
-
-
 def test_a_budget_is_kept_by_taking_probes_off(loaded):
     found = loaded["budget"]
 
@@ -359,3 +340,21 @@ def test_interrupted_or_killed_nothing_stays_attached():
     said = on("lb1", "cat /tmp/said.INT")
     assert "dirtune: interrupted" in said
     assert "Traceback" not in said
+
+
+# In two of four runs an emulated director with two CPUs stood still some seconds after kprobes had
+# been on its spin locks, so the other tests come first, and CI leaves this one out.
+@pytest.mark.long
+def test_without_lock_tracepoints_kprobes_see_the_spin_locks(tmp_path):
+    # A kernel before 5.19, as far as the choice of a way can tell.
+    hidden = "mount -t tmpfs none /sys/kernel/tracing/events/lock"
+    locks = "dirtune profile --duration 5 --probes locks --max-overhead 90 --format json"
+    with load(tmp_path, 120):
+        text = on("lb1", f"unshare -m sh -c '{hidden}; {locks}' 2>/dev/null")
+    probed = json.loads(text[text.index("{") :])["probed"]
+
+    (cost,) = probed["costs"]
+    assert cost["way"].startswith("kprobes on ")
+    assert cost["events"] > 0
+    assert probed["locks"]["lost"] == 0
+    assert {one["kind"] for one in probed["locks"]["locks"]} == {"spinlock"}
