@@ -67,14 +67,24 @@ def test_what_was_stolen_from_a_guest_director_is_not_its_work():
 
 
 @pytest.mark.parametrize(
-    ("pace", "validity"), [(0.9, "noisy"), (0.97, "valid"), (1.04, "valid"), (1.2, "noisy")]
+    ("pace", "validity"), [(0.85, "noisy"), (0.97, "valid"), (1.04, "valid"), (1.2, "noisy")]
 )
 def test_a_director_whose_clock_is_not_real_time_does_not_count(pace, validity):
     trial = conducted(broken(pace=pace)).trial
 
     assert trial.validity == validity
     if validity == "noisy":
-        assert f"{pace:.2f} s in each second" in trial.reason
+        assert f"{10 * pace:.1f} s in 10.0 s" in trial.reason
+
+
+@pytest.mark.parametrize(("window", "validity"), [(4, "valid"), (40, "noisy")])
+def test_a_sample_that_comes_late_is_no_slow_clock(window, validity):
+    """A tenth is 0.4 s of 4 s, which one slow answer explains, but 4 s of 40 s."""
+    plan = planned(window=f"{window}s")
+    director = Director(plan)
+    director.pace = 0.9
+
+    assert conducted(director, plan=plan).trial.validity == validity
 
 
 def test_a_judged_trial_touches_the_nodes_twice_while_the_load_runs():
