@@ -78,10 +78,10 @@ def start_up():
 def wait_for(condition, seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if condition():
-            return
+        if value := condition():
+            return value
         time.sleep(0.2)
-    pytest.fail(f"not so within {seconds} s")
+    return pytest.fail(f"not so within {seconds} s")
 
 
 def is_as(before):
@@ -101,10 +101,11 @@ def left_of(before):
 
 
 def qemu():
+    """The director's QEMU; virtme-ng starts others, which only say what they can, before it."""
     keeper = psutil.Process(state.folder().record().keeper.pid)
     for process in keeper.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if process.name().startswith("qemu-system"):
+            if process.name().startswith("qemu-system") and "-append" in process.cmdline():
                 return process
     return None
 
@@ -203,9 +204,9 @@ def test_a_killed_holder_takes_the_whole_lab_with_it():
 def test_a_killed_qemu_is_said_in_one_line_and_cleared_away():
     before = machine()
     up = start_up()
-    wait_for(lambda: qemu() is not None, 30)
+    director = wait_for(qemu, 60)
 
-    qemu().kill()
+    director.kill()
     _, said = up.communicate(timeout=60)
 
     assert up.returncode == 2
