@@ -1,0 +1,104 @@
+"""Public bug reports, rebuilt as recorded hosts: the audit says what an expert says of them.
+
+The expected values are those of the collection's README and of the reports that it names.
+"""
+
+import json
+import tarfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pytest
+
+from dirtune import archive, checks
+from dirtune.checks import Severity, Status
+from dirtune.host import LiveHost
+from dirtune.snapshot import take_all
+
+CASES = Path(__file__).parents[2] / "../shared/cases"
+HIGH, MEDIUM, LOW, INFO = Severity.HIGH, Severity.MEDIUM, Severity.LOW, Severity.INFO
+CRITICAL = Severity.CRITICAL
+
+
+@dataclass(frozen=True)
+class Must:
+    """A finding that the audit must have."""
+
+    check: str
+    severity: tuple[Severity, ...] = tuple(Severity)
+    says: tuple[str, ...] = ()
+    """Texts that one finding of the check contains, in its message, evidence, fixes or settings."""
+    lacks: tuple[str, ...] = ()
+    """Texts that no finding of the check contains."""
+    findings: int | None = None
+    """The number of findings; None if any number will do."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One recorded host, and what the audit must and must not say of it."""
+
+    record: str
+    must: tuple[Must, ...] = ()
+    quiet: tuple[str, ...] = ()
+    """Ids of checks that must have no finding."""
+    decides: tuple[str, ...] = ()
+    """Ids of checks that must decide: find something or pass."""
+    not_passed: tuple[str, ...] = ()
+    """Ids of checks that must not pass."""
+
+
+TABLE = (
+    # kubernetes#70747: connects take 1 s with conn_reuse_mode=1 and conntrack=1 on 3.10.
+    Case(
+        "04/two",
+        (Must("ipvs/conn-reuse-delay", (HIGH, MEDIUM), ("conn_reuse_mode", "conntrack=0")),),
+    ),
+    # lvs-devel, December 2020: thousands of healthy services.
+    Case("01d/two", quiet=("ipvs/no-destination", "ipvs/nat-forward-off", "ipvs/tun-mtu")),
+)
+
+
+def unpacked(name: str, folder: Path) -> Path:
+    with tarfile.open(CASES / f"{name}.tar.gz") as file:
+        file.extractall(folder, filter="data")
+    return folder / "root"
+
+
+def outcomes_of(record: str, folder: Path) -> dict[str, checks.Outcome]:
+    if record.endswith("/two"):
+        samples = archive.load(CASES / f"{record}.tar.gz")
+    else:
+        samples = (LiveHost(unpacked(record, folder)),)
+    snapshot = take_all(samples)
+    return {o.check.id: o for o in checks.run(checks.all_checks(), snapshot)}
+
+
+def text_of(finding: checks.Finding) -> str:
+    return json.dumps(asdict(finding), default=str)
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the collection of public cases is not here")
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.record)
+def test_the_audit_says_what_an_expert_says(case, tmp_path):
+    outcomes = outcomes_of(case.record, tmp_path)
+
+    assert Status.ERROR not in {o.status for o in outcomes.values()}
+    for must in case.must:
+        require(must, outcomes[must.check])
+    noise = {check: [f.message for f in outcomes[check].findings] for check in case.quiet}
+    assert not any(noise.values()), noise
+    for check in case.decides:
+        decided = outcomes[check].status in {Status.FINDING, Status.PASSED}
+        assert decided, f"{check}: {outcomes[check].reason}"
+    for check in case.not_passed:
+        assert outcomes[check].status is not Status.PASSED, check
+
+
+def require(must: Must, outcome: checks.Outcome) -> None:
+    findings = outcome.findings
+    texts = [text_of(f) for f in findings if f.severity in must.severity]
+    assert texts, f"{must.check}: {outcome.status}, {outcome.reason}, {findings}"
+    assert any(all(word in text for word in must.says) for text in texts), texts
+    assert not [word for word in must.lacks if any(word in text_of(f) for f in findings)], texts
+    assert must.findings in {None, len(findings)}, len(findings)
