@@ -11,10 +11,9 @@ from typing import Literal
 import msgspec
 import pytest
 
-from dirtune import checks
 from dirtune.analyse.profile import Profile
 from dirtune.change.documents import PlanDocument
-from dirtune.checks import audits
+from dirtune.checks import audits, discovery
 from dirtune.collect.addresses import parse_if_inet6
 from dirtune.collect.cmdline import parse_cmdline
 from dirtune.collect.interrupts import parse_interrupts
@@ -141,7 +140,7 @@ def test_very_many_items_of_a_hostile_host_cost_an_audit_seconds(files):
     """A few hundred kilobytes: where each was compared with each, this took a minute or more."""
     snapshot = take_all((RecordedHost(files(), {}),))
     began = time.process_time()
-    audited = audits.of_snapshot("lb1", snapshot, checks.all_checks())
+    audited = audits.of_snapshot("lb1", snapshot, discovery.all_checks())
     audit.text(audited)
     audit.markdown(audited)
     if snapshot.interrupts is not None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dirtune.change.action import Action
 from dirtune.change.fixes import Surroundings
 from dirtune.change.plan import Change, Plan, Refusal
-from dirtune.checks import Role, roles
+from dirtune.checks import Role
+from dirtune.checks.host_roles import roles
 from dirtune.collect.routes import route_to
 from dirtune.settings import Risk
 from dirtune.snapshot import Snapshot

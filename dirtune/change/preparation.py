@@ -20,7 +20,7 @@ from dirtune.change.actions.set_default_route import SetDefaultRoute
 from dirtune.change.actions.set_value import SetValue
 from dirtune.change.actions.switch_on import SwitchOn
 from dirtune.change.plan import Change, Plan, Refusal
-from dirtune.checks import is_quiet
+from dirtune.checks.host_roles import is_quiet
 from dirtune.checks.realserver import is_up, on_links, tunnels
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.routes import route_to

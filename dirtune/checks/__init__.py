@@ -1,4 +1,4 @@
-"""The catalogue of checks: one module per check, found by walking this package.
+"""The parts of a check, its possible results, and the function that runs it.
 
 The check `irq/shared-with-nic` is the function in `checks/irq/shared_with_nic.py` marked with
 `@check`. The function is pure: it takes a snapshot and yields findings, or one `Undecided` with
@@ -8,17 +8,14 @@ docstring is the check's page in docs/checks.md, and the text that `dirtune expl
 
 import enum
 import functools
-import importlib
 import inspect
-import pkgutil
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Concatenate, TypeVar
 
-from dirtune import nearest
 from dirtune.analyse import rates
+from dirtune.checks.host_roles import roles
 from dirtune.settings import Risk as Risk
 from dirtune.settings import Setting
 from dirtune.snapshot import Role as Role
@@ -32,9 +29,6 @@ _NOT_PROBED = "this check needs a probe, and none was run: use `dirtune audit --
 _SHOWN_BY = {Role.DIRECTOR: "services", Role.REAL_SERVER: "interface_addresses"}
 # Fields that only a second sample provides.
 _SECOND_SAMPLE = frozenset({"earlier", "seconds"})
-_LOOPBACK = "127."
-# Interfaces where a real server of DR or TUN has addresses for which it must not answer ARP.
-_QUIET_INTERFACE = re.compile(r"(lo|(dummy|tunl|ip6tnl|gre|fou|gue|ipip|kube-ipvs)\d*)(:.*)?")
 
 
 class Severity(enum.StrEnum):
@@ -287,51 +281,6 @@ def not_applicable(reason: str, cause: Cause = Cause.NOTHING_TO_JUDGE) -> Undeci
     return Undecided(Status.NOT_APPLICABLE, reason, cause)
 
 
-def all_checks() -> tuple[Check, ...]:
-    """Return every check in the package, sorted by id."""
-    modules = (
-        importlib.import_module(info.name)
-        for info in pkgutil.walk_packages(__path__, f"{__name__}.")
-        if info.name.count(".")
-        > __name__.count(".") + 1  # the checks are in the families' folders
-    )
-    values = (value for module in modules for value in vars(module).values())
-    # Another module may import a check to name it as a cause; count the check once.
-    by_id = {value.id: value for value in values if isinstance(value, Check)}
-    return tuple(by_id[name] for name in sorted(by_id))
-
-
-def chosen(
-    checks: tuple[Check, ...], select: tuple[str, ...] = (), ignore: tuple[str, ...] = ()
-) -> tuple[Check, ...]:
-    """Return the checks whose id begins with one of *select* but with none of *ignore*.
-
-    An empty *select* selects all checks.
-    """
-    return tuple(
-        c
-        for c in checks
-        if (not select or c.id.startswith(select)) and not c.id.startswith(ignore)
-    )
-
-
-def no_such(word: str, *, prefix: bool = False) -> str | None:
-    """Return an error message with similar ids if *word* is not a check's id, else None.
-
-    If *prefix* is set, *word* may also be the beginning of an id.
-    """
-    ids = _ids()
-    if word in ids or (prefix and word and any(known.startswith(word) for known in ids)):
-        return None
-    families = {f"{known.partition('/')[0]}/" for known in ids} if prefix else set()
-    return nearest.no_such("check", word, ids | families, "`dirtune explain` lists them.")
-
-
-@functools.cache
-def _ids() -> frozenset[str]:
-    return frozenset(check.id for check in all_checks())
-
-
 def run(checks: tuple[Check, ...], snapshot: Snapshot) -> tuple[Outcome, ...]:
     """Run *checks* on one snapshot."""
     return tuple(_run_one(check, snapshot) for check in checks)
@@ -347,42 +296,6 @@ def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...
             if cross
         )
     return tuple(_outcome(check, cross, cluster) for check, cross in comparisons if cross)
-
-
-def roles(snapshot: Snapshot) -> tuple[Role, ...]:
-    """Return the roles of this host, from its plan and the snapshot.
-
-    A host with IPVS services is a director. If it has none of the services' addresses, it is also
-    a backup. A host with an address other than 127.0.0.0/8 on loopback, a dummy or a tunnel is a
-    real server. A host is a client only if the plan says so. Any other host has the role `host`.
-    """
-    played = [snapshot.place.role] if snapshot.place else []
-    if snapshot.services:
-        played += [Role.DIRECTOR, *([Role.BACKUP] if _holds_no_vip(snapshot) else [])]
-    elif not played and held_quietly(snapshot):
-        played.append(Role.REAL_SERVER)
-    return tuple(dict.fromkeys(played)) or (Role.HOST,)
-
-
-def held_quietly(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the IPv4 addresses on loopback, dummy and tunnel interfaces, except 127.0.0.0/8."""
-    return tuple(
-        held.address
-        for held in snapshot.interface_addresses or ()
-        if is_quiet(held.interface)
-        and ":" not in held.address
-        and not held.address.startswith(_LOOPBACK)
-    )
-
-
-def is_quiet(interface: str) -> bool:
-    """Whether an interface may hold virtual addresses for which the host must not answer ARP."""
-    return _QUIET_INTERFACE.fullmatch(interface) is not None
-
-
-def _holds_no_vip(snapshot: Snapshot) -> bool:
-    vips = {s.address for s in snapshot.services or () if s.address is not None}
-    return bool(vips) and snapshot.addresses is not None and not vips & snapshot.addresses
 
 
 def _run_one(check: Check, snapshot: Snapshot) -> Outcome:

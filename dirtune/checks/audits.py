@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 from dirtune import checks
-from dirtune.checks import Check, Cluster, Outcome, Role, Severity
+from dirtune.checks import Check, Cluster, Outcome, Role, Severity, host_roles
 from dirtune.checks.accepted import Accepted
 from dirtune.snapshot import Snapshot
 
@@ -61,7 +61,7 @@ def of_snapshot(
         "samples": 1 if snapshot.earlier is None else 2,
     }
     outcomes, known = accepted.of(checks.run(chosen, snapshot), name)
-    return Audit(host, checks.roles(snapshot), outcomes, known)
+    return Audit(host, host_roles.roles(snapshot), outcomes, known)
 
 
 def of_cluster(

@@ -6,10 +6,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from dirtune import checks, signals
+from dirtune import signals
 from dirtune.bench import relative
 from dirtune.bench.store import Store
-from dirtune.checks import audits
+from dirtune.checks import audits, discovery
 from dirtune.cli import _output
 from dirtune.jobs import reports, snapshots
 from dirtune.jobs.snapshots import Source
@@ -42,7 +42,7 @@ def _look(place: Folder, plan: Plan, say: Say) -> None:
     director = plan.director.host
     say(f"$ dirtune audit --host {shlex.quote(director)}")
     source = Source(host=director, ssh_config=place.ssh_config)
-    audited = audits.of_snapshot(director, snapshots.snapshot_of(source), checks.all_checks())
+    audited = audits.of_snapshot(director, snapshots.snapshot_of(source), discovery.all_checks())
     _output.result(f"\n{audit.text(audited, width=100)}\n", coloured=True)
 
 

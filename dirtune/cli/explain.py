@@ -4,7 +4,7 @@ import json
 
 import click
 
-from dirtune import checks
+from dirtune.checks import discovery
 from dirtune.cli import _output
 from dirtune.cli._group import Command
 from dirtune.errors import NotPossible
@@ -27,9 +27,9 @@ def command(check: str | None, format: str) -> None:
       dirtune explain
       dirtune explain irq/shared-with-nic
     """
-    if check is not None and (refusal := checks.no_such(check)):
+    if check is not None and (refusal := discovery.no_such(check)):
         raise NotPossible(refusal)
-    pages = tuple(c for c in checks.all_checks() if check in (None, c.id))
+    pages = tuple(c for c in discovery.all_checks() if check in (None, c.id))
     if format == "json":
         _output.result(json.dumps(catalogue.document(pages), indent=2), format)
     elif check is not None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dirtune import checks, reading
+from dirtune import reading
 from dirtune.analyse.probed import Probed
-from dirtune.checks import Check, Cluster, accepted, audits
+from dirtune.checks import Check, Cluster, accepted, audits, discovery
 from dirtune.checks.accepted import Accepted
 from dirtune.checks.audits import Audit, Report
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
@@ -45,9 +45,9 @@ def chosen(select: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[Check, ...
     """
     for option, words in (("--select", select), ("--ignore", ignore)):
         for word in words:
-            if refusal := checks.no_such(word, prefix=True):
+            if refusal := discovery.no_such(word, prefix=True):
                 raise NotPossible(f"{option}: {refusal}")
-    left = checks.chosen(checks.all_checks(), select, ignore)
+    left = discovery.chosen(discovery.all_checks(), select, ignore)
     if not left:
         raise NotPossible("--select and --ignore leave no check to run. Leave one of them out.")
     return left
@@ -159,7 +159,7 @@ def _baseline(path: Path) -> frozenset[accepted.Key]:
     except msgspec.DecodeError as error:
         raise ParseError(str(path), "the file is not JSON") from error
     known = accepted.baseline(str(path), document)
-    gone = sorted({check for _, check, _ in known if checks.no_such(check)})
+    gone = sorted({check for _, check, _ in known if discovery.no_such(check)})
     if gone:  # another version wrote the file; findings of the known checks still count
         notes.warning(f"{path} names checks that this version of dirtune lacks: {', '.join(gone)}")
     return known

@@ -11,7 +11,7 @@ from dirtune.change.fixes import Question
 from dirtune.change.guards import guarded
 from dirtune.change.plan import LeftOut, Plan
 from dirtune.change.surroundings import look_around
-from dirtune.checks import Outcome
+from dirtune.checks import Outcome, discovery
 from dirtune.errors import NotPossible
 from dirtune.host import Host
 from dirtune.jobs import snapshots
@@ -63,7 +63,7 @@ def make(host: Host, wish: Wish) -> Made:
     """Return the plan for the named checks; without names, for all checks with findings."""
     choices = fixes.named(wish.checks)
     snapshot = _snapshot(host, wish, choices)
-    outcomes = () if choices else checks.run(checks.all_checks(), snapshot)
+    outcomes = () if choices else checks.run(discovery.all_checks(), snapshot)
     choices = choices or fixes.findings(outcomes)
     alone = fixes.by_themselves(choices)
     requests, refused = fixes.ask(snapshot, choices)

@@ -7,7 +7,8 @@ from typing import Annotated
 import msgspec
 
 from dirtune import reading
-from dirtune.checks import Waiver, no_such
+from dirtune.checks import Waiver
+from dirtune.checks.discovery import no_such
 from dirtune.errors import PlanError
 from dirtune.formats import from_toml
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from dirtune import __version__, checks, reading
+from dirtune import __version__, reading
 from dirtune.analyse import compare
 from dirtune.analyse.run import Run, Trial
 from dirtune.bench import rig, store
 from dirtune.bench.store import Store
 from dirtune.change.documents import PlanDocument
-from dirtune.checks import Risk
+from dirtune.checks import Risk, discovery
 from dirtune.errors import ApplyError, DirtuneError, NotPossible, NoVerdict, ParseError, PlanError
 from dirtune.formats import from_json
 from dirtune.plan.tables import Plan
@@ -90,7 +90,7 @@ async def begin(tune: Tune, request: Request) -> Kept:
     async with await director.connect(plan) as node:
         proposal = await director.ask(node, plan, ("fix", "plan", *words), PlanDocument)
         held = await director.standing(node, plan)
-    known = {check.id: check for check in checks.all_checks()}
+    known = {check.id: check for check in discovery.all_checks()}
     attempts = decide.attempts(proposal, request.wishes, known)
     if any(decide.by_pairs(attempt) for attempt in attempts):
         remedy = f"Use --pairs {compare.LEAST_PAIRS} or more, or set pairs in [load] of the plan."

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from dirtune import __version__, checks, remote
+from dirtune import __version__, remote
 from dirtune.analyse import compare, lines, looks
 from dirtune.analyse.arms import arms_of
 from dirtune.analyse.forecast import forecast
@@ -27,7 +27,7 @@ from dirtune.bench.outcome import Order
 from dirtune.bench.protocols import Rig
 from dirtune.bench.store import Store
 from dirtune.bench.trial import Result, conduct
-from dirtune.checks import audits
+from dirtune.checks import audits, discovery
 from dirtune.collect.interrupts import Interrupts
 from dirtune.errors import NoVerdict, TrialError
 from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched
@@ -234,7 +234,7 @@ async def _look(
 
 def audited(kept: Store, name: str, snapshot: Snapshot, when: str) -> None:
     """Add an audit of *snapshot* to the run, with the handler times that *snapshot* holds."""
-    audit = audits.of_snapshot(name, snapshot, checks.all_checks())
+    audit = audits.of_snapshot(name, snapshot, discovery.all_checks())
     timed = {} if snapshot.handlers is None else {when: snapshot.handlers}
     save(
         kept,

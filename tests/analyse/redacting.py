@@ -3,11 +3,12 @@
 import re
 
 from dirtune import checks
+from dirtune.checks import discovery, host_roles
 from dirtune.fetch import record
 from dirtune.host import LiveHost
 from dirtune.snapshot import patterns_of, take_all
 
-CHECKS = checks.all_checks()
+CHECKS = discovery.all_checks()
 WORD = re.compile(r"\w(?:[\w.:@+*-]*\w)?")
 
 
@@ -18,7 +19,7 @@ def of_tree(root):
 def audit(samples):
     """Return (check, status, severity, texts) of every finding, and of every check without."""
     snapshot = take_all(samples)
-    rows = [("roles", checks.roles(snapshot), None, ())]
+    rows = [("roles", host_roles.roles(snapshot), None, ())]
     for outcome in checks.run(CHECKS, snapshot):
         assert outcome.status != checks.Status.ERROR, outcome
         name = outcome.check.id

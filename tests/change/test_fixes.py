@@ -21,7 +21,7 @@ from dirtune.change.fixes import (
 from dirtune.change.fixes.boot_options import FIX as BOOT
 from dirtune.change.fixes.unbind_partners import FIX as UNBIND
 from dirtune.change.surroundings import look_around, ssh_connection
-from dirtune.checks import Risk
+from dirtune.checks import Risk, discovery
 from dirtune.collect.cmdline import parse_cmdline
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.collect.kernel import Kernel
@@ -391,7 +391,7 @@ def test_fixes_are_chosen_by_check():
 
 def test_fixes_are_chosen_by_what_the_audit_finds(machine):
     def of(snapshot):
-        return set(findings(checks.run(checks.all_checks(), snapshot)))
+        return set(findings(checks.run(discovery.all_checks(), snapshot)))
 
     assert of(take(machine)) == {"irq/shared-with-nic", "irq/xtpic-mode"}
     assert of(Snapshot()) == set()

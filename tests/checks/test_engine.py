@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 from dirtune import checks
-from dirtune.checks import Cause, Check, Finding, Fix, Risk, Role, Severity, Status, Undecided
+from dirtune.checks import (
+    Cause,
+    Check,
+    Finding,
+    Fix,
+    Risk,
+    Role,
+    Severity,
+    Status,
+    Undecided,
+    discovery,
+)
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.net import Interface
@@ -15,7 +26,7 @@ from dirtune.settings import KernelFile
 from dirtune.snapshot import Place, Snapshot
 from tests.checks.conftest import require_one_of_each
 
-CHECKS = checks.all_checks()
+CHECKS = discovery.all_checks()
 TYPES = typing.get_type_hints(Snapshot) | {"seconds": float | None}
 HEADINGS = ["What it does", "Why it matters", "Remediation", "Known problems", "References"]
 
@@ -203,12 +214,12 @@ def test_findings_outweigh_what_was_undecided_and_the_gravest_counts():
 
 
 def test_prefixes_choose():
-    ids = {c.id for c in checks.chosen(CHECKS, ("irq/",), ("irq/msi",))}
+    ids = {c.id for c in discovery.chosen(CHECKS, ("irq/",), ("irq/msi",))}
 
     assert "irq/shared-with-nic" in ids
     assert "irq/msi-off" not in ids
     assert "ipvs/no-destination" not in ids
-    assert checks.chosen(CHECKS) == CHECKS
+    assert discovery.chosen(CHECKS) == CHECKS
     assert all(isinstance(check, Check) for check in CHECKS)
 
 

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 import dirtune
 from dirtune import checks
 from dirtune.archive import save
-from dirtune.checks import Cluster, all_checks
+from dirtune.checks import Cluster
+from dirtune.checks.discovery import all_checks
 from dirtune.cli import main
 from dirtune.host import LiveHost, RecordedHost
 from dirtune.snapshot import patterns_of, take

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from dirtune import checks
-from dirtune.checks import Severity, Status
+from dirtune.checks import Severity, Status, discovery
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.errors import ParseError
 from dirtune.snapshot import Snapshot
 from tests.real import FIXTURES, index, text_of
 
-CHECKS = checks.all_checks()
+CHECKS = discovery.all_checks()
 
 
 @pytest.mark.skipif(not FIXTURES.exists(), reason="the collection of real dumps is not here")

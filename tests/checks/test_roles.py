@@ -3,7 +3,7 @@
 import pytest
 
 from dirtune import checks
-from dirtune.checks import Cluster, Finding, Severity, Status
+from dirtune.checks import Cluster, Finding, Severity, Status, host_roles
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.ip_vs import Service
 from dirtune.host import RecordedHost
@@ -38,7 +38,7 @@ def holding(interface, address=VIP, **fields):
     ],
 )
 def test_a_host_is_what_it_holds_unless_a_plan_says_otherwise(snapshot, wanted):
-    assert checks.roles(snapshot) == wanted
+    assert host_roles.roles(snapshot) == wanted
 
 
 def names(cluster):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dirtune import checks
+from dirtune.checks import discovery
 from tests.checks.conftest import NO_BEGINNING, NOT_THE_FIELDS
 
 PACKAGE = Path(checks.__file__).parent
@@ -35,7 +36,7 @@ def test_docstrings_begin_with_their_subject(path):
         assert first not in NO_BEGINNING or (first == "whether" and tells_a_bool(node)), text
 
 
-@pytest.mark.parametrize("check", checks.all_checks(), ids=lambda check: check.id)
+@pytest.mark.parametrize("check", discovery.all_checks(), ids=lambda check: check.id)
 def test_pages_use_the_words_of_the_field(check):
     assert not NOT_THE_FIELDS.search(check.doc)
     assert check.title.endswith(".")

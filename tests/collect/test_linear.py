@@ -5,7 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from dirtune.checks import all_checks, run
+from dirtune.checks import run
+from dirtune.checks.discovery import all_checks
 from dirtune.collect.addresses import parse_fib_trie, parse_local_networks
 from dirtune.collect.limits import parse_limits
 from dirtune.collect.net_dev import parse_net_dev

@@ -30,6 +30,7 @@ from dirtune.analyse.probed import ProbeCost
 from dirtune.analyse.run import Run
 from dirtune.bench import exchange, store
 from dirtune.change import journal
+from dirtune.checks import discovery
 from dirtune.collect import ipvs_netlink
 from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.kallsyms import Symbols
@@ -150,7 +151,7 @@ def audit(text: str, chance: random.Random) -> object:
         RecordedHost({p: _fitting(p, text, chance) for p in chosen}, {}, taken_s=at)
         for at in (1.0, 6.0)
     )
-    outcomes = checks.run(checks.all_checks(), snapshot.take_all(samples))
+    outcomes = checks.run(discovery.all_checks(), snapshot.take_all(samples))
     broken = [outcome.reason for outcome in outcomes if outcome.status is checks.Status.ERROR]
     assert not broken, broken[0]
     return outcomes

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dirtune import checks
 from dirtune.analyse.rates import wrapped
+from dirtune.checks import discovery
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.errors import ParseError
 from dirtune.snapshot import Snapshot
@@ -99,6 +100,6 @@ def test_an_unrelated_line_changes_no_other_lines_findings(rows, count):
 
 
 def found_on_19(text):
-    outcomes = checks.run(checks.all_checks(), Snapshot(interrupts=parse_interrupts(text)))
+    outcomes = checks.run(discovery.all_checks(), Snapshot(interrupts=parse_interrupts(text)))
     findings = [f for o in outcomes if o.check.id.startswith("irq/") for f in o.findings]
     return [f for f in findings if f.evidence.get("irq") == "19"]

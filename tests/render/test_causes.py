@@ -2,8 +2,9 @@
 
 import pytest
 
-from dirtune.checks import Finding, Outcome, Severity, Status, all_checks
+from dirtune.checks import Finding, Outcome, Severity, Status
 from dirtune.checks.audits import Audit
+from dirtune.checks.discovery import all_checks
 from dirtune.render import audit
 
 CHECKS = {check.id: check for check in all_checks()}

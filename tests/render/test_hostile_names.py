@@ -9,7 +9,8 @@ from markdown_it import MarkdownIt
 
 pytest.importorskip("altair", reason="charts need the extra `report`")
 
-from dirtune.checks import all_checks, audits
+from dirtune.checks import audits
+from dirtune.checks.discovery import all_checks
 from dirtune.lvs.model import Numbers, Seen, Service, Table
 from dirtune.render import audit, lvs, profile, sweep, tune
 from dirtune.render.each_text import each_text

@@ -3,18 +3,17 @@
 import msgspec
 import pytest
 
-from dirtune import checks
 from dirtune.analyse.run import Comparison
 from dirtune.change.actions.set_value import SetValue
 from dirtune.change.documents import PlanDocument, ShownChange
 from dirtune.change.plan import Refusal
-from dirtune.checks import Risk
+from dirtune.checks import Risk, discovery
 from dirtune.errors import PlanError
 from dirtune.tune import decide
 from dirtune.tune.decide import Attempt, Boot, Session, Wishes
 from tests.tune.test_boots import trial
 
-KNOWN = {check.id: check for check in checks.all_checks()}
+KNOWN = {check.id: check for check in discovery.all_checks()}
 
 
 def change(reason, risk, title):

@@ -16,7 +16,7 @@ from typing import TypeVar
 from dirtune import checks
 from dirtune.change.action import Action
 from dirtune.change.plan import Change, Plan, Refusal, joined, needed
-from dirtune.checks import Finding, Outcome, Status, all_checks, run
+from dirtune.checks import Finding, Outcome, Status, discovery, run
 from dirtune.errors import PlanError
 from dirtune.settings import Risk, Setting
 from dirtune.snapshot import Snapshot
@@ -121,7 +121,7 @@ def named(words: tuple[str, ...]) -> dict[str, str | None]:
     for word in words:
         family, _, rest = word.partition("/")
         name, _, fix = rest.partition("/")
-        if refusal := checks.no_such(f"{family}/{name}" if name else family):
+        if refusal := discovery.no_such(f"{family}/{name}" if name else family):
             raise PlanError(refusal)
         choices[f"{family}/{name}"] = fix or None
     return choices
@@ -144,7 +144,7 @@ def ask(
     A refusal names a check that could not be decided, or a finding that only a person can fix.
     """
     served = {check for fix in by_themselves(choices) for check in fix.checks}
-    chosen = tuple(check for check in all_checks() if check.id in choices)
+    chosen = tuple(check for check in discovery.all_checks() if check.id in choices)
     answers: list[Asked | Refusal] = []
     for outcome in run(chosen, snapshot):
         check = outcome.check.id

@@ -1,8 +1,9 @@
 from collections.abc import Iterator
 
 from dirtune.analyse import rates
-from dirtune.checks import Finding, Role, Severity, Undecided, Verdicts, check, inconclusive, roles
+from dirtune.checks import Finding, Role, Severity, Undecided, Verdicts, check, inconclusive
 from dirtune.checks.client import addresses, ports, time_wait
+from dirtune.checks.host_roles import roles
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
 

@@ -1,15 +1,7 @@
 from ipaddress import IPv4Address
 
-from dirtune.checks import (
-    Finding,
-    Role,
-    Severity,
-    Verdicts,
-    check,
-    inconclusive,
-    not_applicable,
-    roles,
-)
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive, not_applicable
+from dirtune.checks.host_roles import roles
 from dirtune.checks.ipvs import counted
 from dirtune.checks.net import address_mover
 from dirtune.checks.realserver import policy_routed

@@ -1,7 +1,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive, roles
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
+from dirtune.checks.host_roles import roles
 from dirtune.checks.ipvs import forwarding
 from dirtune.checks.irq import card, named_cpus, near
 from dirtune.checks.nic import ports, steer

@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 
-from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive, roles
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
+from dirtune.checks.host_roles import roles
 from dirtune.checks.ipvs import forwarding
 from dirtune.checks.irq import near
 from dirtune.checks.nic import ports, queue_packets, received, serving, steer

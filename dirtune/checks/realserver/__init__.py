@@ -2,7 +2,8 @@
 
 from ipaddress import IPv4Network
 
-from dirtune.checks import Cause, held_quietly, inconclusive, is_quiet, not_applicable
+from dirtune.checks import Cause, inconclusive, not_applicable
+from dirtune.checks.host_roles import held_quietly, is_quiet
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.ip_vs import Forward
 from dirtune.collect.net import Interface

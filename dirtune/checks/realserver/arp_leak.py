@@ -11,10 +11,10 @@ from dirtune.checks import (
     Undecided,
     Verdicts,
     check,
-    held_quietly,
     inconclusive,
     not_applicable,
 )
+from dirtune.checks.host_roles import held_quietly
 from dirtune.checks.irq import listed
 from dirtune.checks.realserver import forward, network, on_links, policy_routed, vips
 from dirtune.checks.remedies import sysctl
