@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dirtune import archive, checks
-from dirtune.checks import Severity, Status
+from dirtune.checks import Severity, Status, discovery
 from dirtune.host import LiveHost
 from dirtune.snapshot import take_all
 
@@ -27,7 +27,7 @@ class Must:
     check: str
     severity: tuple[Severity, ...] = tuple(Severity)
     says: tuple[str, ...] = ()
-    """Texts that one finding of the check contains, in its message, evidence, fixes or settings."""
+    """Texts that one finding has in its message, its evidence, its fixes or its settings."""
     lacks: tuple[str, ...] = ()
     """Texts that no finding of the check contains."""
     findings: int | None = None
@@ -71,7 +71,7 @@ def outcomes_of(record: str, folder: Path) -> dict[str, checks.Outcome]:
     else:
         samples = (LiveHost(unpacked(record, folder)),)
     snapshot = take_all(samples)
-    return {o.check.id: o for o in checks.run(checks.all_checks(), snapshot)}
+    return {o.check.id: o for o in checks.run(discovery.all_checks(), snapshot)}
 
 
 def text_of(finding: checks.Finding) -> str:
