@@ -244,6 +244,7 @@ MOVING = (
     "services",
     "ip_vs_stats",
     "ipvs",
+    "cpus",
     "proc_irq",
     "softirqs",
     "softnet",

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from dirtune import checks
+from dirtune.snapshot import FIELDS, MOVING, Snapshot
 
 # What `dirtune fix` can do by itself, in the shell's words: one value in one file of the kernel,
 # but for the files that are orders to the PCI bus, and four options of ethtool.
@@ -47,11 +48,19 @@ def require_sentences(found):
         assert not NOT_THE_FIELDS.search(text), text
 
 
+def require_as_recorded(snapshot):
+    """Require that the earlier sample has only what the recorder reads twice."""
+    earlier = snapshot.earlier if isinstance(snapshot, Snapshot) else None
+    kept = {f for f in FIELDS if f not in MOVING and getattr(earlier, f, None) is not None}
+    assert not kept, f"the recorder does not read these fields in the earlier sample: {kept}"
+
+
 @pytest.fixture(autouse=True)
 def _what_holds_for_all(monkeypatch):
     outcome = checks._outcome
 
     def judged(each, judge, what):
+        require_as_recorded(what)
         found = outcome(each, judge, what)
         for finding in found.findings:
             require_one_of_each(finding)

@@ -12,6 +12,7 @@ from dirtune.collect.pci import PciDevice
 from dirtune.collect.processes import Process
 from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
+from tests.checks.earlier import sample_before, with_earlier
 
 CARD = PciDevice("0000:00:10.0", 0x020000, "e1000", 10, nets=("enp0s16",))
 DISK = PciDevice("0000:00:14.0", 0x010000, "sym53c8xx", 10)
@@ -51,7 +52,7 @@ def at_rate(snapshot, per_second, *, packets=0):
         for one in snapshot.interrupts.lines
     )
     later = dataclasses.replace(snapshot.interrupts, lines=lines)
-    earlier = dataclasses.replace(snapshot, taken_s=10.0, interfaces=then)
+    earlier = sample_before(snapshot, 10.0, interfaces=then)
     return dataclasses.replace(
         snapshot, interrupts=later, taken_s=12.0, earlier=earlier, interfaces=now
     )
@@ -123,8 +124,7 @@ def director(*services, sysctls=None, earlier=None, **fields):
     )
     if earlier is None:
         return now
-    then = dataclasses.replace(now, **{"taken_s": 990.0} | earlier)
-    return dataclasses.replace(now, earlier=then)
+    return with_earlier(now, **{"taken_s": 990.0} | earlier)
 
 
 def program(name, *, pid=700, ticks=0, kernel=False, cpu=0):

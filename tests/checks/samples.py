@@ -12,6 +12,7 @@ from dirtune.collect.softnet import SoftnetRow
 from dirtune.collect.stat import CpuTimes, Stat
 from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
+from tests.checks.earlier import with_earlier
 
 SECONDS = 10.0
 
@@ -88,7 +89,7 @@ def two(earlier=None, *, seconds=SECONDS, pps=100_000, **now):
     Packets of the interfaces rise by *pps*; counters of interrupts, softnet and time began at 0.
     """
     now.setdefault("interfaces", (interface(),))
-    before = dict(now)
+    before = {}
     before["interfaces"] = tuple(
         dataclasses.replace(i, rx_packets=i.rx_packets - int(pps * seconds))
         for i in now["interfaces"]
@@ -102,4 +103,4 @@ def two(earlier=None, *, seconds=SECONDS, pps=100_000, **now):
     if now.get("softirqs"):
         before["softirqs"] = net_rx(*(0 for _ in now["softirqs"].cpus))
     before |= earlier or {}
-    return Snapshot(taken_s=100.0 + seconds, earlier=Snapshot(taken_s=100.0, **before), **now)
+    return with_earlier(Snapshot(taken_s=100.0 + seconds, **now), 100.0, **before)

@@ -54,6 +54,16 @@ TABLE = (
         "04/two",
         (Must("ipvs/conn-reuse-delay", (HIGH, MEDIUM), ("conn_reuse_mode", "conntrack=0")),),
     ),
+    # Backlog drops on kernel 4.18, whose softnet_stat has 11 columns: 191 drops/s.
+    Case(
+        "33b/two",
+        (
+            Must("softirq/backlog-drops", (CRITICAL,), ("191.0 packets/s",)),
+            Must("softirq/time-squeeze", (HIGH, MEDIUM)),
+        ),
+    ),
+    # One CPU does all the work on a kernel that does not number the rows of softnet_stat.
+    Case("33d/two", (Must("irq/single-cpu", (HIGH,)), Must("softirq/rx-imbalance", (HIGH,)))),
     # lvs-devel, December 2020: thousands of healthy services.
     Case("01d/two", quiet=("ipvs/no-destination", "ipvs/nat-forward-off", "ipvs/tun-mtu")),
 )

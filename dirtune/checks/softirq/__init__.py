@@ -10,14 +10,24 @@ from dirtune.snapshot import Snapshot
 def by_cpu(snapshot: Snapshot) -> Mapping[int, SoftnetRow] | None:
     """Return each CPU's row of softnet_stat; None if the rows cannot be assigned to CPUs.
 
-    If the rows have no CPU number, they belong to the online CPUs in ascending order.
+    If the rows have no CPU number, they belong to the online CPUs in ascending order. Before Linux
+    5.10, /proc/net/softnet_stat has no such number.
     """
     rows = snapshot.softnet or ()
     named = {row.cpu: row for row in rows if row.cpu is not None}
     if rows and len(named) == len(rows):
         return named
-    online = snapshot.cpus.online if snapshot.cpus else ()
+    online = _online(snapshot)
     return dict(zip(online, rows, strict=True)) if rows and len(online) == len(rows) else None
+
+
+def _online(snapshot: Snapshot) -> tuple[int, ...]:
+    """Return the online CPUs of one sample, from sysfs or else from a file that counts by CPU."""
+    if snapshot.cpus:
+        return snapshot.cpus.online
+    if snapshot.stat:
+        return tuple(times.cpu for times in snapshot.stat.cpus if times.cpu is not None)
+    return snapshot.interrupts.cpus if snapshot.interrupts else ()
 
 
 def window(snapshot: Snapshot) -> Mapping[int, SoftnetRow] | None:

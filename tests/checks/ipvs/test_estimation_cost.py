@@ -1,4 +1,3 @@
-import dataclasses
 
 import pytest
 
@@ -7,6 +6,7 @@ from dirtune.checks.ipvs.estimation_cost import estimation_cost
 from dirtune.collect.cpus import Cpus
 from dirtune.collect.proc_irq import IrqState
 from tests.checks import machines
+from tests.checks.earlier import with_earlier
 from tests.checks.machines import director, program, service
 
 
@@ -99,9 +99,8 @@ def test_a_thread_that_takes_little_is_quiet(ticks, cpu, card):
 def test_a_user_program_of_that_name_is_no_thread():
     fake = program("ipvs-e:0:0", ticks=5000)
     taken = director(many(5), sysctls=THREADED, processes=(fake,))
-    earlier = dataclasses.replace(taken, taken_s=990.0, processes=(program("ipvs-e:0:0"),))
 
-    both = dataclasses.replace(taken, earlier=earlier)
+    both = with_earlier(taken, 990.0, processes=(program("ipvs-e:0:0"),))
     assert run((estimation_cost,), both)[0].status is Status.PASSED
 
 

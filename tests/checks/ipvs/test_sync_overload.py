@@ -4,6 +4,7 @@ import pytest
 
 from dirtune.checks import Status, run
 from dirtune.checks.ipvs.sync_overload import sync_overload
+from tests.checks.earlier import sample_before, with_earlier
 from tests.checks.ipvs.synchronised import CARD, MASTER, director, process
 
 
@@ -13,7 +14,7 @@ def threads(then, now, **fields):
     before = director(
         MASTER, processes=(process(name, ticks=then, kernel=True),), snmp=fields.pop("was", None)
     )
-    earlier = dataclasses.replace(before, taken_s=10.0)
+    earlier = sample_before(before, 10.0)
     return run((sync_overload,), dataclasses.replace(taken, taken_s=12.0, earlier=earlier))[0]
 
 
@@ -31,8 +32,8 @@ def test_a_thread_that_is_busy():
 )
 def test_messages_that_are_lost(name, counter):
     before, after = ({f"Udp.{counter}": n} for n in (5, 9))
-    earlier = director(MASTER, processes=(process(name, kernel=True),), snmp=before, taken_s=10.0)
-    taken = dataclasses.replace(earlier, snmp=after, taken_s=12.0, earlier=earlier)
+    now = director(MASTER, processes=(process(name, kernel=True),), snmp=after, taken_s=12.0)
+    taken = with_earlier(now, 10.0, snmp=before)
 
     (found,) = run((sync_overload,), taken)[0].findings
 
@@ -51,7 +52,7 @@ def test_messages_in_fragments():
 
 def test_without_threads_there_is_nothing_to_overload():
     lost = {"Udp.SndbufErrors": 9}
-    earlier = director(snmp={"Udp.SndbufErrors": 1}, taken_s=10.0)
-    taken = dataclasses.replace(earlier, snmp=lost, taken_s=12.0, earlier=earlier)
+    now = director(snmp=lost, taken_s=12.0)
+    taken = with_earlier(now, 10.0, snmp={"Udp.SndbufErrors": 1})
 
     assert run((sync_overload,), taken)[0].status is Status.PASSED

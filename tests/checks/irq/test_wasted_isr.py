@@ -7,6 +7,7 @@ from dirtune.checks import Severity, Status, run
 from dirtune.checks.irq.wasted_isr import wasted_isr
 from dirtune.collect.ip_vs import Stats
 from dirtune.collect.stat import parse_stat
+from tests.checks.earlier import sample_before
 from tests.checks.machines import SHARED, host, window
 
 
@@ -71,7 +72,7 @@ class TestWastedIsr:
             probed(("enp0s16", 2000, 0, 900), ("sym53c8xx", 2000, 2000, 50_000), seconds=5.0),
             **at(20.0, 1600, 5000),
         )
-        before = dataclasses.replace(host(SHARED), **at(10.0, 1000, 3000))
+        before = sample_before(host(SHARED), **at(10.0, 1000, 3000))
         (told,) = outcome(wasted_isr, dataclasses.replace(found, earlier=before)).findings
 
         forecast = told.evidence["forecast"]

@@ -7,6 +7,7 @@ from dirtune.checks import Severity, Status, run
 from dirtune.checks.realserver.tun_rp_filter import tun_rp_filter
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.routes import Route
+from tests.checks.earlier import with_earlier
 from tests.checks.nodes import LINK, VIP, card, default, server, settings
 
 TUNL0 = card("tunl0", type=768, flags=0x81)
@@ -40,8 +41,7 @@ def test_strict_by_the_greater_of_two(values):
 def test_what_was_dropped_meanwhile_is_said():
     name = "TcpExt.IPReversePathFilter"
     now = taken(snmp={name: 142}, taken_s=12.0)
-    then = dataclasses.replace(now, snmp={name: 100}, taken_s=10.0)
-    (found,) = run((tun_rp_filter,), dataclasses.replace(now, earlier=then))[0].findings
+    (found,) = run((tun_rp_filter,), with_earlier(now, 10.0, snmp={name: 100}))[0].findings
 
     assert found.evidence["dropped_packets"] == 42
 
