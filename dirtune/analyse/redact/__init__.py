@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dirtune.analyse.redact import sources
 from dirtune.analyse.redact.addresses import Addresses, networks
 from dirtune.analyse.redact.names import Names
-from dirtune.analyse.redact.sources import Tools
+from dirtune.analyse.redact.replacements import Replacements
 from dirtune.analyse.redact.texts import Texts
 
 __all__ = ["Redactor"]
@@ -45,7 +45,7 @@ class Redactor:
         files = sorted({path.rsplit("/", 1)[1] for path in paths if sources.is_settings(path)})
         self._files = {name: f"settings{at:03d}.conf" for at, name in enumerate(files, 1)}
         self._names = names
-        self._tools = Tools(addresses, names, Texts(addresses, names, drivers))
+        self._replacements = Replacements(addresses, names, Texts(addresses, names, drivers))
 
     def path(self, path: str) -> str | None:
         """Return the redacted *path*; None if the record must leave the file out."""
@@ -75,7 +75,7 @@ class Redactor:
     def text(self, path: str, text: str) -> str:
         """Return the redacted *text* of the file *path*."""
         rule = sources.rule(path)
-        return rule(self._tools, text) if rule else ""
+        return rule(self._replacements, text) if rule else ""
 
     def _below(self, folder: str, path: str) -> str:
         """Return *path*, a path below *folder*, with the names in it replaced.
