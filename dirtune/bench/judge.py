@@ -186,6 +186,9 @@ def _metrics(
         "interrupts_per_connection": per(interrupts, connections),
         "packets_per_connection": per(packets, connections),
         "director_idle_percent": cpu.idle_percent(*facts.edges),
+        "director_connections_per_s": per(
+            outcome.delta(facts.edges, "connections"), facts.edges[1].at_s - facts.edges[0].at_s
+        ),
         "connect_ms": weighted([(r.connect_ms, r.replied) for r in facts.reports()]),
         "latency_p50_ms": None if latency is None else latency.p50_ms,
         "latency_p99_ms": None if latency is None else latency.p99_ms,

@@ -61,6 +61,10 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds for which the director must be idle, at `settle_idle_percent`, before a trial
     begins."""
     settle_max_s: float
+    at_most: int | None = None
+    """Most pairs, if the first `pairs` pairs give no verdict; None for no second look."""
+    peak_trials: int = 0
+    """Trials without the fix, and as many with it, that measure the director's peak."""
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -337,13 +341,14 @@ def _tables(spec: Spec, host_cpus: tuple[int, ...]) -> dict[str, object]:
             "window": f"{experiment.window_s:g}s",
             "pairs": experiment.pairs,
             "timeout": "1s",
+            **({"at_most": experiment.at_most} if experiment.at_most else {}),
         },
         "settle": {
             "idle": experiment.settle_idle_percent,
             "seconds": experiment.settle_seconds,
             "max": f"{experiment.settle_max_s:g}s",
         },
-        "compare": {"primary": experiment.primary},
+        "compare": {"primary": experiment.primary, "peak_trials": experiment.peak_trials},
         "validity": {
             **dict.fromkeys(("steal", "steal_peak", "other_process", "client_busy"), 100),
             "poll_cpu": 0,

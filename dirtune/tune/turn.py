@@ -20,6 +20,7 @@ from dirtune.analyse import compare, lines, looks
 from dirtune.analyse.arms import arms_of
 from dirtune.analyse.forecast import forecast
 from dirtune.analyse.handlers import HandlerWindow
+from dirtune.analyse.peaks import sentences as peaks_of
 from dirtune.analyse.run import Comparison, Forecast, Role, Run, Trial, TrialKind, Validity
 from dirtune.analyse.verdict import sentence
 from dirtune.bench import campaign, looking, rig, store
@@ -38,7 +39,7 @@ from dirtune.remote.far_dirtune import FarDirtune
 from dirtune.render import audit as render_audit
 from dirtune.signals import to_the_end
 from dirtune.snapshot import Snapshot, take_all
-from dirtune.tune import decide, director
+from dirtune.tune import decide, director, peaks
 from dirtune.tune.decide import Trying
 from dirtune.tune.director import Say, Switch
 from dirtune.tune.live import window
@@ -105,6 +106,9 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
                     else:
                         await _before(nodes, node, trying, kept, say)
             await run_pairs(trying, kept, nodes, switch, say, leased)
+            if plan.compare.peak_trials and not live:
+                say(f"measuring the peak without and with the fix, with {peaks.GENERATOR}")
+                await peaks.measure(plan, kept, switch, keeping(kept, say))
             await switch("B")
             async with await director.connect(plan) as node:
                 if live:
@@ -164,6 +168,7 @@ def judged(trying: Trying, kept: Store) -> None:
     sentences = [sentence(first, kept.run.forecast), *map(sentence, others)]
     if kept.run.looks is not None:
         sentences.append(looks.described(kept.run.looks))
+    sentences += peaks_of(trials, kept.run.forecast)
     comparisons = looks.with_design((*itertools.chain.from_iterable(at_rates),), kept.run.looks)
     save(kept, comparisons=comparisons, verdict=" ".join(sentences))
 

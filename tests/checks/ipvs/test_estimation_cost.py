@@ -1,4 +1,3 @@
-
 import pytest
 
 from dirtune.checks import Severity, Status, run

@@ -1,0 +1,45 @@
+"""Measure the director's peak with and without a fix, in trials of a closed loop."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from dirtune.analyse.run import Trial, TrialKind
+from dirtune.bench import campaign, rig
+from dirtune.bench.outcome import Order
+from dirtune.bench.store import Store
+from dirtune.bench.trial import conduct
+from dirtune.plan.tables import Plan
+
+GENERATOR = "wrk"
+
+
+async def measure(plan: Plan, kept: Store, switch: campaign.Switch, keep: campaign.Keep) -> None:
+    """Run the peak trials of *plan* that are not on disk yet, and keep them.
+
+    The arms alternate as in pairs. An invalid trial is repeated once.
+    """
+    load = msgspec.structs.replace(plan.load, generator=GENERATOR, at_most=None)
+    loop = msgspec.structs.replace(plan, load=load)
+    async with rig.opened(loop, alone=True) as nodes:
+        while (order := following(plan.compare.peak_trials, kept.run.trials)) is not None:
+            await switch(order.arm)
+            keep(await conduct(nodes, loop, order))
+
+
+def following(trials: int, done: Sequence[Trial]) -> Order | None:
+    """Return the next of *trials* peak trials in each arm; None after the last one.
+
+    *done* are all trials of the run.
+    """
+    known = {trial.id: trial for trial in done}
+    for number in range(1, 2 * trials + 1):
+        # B A A B and so on, which cancels a linear drift.
+        arm = "B" if number % 4 in {0, 1} else "A"
+        name = f"peak{number:02}-{arm}"
+        first, again = known.get(name), known.get(f"{name}+2")
+        if first is None:
+            return Order(name, arm, TrialKind.JUDGED, 1.0)
+        if not first.valid and again is None:
+            return Order(f"{name}+2", arm, TrialKind.JUDGED, 1.0)
+    return None
