@@ -123,6 +123,8 @@ class Finding:
     """Id of the check whose finding explains this one."""
     waived: Waiver | None = None
     """The waiver that accepts the finding; None if the finding counts."""
+    also: tuple[str, ...] = ()
+    """Further subjects with the same problem, which have no finding of their own."""
 
 
 @dataclass(frozen=True, slots=True)

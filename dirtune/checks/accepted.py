@@ -81,8 +81,9 @@ def split(waivers: Sequence[Waiver], today: date) -> tuple[tuple[Waiver, ...], t
 def _keys(outcomes: Sequence[Mapping[str, object]], host: str | None) -> list[Key]:
     rows = [(str(o["check"]), o["findings"]) for o in outcomes]
     return [
-        (host, check, str(finding["subject"]))
+        (host, check, str(subject))
         for check, findings in rows
         if isinstance(findings, list)
         for finding in findings
+        for subject in (finding["subject"], *finding.get("also", ()))
     ]

@@ -7,6 +7,7 @@ from typing import NotRequired, TypedDict
 from dirtune import checks
 from dirtune.checks import Check, Cluster, Outcome, Role, Severity, host_roles
 from dirtune.checks.accepted import Accepted
+from dirtune.checks.together import one_per_cause
 from dirtune.snapshot import Snapshot
 
 _NOTHING = Accepted()
@@ -61,7 +62,7 @@ def of_snapshot(
         "samples": 1 if snapshot.earlier is None else 2,
     }
     outcomes, known = accepted.of(checks.run(chosen, snapshot), name)
-    return Audit(host, host_roles.roles(snapshot), outcomes, known)
+    return Audit(host, host_roles.roles(snapshot), tuple(map(one_per_cause, outcomes)), known)
 
 
 def of_cluster(
@@ -69,7 +70,7 @@ def of_cluster(
 ) -> Audit:
     """Run the *chosen* checks that compare the nodes of the *cluster*."""
     outcomes, known = accepted.of(checks.run_cross(chosen, cluster), None)
-    return Audit({"name": "between nodes"}, (), outcomes, known)
+    return Audit({"name": "between nodes"}, (), tuple(map(one_per_cause, outcomes)), known)
 
 
 def gravest(audits: Sequence[Audit]) -> Severity | None:

@@ -121,6 +121,7 @@ def _outcome(outcome: Outcome) -> "OutcomeDocument":
 def _finding(finding: Finding) -> "FindingDocument":
     return {
         "subject": finding.subject,
+        "also": list(finding.also),
         "severity": finding.severity.value,
         "message": finding.message,
         "cause": finding.cause,

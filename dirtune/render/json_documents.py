@@ -26,9 +26,10 @@ class WaivedDocument(TypedDict):
 
 
 class FindingDocument(TypedDict):
-    """A problem that a check found in one subject."""
+    """A problem that a check found in one subject, and in the subjects that `also` names."""
 
     subject: str
+    also: list[str]
     severity: str
     message: str
     cause: str | None

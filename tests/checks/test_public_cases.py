@@ -12,6 +12,7 @@ import pytest
 
 from dirtune import archive, checks
 from dirtune.checks import Severity, Status, discovery
+from dirtune.checks.audits import of_snapshot
 from dirtune.host import LiveHost
 from dirtune.snapshot import take_all
 
@@ -66,6 +67,19 @@ TABLE = (
     Case("33d/two", (Must("irq/single-cpu", (HIGH,)), Must("softirq/rx-imbalance", (HIGH,)))),
     # lvs-devel, December 2020: thousands of healthy services.
     Case("01d/two", quiet=("ipvs/no-destination", "ipvs/nat-forward-off", "ipvs/tun-mtu")),
+    # 5,000 services without a destination are one fault.
+    Case("01b/root", (Must("ipvs/no-destination", (CRITICAL,), ("4,996 more",), findings=1),)),
+    # NodePort services with externalTrafficPolicy=Local on a node without a pod: by design.
+    Case(
+        "08/root",
+        (
+            Must(
+                "ipvs/no-destination", (LOW,), ("Kubernetes", "externalTrafficPolicy"), findings=1
+            ),
+        ),
+    ),
+    # metallb#153, kubernetes#59976: every node answers ARP for a LoadBalancer's address.
+    Case("28/root", (Must("realserver/arp-leak", (CRITICAL,), ("192.168.40.240", "strictARP")),)),
 )
 
 
@@ -81,7 +95,8 @@ def outcomes_of(record: str, folder: Path) -> dict[str, checks.Outcome]:
     else:
         samples = (LiveHost(unpacked(record, folder)),)
     snapshot = take_all(samples)
-    return {o.check.id: o for o in checks.run(discovery.all_checks(), snapshot)}
+    audit = of_snapshot(None, snapshot, discovery.all_checks())
+    return {o.check.id: o for o in audit.outcomes}
 
 
 def text_of(finding: checks.Finding) -> str:

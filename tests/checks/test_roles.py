@@ -5,12 +5,20 @@ import pytest
 from dirtune import checks
 from dirtune.checks import Cluster, Finding, Severity, Status, host_roles
 from dirtune.collect.addresses import InterfaceAddress
-from dirtune.collect.ip_vs import Service
+from dirtune.collect.ip_vs import Destination, Forward, Service
 from dirtune.host import RecordedHost
 from dirtune.snapshot import Place, Snapshot, take
 
 VIP = "198.18.0.100"
 SERVICE = Service("TCP", VIP, 80, None, "rr")
+SELF = Service(
+    "TCP",
+    VIP,
+    80,
+    None,
+    "rr",
+    destinations=(Destination("198.18.0.5", 80, Forward.ROUTE, 1, 0, 0),),
+)
 
 
 def holding(interface, address=VIP, **fields):
@@ -35,6 +43,35 @@ def holding(interface, address=VIP, **fields):
         (holding("lo", "fd00::9"), ("host",)),
         (holding("lo", place=Place("client")), ("client",)),
         (holding("lo", services=(SERVICE,)), ("director",)),
+        # kube-proxy holds every service's address on each node.
+        (holding("kube-ipvs0", services=(SERVICE,)), ("director", "real-server")),
+        # A destination of its own table is this host.
+        (
+            holding("lo", services=(SELF,), addresses=frozenset({VIP, "198.18.0.5"})),
+            ("director", "real-server"),
+        ),
+        # Another director balances an address of the link, and this one balances its own.
+        (
+            Snapshot(
+                services=(SERVICE,),
+                interface_addresses=(
+                    InterfaceAddress("eth0", "198.18.0.5", 24, "global"),
+                    InterfaceAddress("lo", "198.18.0.200", 32, "global"),
+                ),
+            ),
+            ("director", "real-server"),
+        ),
+        # The loopback address of a router is in no link's network.
+        (
+            Snapshot(
+                services=(SERVICE,),
+                interface_addresses=(
+                    InterfaceAddress("eth0", "198.18.0.5", 24, "global"),
+                    InterfaceAddress("lo", "10.255.0.1", 32, "global"),
+                ),
+            ),
+            ("director",),
+        ),
     ],
 )
 def test_a_host_is_what_it_holds_unless_a_plan_says_otherwise(snapshot, wanted):

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import counted, detail
+from dirtune.checks.owners import KUBERNETES, Owner, owner, words
 from dirtune.checks.remedies import competitors
 from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
@@ -36,17 +37,23 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
     ## What it does
     A destination is usable if its weight is above 0 and it is not over its upper threshold. The
     finding is `critical` if a service has no usable destination, and `high` if only one of three
-    or more destinations is usable. The check examines services whose address this host has, or
-    whose packet counters rise between two samples; other services are probably served by another
-    director. It does not report a service that was created between the samples. A sorry server
-    counts as a destination.
+    or more destinations is usable. If kube-proxy or kube-router owns the table, the finding is
+    `high` if packets for such a service came between two samples, else `low`: with a traffic
+    policy of Local it is intended on nodes without a pod of the service, and one destination is
+    the same as several, because Kubernetes gives a failed pod's place to another pod. The check
+    examines services whose address this host has, or whose packet counters rise between two
+    samples; other services are probably served by another director. It does not report a service
+    that was created between the samples. A sorry server counts as a destination.
 
     ## Why it matters
     IPVS answers a new connection with ICMP port unreachable, or drops its packets.
 
     ## Remediation
     Repair the health checks or the real servers. Raise an upper threshold that is too low
-    (`ipvsadm -e ... -x`). Configure a `sorry_server` and a `quorum` in keepalived.
+    (`ipvsadm -e ... -x`). Configure a `sorry_server` and a `quorum` in keepalived. In Kubernetes,
+    compare the service's selector with the ready pods (`kubectl get endpointslices -A`), and send
+    clients of a service with `externalTrafficPolicy: Local` only to nodes that have a pod of it.
+    In Docker Swarm, `docker service ps` shows why no task runs.
 
     ## Known problems
     /proc/net/ip_vs does not show thresholds, so without netlink a destination over its upper
@@ -57,9 +64,10 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_leave()`
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_bind_dest()`
     """
+    runs = owner(snapshot)
     for service in services:
         left = _left(snapshot, service)
-        if left.enough:
+        if left.enough or (left.usable and runs in KUBERNETES):
             continue
         serves = _serves(snapshot, service)
         if serves is None:
@@ -70,7 +78,7 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
             )
             yield inconclusive(f"{reason}, so another host may serve {service.name}")
         elif serves and not _new(snapshot, service):
-            yield _finding(snapshot, service, left)
+            yield _finding(snapshot, service, left, runs)
 
 
 def _left(snapshot: Snapshot, service: Service) -> _Left:
@@ -105,21 +113,32 @@ def _new(snapshot: Snapshot, service: Service) -> bool:
     return before is not None and service.name not in {s.name for s in before}
 
 
-def _finding(snapshot: Snapshot, service: Service, left: _Left) -> Finding:
+def _finding(snapshot: Snapshot, service: Service, left: _Left, runs: Owner | None) -> Finding:
     return Finding(
         subject=service.name,
-        severity=Severity.HIGH if left.usable else Severity.CRITICAL,
-        message=_message(service.name, left),
-        evidence=_evidence(snapshot, service, left),
-        fixes=_fixes(snapshot, left),
+        severity=_severity(snapshot, service, left, runs),
+        message=_message(service.name, left, runs),
+        evidence={**_evidence(snapshot, service, left), "owner": runs},
+        fixes=_fixes(snapshot, left, runs),
     )
 
 
-def _message(name: str, left: _Left) -> str:
+def _severity(snapshot: Snapshot, service: Service, left: _Left, runs: Owner | None) -> Severity:
+    if runs in KUBERNETES:
+        return Severity.HIGH if counted(snapshot, service, "packets_in") else Severity.LOW
+    return Severity.HIGH if left.usable else Severity.CRITICAL
+
+
+def _message(name: str, left: _Left, runs: Owner | None) -> str:
     if left.usable:
         return f"Only 1 of the {left.known} destinations of {name} is usable"
+    if not left.known and runs in KUBERNETES:
+        return (
+            f"{words(runs).service.format(name)} has no ready endpoint that {runs} may use on "
+            "this node"
+        )
     if not left.known:
-        return f"{name} has no destinations"
+        return f"{words(runs).service.format(name)} has no destinations"
     over = len(left.overloaded)
     if not over:
         return f"All {left.known} destinations of {name} have weight 0"
@@ -141,11 +160,11 @@ def _evidence(snapshot: Snapshot, service: Service, left: _Left) -> Mapping[str,
     }
 
 
-def _fixes(snapshot: Snapshot, left: _Left) -> tuple[Fix, ...]:
+def _fixes(snapshot: Snapshot, left: _Left, runs: Owner | None) -> tuple[Fix, ...]:
     who = competitors(snapshot, "ipvs")
     restore = Fix(
         "restore-destinations",
-        "Repair the real servers or their health checks",
+        words(runs).empty,
         Risk.SAFE,
         competes=who,
     )

@@ -6,6 +6,7 @@ from dirtune.checks.ipvs import counted
 from dirtune.checks.net import address_mover
 from dirtune.checks.realserver import policy_routed
 from dirtune.checks.remedies import commands
+from dirtune.checks.together import few
 from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
 
@@ -115,7 +116,7 @@ def _finding(snapshot: Snapshot, address: str, services: tuple[Service, ...]) ->
         subject=address,
         severity=Severity.CRITICAL,
         message=f"{address} is not an address of this host, so packets for its services "
-        f"({', '.join(names)}) never reach IPVS",
+        f"({few(names)}) never reach IPVS",
         evidence={"address": address, "services": names, "packets_in": seen},
         fixes=(
             commands(

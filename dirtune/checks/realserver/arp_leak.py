@@ -14,8 +14,10 @@ from dirtune.checks import (
     inconclusive,
     not_applicable,
 )
-from dirtune.checks.host_roles import held_quietly
+from dirtune.checks.host_roles import held_quietly, roles
 from dirtune.checks.irq import listed
+from dirtune.checks.net import address_mover
+from dirtune.checks.owners import KUBERNETES, Owner, owner
 from dirtune.checks.realserver import forward, network, on_links, policy_routed, vips
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.addresses import InterfaceAddress
@@ -53,15 +55,21 @@ def arp_leak(snapshot: Snapshot) -> Verdicts:
     addresses. Not reported are servers behind NAT, interfaces with `noarp`, and virtual addresses
     that are routed to the director, because nobody asks for these on the link.
 
+    A host may be director and real server at once: kube-proxy keeps the addresses of LoadBalancer
+    services on kube-ipvs0 of every node, and directors may serve each other's services. The latter
+    are reported only if a running program moves addresses between directors. An address that is
+    also on a link is not reported, because the host has to answer for it.
+
     ## Why it matters
     The router caches this server's MAC address. All traffic for the virtual address then bypasses
     the director and goes to this server.
 
     ## Remediation
-    Set `net.ipv4.conf.all.arp_ignore=1` and `net.ipv4.conf.all.arp_announce=2` before you add the
-    address, then flush the router's ARP entry. Setting only `conf.lo` has no effect, because the
-    setting of the interface that receives the request counts. If other services need ARP for
-    addresses on other interfaces, set only the interface instead of `all`.
+    With kube-proxy, set `ipvs.strictARP: true` in its configuration: kube-proxy then sets both.
+    Elsewhere, set `net.ipv4.conf.all.arp_ignore=1` and `net.ipv4.conf.all.arp_announce=2` before
+    you add the address, then flush the router's ARP entry. Setting only `conf.lo` has no effect,
+    because the setting of the interface that receives the request counts. If other services need
+    ARP for addresses on other interfaces, set only the interface instead of `all`.
 
     ## Known problems
     The check does not evaluate ARP filters: if there is a filter rule, the check is inconclusive.
@@ -112,7 +120,8 @@ def _on_itself(snapshot: Snapshot, interface: str, own: tuple[InterfaceAddress, 
 def _from_loopback(
     snapshot: Snapshot, interface: str, own: tuple[InterfaceAddress, ...]
 ) -> Verdicts:
-    quiet = [v for v in held_quietly(snapshot) if v in vips(snapshot)]
+    openly = {a.address for held in on_links(snapshot).values() for a in held}
+    quiet = [v for v in held_quietly(snapshot) if v in vips(snapshot) and v not in openly]
     shared = {vip: _shares_link(snapshot, vip, own) for vip in quiet}
     on_link = [vip for vip, known in shared.items() if known]
     ignore = _effective(snapshot, interface, "arp_ignore")
@@ -120,12 +129,33 @@ def _from_loopback(
     if on_link and (ignore is None or announce is None):
         yield inconclusive(f"arp_ignore and arp_announce of {interface} could not be read")
     elif on_link and ignore is not None and announce is not None:
-        yield from _loud(snapshot, interface, on_link, (ignore, announce))
+        judge = _of_director if _may_answer(snapshot) else _loud
+        yield from judge(snapshot, interface, on_link, (ignore, announce))
     unsure = [vip for vip, known in shared.items() if known is None]
     if unsure and ignore not in _SILENT:
         yield inconclusive(
             "no director address is known, so other hosts may send ARP requests for "
             f"{unsure[0]} on {interface}"
+        )
+
+
+def _may_answer(snapshot: Snapshot) -> bool:
+    """Whether this host is a director that must answer ARP itself while it is the active one."""
+    return Role.DIRECTOR in roles(snapshot) and owner(snapshot) not in KUBERNETES
+
+
+def _of_director(
+    snapshot: Snapshot, interface: str, on_link: list[str], settings: tuple[int, int]
+) -> Verdicts:
+    """Judge a director that serves as well: it must be silent only while another one answers."""
+    mover = address_mover(snapshot)
+    leaks = tuple(_loud(snapshot, interface, on_link, settings))
+    if mover or not leaks:
+        yield from leaks
+    elif mover is None:
+        yield inconclusive(
+            "the running processes are unknown, so this director may be the one that must answer "
+            f"ARP for {listed(on_link)}"
         )
 
 
@@ -158,8 +188,18 @@ def _loud(
             "arp_announce": announce,
             "arp_ignore_lo": on_lo,
         },
-        (_hide(snapshot),),
+        (*_strict(snapshot), _hide(snapshot)),
     )
+
+
+def _strict(snapshot: Snapshot) -> tuple[Fix, ...]:
+    if owner(snapshot) is not Owner.KUBE_PROXY:
+        return ()
+    title = (
+        "Set ipvs.strictARP to true in kube-proxy's configuration and restart kube-proxy, which "
+        "then sets arp_ignore and arp_announce on every node"
+    )
+    return (Fix("strict-arp", title, Risk.SAFE),)
 
 
 def _finding(

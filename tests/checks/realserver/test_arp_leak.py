@@ -7,6 +7,7 @@ from dirtune.checks.realserver.arp_leak import arp_leak
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.rulesets import Rulesets
 from dirtune.snapshot import Place
+from tests.checks.machines import program, service
 from tests.checks.nodes import ETH0, NOARP, ON_LO, RULES, VIP, card, quiet, server
 
 HIDE = (
@@ -153,3 +154,45 @@ def test_a_host_with_its_own_addresses_only_is_no_real_server():
 
     assert run((arp_leak,), plain)[0].status is Status.NOT_APPLICABLE
     assert run((arp_leak,), server(sysctls=None))[0].status is Status.SKIPPED
+
+
+NODE = InterfaceAddress("kube-ipvs0", VIP, 32, "global")
+SELF = service(1, forward="Route")  # its destination is ETH0's address
+
+
+def of_director(*programs, held=(ON_LO,), sysctls=None):
+    return outcome(
+        *held,
+        place=False,
+        services=(SELF,),
+        addresses=frozenset({VIP, "198.18.0.11"}),
+        processes=None if programs == (None,) else tuple(map(program, programs)),
+        sysctls=sysctls or quiet(),
+    )
+
+
+def test_a_node_of_kubernetes_is_director_and_real_server_at_once():
+    (found,) = of_director("kube-proxy", held=(NODE,)).findings
+
+    assert found.severity is Severity.CRITICAL
+    assert [fix.id for fix in found.fixes] == [
+        "strict-arp",
+        "hide-vip-from-arp",
+        "flush-router-arp",
+    ]
+    assert of_director("kube-proxy", held=(NODE,), sysctls=quiet(1, 2)).status is Status.PASSED
+
+
+def test_directors_that_serve_each_others_services():
+    assert of_director("keepalived").findings[0].severity is Severity.CRITICAL
+    # Without a program that moves the address, this director is the one that has to answer.
+    assert of_director("sshd").status is Status.PASSED
+    unknown = of_director(None)
+    assert unknown.status is Status.INCONCLUSIVE
+    assert "processes are unknown" in unknown.reason
+
+
+def test_the_active_director_answers_for_the_address_on_its_link():
+    active = (ON_LO, InterfaceAddress("eth0", VIP, 32, "global"))
+
+    assert of_director("keepalived", held=active).status is Status.PASSED
