@@ -18,6 +18,13 @@ from dirtune.errors import ParseError, PlanError
 
 _T = TypeVar("_T")
 _SHOWN = 120
+_MOST_DIGITS = 200
+"""Largest number of digits in a row; an integer of 309 digits fits into no float."""
+_LONG_NUMBER = re.compile(
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(?P<number>\d{%d})' % (_MOST_DIGITS + 1), re.DOTALL
+)
+_AS_ZERO = bytes(ord("0") if chr(byte).isdecimal() else byte for byte in range(256))
+_TOO_LARGE = "a number has more digits than any number of the kernel"
 _NESTED = "the text is nested too deeply"
 _LARGEST_TOML = 1 << 20
 """Size limit of a TOML text, in characters. A plan with 10,000 destinations needs two thirds of
@@ -61,7 +68,7 @@ def parsing(source: str, *more: type[Exception]) -> Iterator[None]:
 def _problem(error: Exception) -> str:
     text = str(error)
     if "set_int_max_str_digits" in text:  # advice that Python gives to programmers
-        return "a number has more digits than any number of the kernel"
+        return _TOO_LARGE
     return text[:_SHOWN]
 
 
@@ -74,6 +81,8 @@ def from_json(text: bytes | str, kind: type[_T]) -> _T:
     try:
         if (schema := _schema(kind)) and (problem := foreign(text, (schema,))):
             raise msgspec.ValidationError(problem)
+        if _has_long_number(text):
+            raise msgspec.DecodeError(_TOO_LARGE)
         return msgspec.json.decode(text, type=kind)
     except RecursionError as error:
         raise msgspec.DecodeError(_NESTED) from error
@@ -81,6 +90,13 @@ def from_json(text: bytes | str, kind: type[_T]) -> _T:
         UnicodeEncodeError
     ) as error:  # the text contains a lone surrogate, which UTF-8 cannot express
         raise msgspec.DecodeError("The text is not UTF-8.") from error
+
+
+def _has_long_number(text: bytes | str) -> bool:
+    raw = text.encode() if isinstance(text, str) else text
+    if b"0" * (_MOST_DIGITS + 1) not in raw.translate(_AS_ZERO):
+        return False  # nearly every text; the search for strings takes a hundred times as long
+    return any(match["number"] for match in _LONG_NUMBER.finditer(raw))
 
 
 def foreign(text: bytes | str, known: Collection[str]) -> str | None:

@@ -189,10 +189,15 @@ class Snapshot:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds between the two samples; None with one sample, or if a sample has no time."""
+        """Seconds between the two samples; None without two samples or their times.
+
+        A host may also report the same time twice, or an earlier time for the second sample. The
+        seconds are unknown then, too.
+        """
         if self.earlier is None or self.earlier.taken_s is None or self.taken_s is None:
             return None
-        return self.taken_s - self.earlier.taken_s
+        seconds = self.taken_s - self.earlier.taken_s
+        return seconds if seconds > 0 else None
 
 
 _READERS: Mapping[str, Callable[[Host], object]] = {

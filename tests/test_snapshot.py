@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from dirtune import checks
 from dirtune.analyse.handlers import HandlerCounts
 from dirtune.analyse.probed import LockWindow, NotProbed, Probed
 from dirtune.fetch import record
@@ -128,3 +129,18 @@ def test_what_probes_measured_stands_in_the_snapshot_and_why_they_did_not():
         "stat": "not here",
         "handlers": "no headers; apt install linux-headers-6.1",
     }
+
+
+@pytest.mark.parametrize(("then", "now"), [(5.0, 5.0), (6.0, 5.0), (None, 5.0), (5.0, None)])
+def test_no_time_between_two_samples_is_unknown_and_not_zero(then, now):
+    assert Snapshot(taken_s=now, earlier=Snapshot(taken_s=then)).seconds is None
+
+
+def test_a_clock_that_stands_still_breaks_no_check():
+    table = {"/proc/interrupts": "   CPU0\n10: 40 XT-PIC eth0\nERR: 7\n"}
+    risen = {"/proc/interrupts": "   CPU0\n10: 90 XT-PIC eth0\nERR: 70\n"}
+    samples = tuple(RecordedHost(files, {}, taken_s=5.0) for files in (table, risen))
+
+    outcomes = checks.run(checks.all_checks(), take_all(samples))
+
+    assert [o.check.name for o in outcomes if o.status is checks.Status.ERROR] == []

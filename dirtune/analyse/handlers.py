@@ -1,6 +1,12 @@
 """Types for the calls and run times of interrupt handlers in one window. Pure data."""
 
+from typing import Annotated
+
 import msgspec
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+"""The length of a window. A document with a window of 0 s is refused: all figures per second
+are divided by it."""
 
 
 class HandlerCalls(msgspec.Struct, frozen=True):
@@ -28,7 +34,7 @@ class HandlerCalls(msgspec.Struct, frozen=True):
 class HandlerWindow(msgspec.Struct, frozen=True):
     """The measurements of the irq probe in one window."""
 
-    seconds: float
+    seconds: Seconds
     handlers: tuple[HandlerCalls, ...]
     line_counts: dict[str, int]
     """Interrupts of each numbered line in the same window, from /proc/interrupts.
@@ -58,7 +64,7 @@ class HandlerCount(msgspec.Struct, frozen=True):
 class HandlerCounts(msgspec.Struct, frozen=True):
     """The calls of interrupt handlers in one window, on a kernel without eBPF."""
 
-    seconds: float
+    seconds: Seconds
     source: str
     """`tracefs`: the kernel counted the calls. `proc`: dirtune inferred the calls from
     /proc/interrupts, because the kernel calls every handler of a line at each of its

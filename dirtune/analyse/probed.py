@@ -7,7 +7,7 @@ the source of the measurement does not supply one.
 
 import msgspec
 
-from dirtune.analyse.handlers import HandlerCounts, HandlerWindow
+from dirtune.analyse.handlers import HandlerCounts, HandlerWindow, Seconds
 
 Histogram = tuple[int, ...]
 
@@ -45,7 +45,7 @@ class NapiPolls(msgspec.Struct, frozen=True):
 class SoftirqWindow(msgspec.Struct, frozen=True):
     """The measurements of the softirq probe in one window."""
 
-    seconds: float
+    seconds: Seconds
     softirqs: tuple[SoftirqTime, ...]
     napi: tuple[NapiPolls, ...]
     counted: dict[str, int]
@@ -76,7 +76,7 @@ class LockWaits(msgspec.Struct, frozen=True):
 class LockWindow(msgspec.Struct, frozen=True):
     """The measurements of the locks probe in one window, the longest waits first."""
 
-    seconds: float
+    seconds: Seconds
     locks: tuple[LockWaits, ...]
     lost: int = 0
 
@@ -98,7 +98,7 @@ class Stack(msgspec.Struct, frozen=True):
 class CpuWindow(msgspec.Struct, frozen=True):
     """The stack samples of the cpu probe in one window."""
 
-    seconds: float
+    seconds: Seconds
     hertz: int
     stacks: tuple[Stack, ...]
     lost: int = 0
@@ -117,7 +117,7 @@ class Drops(msgspec.Struct, frozen=True):
 class DropWindow(msgspec.Struct, frozen=True):
     """The dropped packets that the drops probe counted in one window, the largest count first."""
 
-    seconds: float
+    seconds: Seconds
     drops: tuple[Drops, ...]
     lost: int = 0
 
@@ -125,7 +125,7 @@ class DropWindow(msgspec.Struct, frozen=True):
 class IpvsWindow(msgspec.Struct, frozen=True):
     """The packets that the ipvs probe timed in the netfilter hook of IPVS in one window."""
 
-    seconds: float
+    seconds: Seconds
     packets: int
     forwarded: int
     """Number of packets that IPVS took over (NF_STOLEN); all other packets matched no service."""
@@ -181,7 +181,7 @@ class NotProbed(msgspec.Struct, frozen=True):
 class Probed(msgspec.Struct, frozen=True):
     """All measurements of the probes in one window; None means not measured, never zero."""
 
-    seconds: float
+    seconds: Seconds
     handlers: HandlerWindow | None = None
     handler_counts: HandlerCounts | None = None
     """The number of handler calls, measured instead of `handlers` if eBPF is not available."""

@@ -70,8 +70,9 @@ def _figures(profile: Profile) -> Iterator[tuple[tuple[str, str], float]]:
             none = h.none / probed.handlers.seconds
             yield (f"irq {h.irq} {h.handler}: IRQ_NONE", "calls/s"), none
     if probed and probed.cpu:
-        total = sum(top_symbols(probed.cpu).values())
-        for symbol, samples in list(top_symbols(probed.cpu).items())[:_SYMBOLS]:
+        symbols = top_symbols(probed.cpu)
+        total = sum(symbols.values())
+        for symbol, samples in list(symbols.items())[:_SYMBOLS] if total else ():
             yield (f"symbol {symbol}", "% of samples"), 100 * samples / total
 
 

@@ -11,6 +11,7 @@ import msgspec
 from dirtune.analyse import cpu
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.forecast import Waste, forecast, wasted
+from dirtune.analyse.handlers import Seconds
 from dirtune.analyse.phases import Phase, phases
 from dirtune.analyse.probed import Probed
 from dirtune.analyse.rates import interrupts, wrapped
@@ -31,7 +32,7 @@ class Line(msgspec.Struct, frozen=True):
 class Work(msgspec.Struct, frozen=True):
     """The work of a director in one window; None means unknown, never zero."""
 
-    seconds: float
+    seconds: Seconds
     cpus: int
     busy_percent: float | None
     """Busy time of all CPUs, without steal: 200 means two busy CPUs."""

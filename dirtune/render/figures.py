@@ -10,7 +10,7 @@ def number(value: float | None, digits: int = 4) -> str:
     """Return *value* as text with *digits* significant digits; an integer is printed in full."""
     if value is None:
         return NONE
-    if isinstance(value, int) or (value == int(value) and abs(value) >= 1000):
+    if isinstance(value, int) or (value.is_integer() and abs(value) >= 1000):
         return f"{int(value):,}"
     if abs(value) >= 10 ** (digits - 1):
         return f"{value:,.0f}"

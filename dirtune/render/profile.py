@@ -1,7 +1,7 @@
 """Render a profile: the verdict, the nodes, and how the director spent its CPU time."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dirtune.analyse.phases import by_module, top_symbols
 from dirtune.analyse.probed import Probed, SoftirqWindow
@@ -232,7 +232,7 @@ def _locks(probed: Probed, style: str) -> str:
             one.kind,
             one.caller,
             str(one.waits),
-            f"{one.total_ns / one.waits / 1000:.1f}",
+            f"{one.total_ns / one.waits / 1000:.1f}" if one.waits else "",
             f"{one.total_ns / probed.locks.seconds / 1e7:.2f}",
         )
         for one in probed.locks.locks[:_MOST]
@@ -268,7 +268,7 @@ def _softirqs(window: SoftirqWindow | None, style: str) -> tuple[str, ...]:
             one.vector,
             str(one.cpu),
             str(one.runs),
-            f"{one.total_ns / one.runs / 1000:.1f}",
+            f"{one.total_ns / one.runs / 1000:.1f}" if one.runs else "",
             f"{one.total_ns / window.seconds / 1e7:.2f}",
             f"{one.delay_ns / one.delays / 1000:.1f}" if one.delays else "",
         )
@@ -287,12 +287,17 @@ def _symbols(probed: Probed, style: str) -> tuple[str, ...]:
     if probed.cpu is None:
         return ()
     symbols, modules = top_symbols(probed.cpu), by_module(probed.cpu)
-    total = sum(symbols.values())
-    rows = [(n, str(s), f"{100 * s / total:.1f}") for n, s in list(symbols.items())[:_MOST]]
-    of = [(n, str(s), f"{100 * s / total:.1f}") for n, s in list(modules.items())[:_MOST]]
     heads = ("samples", "%")
-    shown = _aligned(("symbol", *heads), rows, style, texts=1)
-    return (shown, _aligned(("module", *heads), of, style, texts=1))
+    shown = _aligned(("symbol", *heads), _shares(symbols), style, texts=1)
+    return (shown, _aligned(("module", *heads), _shares(modules), style, texts=1))
+
+
+def _shares(samples: Mapping[str, int]) -> list[tuple[str, str, str]]:
+    total = sum(samples.values())
+    return [
+        (name, str(count), f"{100 * count / total:.1f}" if total else "")
+        for name, count in list(samples.items())[:_MOST]
+    ]
 
 
 def _cost(probed: Probed, style: str) -> Iterator[str]:

@@ -147,9 +147,11 @@ def one_source(text: str, chance: random.Random) -> object:
 def audit(text: str, chance: random.Random) -> object:
     """Judge two samples of a host all of whose files hold broken texts."""
     chosen = chance.sample(paths(), chance.randint(3, 40))
+    # A host's clock may stand still, or go back.
+    times = chance.choice(((1.0, 6.0), (1.0, 6.0), (6.0, 6.0), (6.0, 1.0), (None, 6.0)))
     samples = tuple(
         RecordedHost({p: _fitting(p, text, chance) for p in chosen}, {}, taken_s=at)
-        for at in (1.0, 6.0)
+        for at in times
     )
     outcomes = checks.run(discovery.all_checks(), snapshot.take_all(samples))
     broken = [outcome.reason for outcome in outcomes if outcome.status is checks.Status.ERROR]
