@@ -85,7 +85,7 @@ TABLE = (
 
 def unpacked(name: str, folder: Path) -> Path:
     with tarfile.open(CASES / f"{name}.tar.gz") as file:
-        file.extractall(folder, filter="data")
+        file.extractall(folder)
     return folder / "root"
 
 
