@@ -68,6 +68,14 @@ class CardValues:
 
 
 @dataclass(frozen=True, slots=True)
+class EvenRss:
+    """An RSS indirection table that spreads packets evenly over a NIC's first queues."""
+
+    interface: str
+    queues: int
+
+
+@dataclass(frozen=True, slots=True)
 class BootOption:
     """A word of the kernel command line to remove, to add, or to replace."""
 
@@ -96,7 +104,9 @@ class IrqbalanceVariable:
     value: str
 
 
-Setting = KernelFile | IrqCpus | CardValues | BootOption | ModuleOptions | IrqbalanceVariable
+Setting = (
+    KernelFile | IrqCpus | CardValues | EvenRss | BootOption | ModuleOptions | IrqbalanceVariable
+)
 
 
 def shell(setting: Setting) -> tuple[str, ...]:
@@ -108,6 +118,8 @@ def shell(setting: Setting) -> tuple[str, ...]:
             return (written(f"/proc/irq/{irq}/smp_affinity_list", ",".join(map(str, cpus))),)
         case CardValues(interface=interface, group=group, values=values):
             return (ethtool_command(interface, group, values),)
+        case EvenRss(interface=interface, queues=queues):
+            return (even_rss_command(interface, queues),)
         case ModuleOptions():
             return (appended(MODPROBE_FILE, setting.row),)
         case BootOption() | IrqbalanceVariable():
@@ -160,6 +172,11 @@ def in_quotes(text: str) -> str:
 def ethtool_command(interface: str, group: str, values: Mapping[str, int]) -> str:
     """Return the ethtool(8) command that sets *values* on a NIC."""
     return shlex.join(ethtool_argv(interface, group, values))
+
+
+def even_rss_command(interface: str, queues: int) -> str:
+    """Return the ethtool(8) command that spreads a NIC's RSS table evenly over *queues* queues."""
+    return shlex.join(("ethtool", "-X", interface, "equal", str(queues)))
 
 
 def ethtool_argv(interface: str, group: str, values: Mapping[str, int]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ IPTABLES = "/cmd/iptables"
 ARPTABLES = "/cmd/arptables"
 QDISC = "/cmd/qdisc"
 _ETHTOOL_TEXT = "/cmd/ethtool"
-ETHTOOL_TEXTS = f"{_ETHTOOL_TEXT}/[glckS]/*"
+ETHTOOL_TEXTS = f"{_ETHTOOL_TEXT}/[glckSx]/*"
 """Path pattern of ethtool(8)'s outputs: one folder per option, one file per interface in it."""
 # The lines of the kernel log that checks need; the complete log would be most of the transfer.
 _LOG = "irq|vector|msi|apic|tsc|clocksource|conntrack|ipvs|ip_vs|allocation failure|watchdog"
@@ -59,7 +59,7 @@ if command -v ethtool >/dev/null; then
   for path in /sys/class/net/*/device /sys/class/net/.[!.]*/device /sys/class/net/..?*/device; do
     name=${{path%/device}}; name=${{name##*/}}
     if [ "$name" = '*' ] || ! [ -e "$path" ]; then continue; fi
-    for option in g l c k S; do
+    for option in g l c k S x; do
       out=$(ethtool -$option "$name" 2>/dev/null)
       if [ -n "$out" ]; then frame "{_ETHTOOL_TEXT}/$option/$name"; printf '%s\\n' "$out"; fi
     done

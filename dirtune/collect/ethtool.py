@@ -1,4 +1,4 @@
-"""Settings of NICs: rings, channels, coalescing, offloads and the drivers' own counters.
+"""Settings of NICs: rings, channels, coalescing, offloads, RSS and the drivers' own counters.
 
 They come from netlink and ioctl (`collect.netlink`), or, on a host without dirtune, from the text
 of ethtool(8). Most drivers support only some of the settings: a setting that a driver does not
@@ -32,6 +32,7 @@ _FEATURES = {"large-receive-offload": "rx-lro", "generic-receive-offload": "rx-g
 _ADAPTIVE = re.compile(r"Adaptive RX: (?P<rx>on|off|n/a)\s+TX: (?P<tx>on|off|n/a)")
 _FEATURE = re.compile(r"(?P<name>[\w-]+): (?P<state>on|off)(?P<note> \[[^]]*\])?")
 _COUNTER = re.compile(r"(?P<name>\S.*?):\s*(?P<value>\d+)")
+_RSS_ROW = re.compile(r"\s*\d+:(?P<queues>(?:\s+\d+)+)\s*")
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -55,6 +56,8 @@ class Card(msgspec.Struct, frozen=True):
     """Offloads by the kernel's names (`rx-lro`, `rx-gro`)."""
     statistics: Mapping[str, int] | None = None
     """The driver's own counters by the driver's own names."""
+    rss: tuple[int, ...] | None = None
+    """The RSS indirection table: the receive queue of each hash value."""
 
 
 def read_ethtool(host: Host) -> Mapping[str, Card]:
@@ -122,12 +125,20 @@ def parse_statistics(text: str) -> Mapping[str, int] | None:
     return {row["name"]: int(row["value"]) for row in rows if row} or None
 
 
+@parsing("`ethtool -x`")
+def parse_rss(text: str) -> tuple[int, ...] | None:
+    """Parse the RSS indirection table in the text of `ethtool -x`; None without a table."""
+    rows = (_RSS_ROW.fullmatch(row) for row in text.splitlines())
+    return tuple(int(queue) for row in rows if row for queue in row["queues"].split()) or None
+
+
 _PARSERS = {
     "g": ("rings", parse_rings),
     "l": ("channels", parse_channels),
     "c": ("coalesce", parse_coalesce),
     "k": ("features", parse_features),
     "S": ("statistics", parse_statistics),
+    "x": ("rss", parse_rss),
 }
 
 

@@ -54,6 +54,8 @@ def _nic(drivers: ethtool.Cards, name: str) -> Iterator[tuple[str, object]]:
     for what in ("rings", "channels", "coalesce", "features", "statistics"):
         with suppress(DirtuneError, OSError):
             yield what, getattr(drivers, what)(name)
+    with suppress(DirtuneError, OSError):
+        yield "rss", drivers.rss_table(name)
 
 
 def _ipvs() -> Ipvs | None:

@@ -21,7 +21,7 @@ KINDS = actions.kinds()
 SETTINGS = {kind.__name__ for kind in get_args(Setting)}
 # The tags of journals on disks. A tag is added here with its kind, and never changes or goes.
 TAGS = {
-    *("set", "affinity", "card", "unbind", "bind", "file", "address", "up", "route", "run"),
+    *("set", "affinity", "card", "rss", "unbind", "bind", "file", "address", "up", "route", "run"),
     *("ipvs", "ipvs-drain"),
 }
 MUST = {

@@ -19,7 +19,7 @@ from dirtune.snapshot import patterns_of, take
 
 PACKAGE = Path(dirtune.__file__).parent
 OURS = re.compile(r"/(cmd|netlink)\b")
-PSEUDO = [path.replace("[glckS]/*", "g/eth0") for path in patterns_of() if OURS.match(path)]
+PSEUDO = [path.replace("[glckSx]/*", "g/eth0") for path in patterns_of() if OURS.match(path)]
 LOADED = {"/proc/net/ip_vs": "IP Virtual Server version 1.2.1 (size=4096)\n"}
 ODD = "1: lo inet 10.0.0.1/x\nPre-set maximums:\nRX: " + "9" * 5000 + "\n"
 HOSTS = {

@@ -8,6 +8,7 @@ from dirtune.collect.ethtool import (
     parse_ethtool,
     parse_features,
     parse_rings,
+    parse_rss,
     parse_statistics,
     read_ethtool,
 )
@@ -71,6 +72,23 @@ def test_features_have_the_kernels_names():
         "rx-gro": Feature(on=True),
         "tx-generic-segmentation": Feature(on=False),
     }
+
+
+RSS = """\
+RX flow hash indirection table for enp0s16 with 8 RX ring(s):
+    0:      0     1     2     0     1     2     0     1
+    8:      2     0     1
+RSS hash key:
+e6:cf:09:34:53:5d:45:1e:4f:ce:7a:fc:65:df:e1:33:e3:68:f5:4a:7c:2a:46:8f:cf:af:2e:05:77:44:b0:1e
+RSS hash function:
+    toeplitz: on
+    xor: off
+"""
+
+
+def test_the_rss_table_has_the_queue_of_each_hash_value():
+    assert parse_rss(RSS) == (0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1)
+    assert parse_rss("RX flow hash indirection table for eth0 with 1 RX ring(s):\n") is None
 
 
 def test_statistics_keep_the_drivers_names():

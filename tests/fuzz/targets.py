@@ -121,7 +121,7 @@ def _argument(name: str, parameter: inspect.Parameter, text: str, chance: random
 
 _WILDCARDS = (
     *((r"\*:\*:\*\.\*", "0000:00:03.0"), (r"\[0-9\]\*", "0"), (r"(rx|tx)-\*", r"\1-0")),
-    *((r"/\[glckS\]/", "/g/"), (r"input\*", "input0"), (r"timeout_\*", "timeout_close")),
+    *((r"/\[glckSx\]/", "/g/"), (r"input\*", "input0"), (r"timeout_\*", "timeout_close")),
     *((r"\*\.conf", "a.conf"), (r"msi_irqs/\*", "msi_irqs/26"), (r"\*", "eth0")),
 )
 
@@ -136,7 +136,7 @@ def paths() -> tuple[str, ...]:
 
 
 def _patterns() -> tuple[str, ...]:
-    return (*snapshot.patterns_of(), *(f"/cmd/ethtool/{option}/*" for option in "glckS"))
+    return (*snapshot.patterns_of(), *(f"/cmd/ethtool/{option}/*" for option in "glckSx"))
 
 
 def one_source(text: str, chance: random.Random) -> object:

@@ -5,6 +5,7 @@ from dirtune.checks.nic.rss_skew import rss_skew
 from dirtune.collect.ethtool import Card
 from dirtune.collect.net import Queue
 from dirtune.collect.sysctls import Sysctls
+from dirtune.settings import EvenRss
 from dirtune.snapshot import Place
 from tests.checks.machines import service
 from tests.checks.samples import interface, two
@@ -71,6 +72,68 @@ def test_queues_that_are_not_used():
     (found,) = outcome((9, 9, 9, 0, 0, 0, 0, 0)).findings
 
     assert found.evidence["median_packets"] == 0
+
+
+def table_outcome(table, packets, **fields):
+    now = Card(statistics=counters(packets), rss=table)
+    then = Card(statistics=counters((0,) * len(packets)))
+    ports = (port(len(packets)),)
+    cards = {"ethtool": {"eth0": now}, "earlier": {"ethtool": {"eth0": then}}}
+    return outcome(interfaces=ports, **cards | fields)
+
+
+def test_a_table_that_omits_queues():
+    """As virtio_net in Linux 6.1 after `ethtool -L eth0 combined 4`."""
+    (finding,) = table_outcome((0, 1) * 64, (500, 510, 0, 0)).findings
+
+    assert "uses only 2 of 4 receive queues" in finding.message
+    assert finding.evidence["omitted_queues"] == [2, 3]
+    spread, _ = finding.fixes
+    assert spread.settings == (EvenRss("eth0", 4),)
+    assert spread.commands == ("ethtool -X eth0 equal 4",)
+
+
+@pytest.mark.parametrize(
+    ("table", "packets"),
+    [
+        ((0, 1, 2, 3) * 32, (900, 10, 10, 10)),
+        # Another rule steers packets to the queues that the table omits.
+        ((0, 1) * 64, (500, 510, 20, 30)),
+        ((), (500, 510, 0, 0)),
+    ],
+)
+def test_a_table_that_is_well_with_few_queues(table, packets):
+    assert table_outcome(table, packets).status is Status.PASSED
+
+
+def test_an_omitted_queue_is_judged_with_many_flows_and_packets():
+    omitting = (0, 1) * 64, (500, 510, 0, 0)
+
+    assert table_outcome(*omitting, services=(service(1, loads=((999, 0),)),)).findings == ()
+    assert table_outcome(*omitting, services=None).status is Status.INCONCLUSIVE
+    assert table_outcome(*omitting, pps=999).status is Status.INCONCLUSIVE
+    tunnelled = Place("real-server", forward="Tunnel")
+    assert table_outcome(*omitting, place=tunnelled).status is Status.PASSED
+
+
+def test_a_table_without_counters_by_queue_tells_the_omitted_queues():
+    cards = {"eth0": Card(statistics={}, rss=(0, 1) * 64)}
+    (finding,) = outcome(ethtool=cards).findings
+
+    assert "uses only 2 of 8" in finding.message
+    assert (finding.evidence["queue"], finding.evidence["packets"]) == (None, {})
+
+
+def test_an_even_table_leaves_the_hash_to_mend():
+    (finding,) = table_outcome((0, 1, 2, 3, 4, 5, 6, 7) * 16, SKEWED).findings
+
+    assert [fix.id for fix in finding.fixes] == ["hash-tcp-ports"]
+
+
+def test_a_table_with_weights_is_spread():
+    (finding,) = table_outcome((0, 0, 0, 1, 2, 3, 4, 5, 6, 7) * 12, SKEWED[::-1]).findings
+
+    assert finding.fixes[0].settings == (EvenRss("eth0", 8),)
 
 
 def test_udp_is_hashed_too():
