@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Concatenate, TypeVar
 
-from dirtune.analyse import rates
+from dirtune.checks.counters import arriving
 from dirtune.checks.host_roles import roles
 from dirtune.settings import Risk as Risk
 from dirtune.settings import Setting
@@ -363,10 +363,11 @@ def _skipped(name: str, snapshot: Snapshot) -> Undecided:
 def _idle(snapshot: Snapshot) -> Undecided | None:
     if snapshot.earlier is None or not snapshot.seconds:
         return one_sample()
-    pps = rates.nic_pps(snapshot.earlier.interfaces, snapshot.interfaces)
-    if pps is None:
+    # A NIC that loses all packets delivers none, so lost packets count as traffic.
+    packets = arriving(snapshot)
+    if packets is None:
         return inconclusive("no physical interface has packet counters")
-    per_second = pps / snapshot.seconds
+    per_second = packets / snapshot.seconds
     if per_second < _IDLE_PPS:
         return inconclusive(
             f"the host handles only {per_second:.0f} packets/s, and this check needs "

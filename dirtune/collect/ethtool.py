@@ -16,6 +16,7 @@ from dirtune.collect.files import texts_in
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.formats import from_json, parsing
 from dirtune.host import Host
+from dirtune.netlink.ethtool import numbered
 
 SOURCES = (ETHTOOL, ETHTOOL_TEXTS)
 _MAXIMUMS, _CURRENT = "pre-set maximums", "current hardware settings"
@@ -122,7 +123,7 @@ def parse_features(text: str) -> Mapping[str, Feature] | None:
 def parse_statistics(text: str) -> Mapping[str, int] | None:
     """Parse the text of `ethtool -S`; None without a counter."""
     rows = (_COUNTER.fullmatch(row.strip()) for row in text.splitlines())
-    return {row["name"]: int(row["value"]) for row in rows if row} or None
+    return numbered((row["name"], int(row["value"])) for row in rows if row) or None
 
 
 @parsing("`ethtool -x`")

@@ -9,7 +9,8 @@ import os
 import socket
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fcntl import ioctl
 from typing import NamedTuple
@@ -254,4 +255,19 @@ def parse_statistics(answer: bytes, names: Sequence[str]) -> dict[str, int]:
             f"the number of counters changed from {len(names)} to {count} during the reading",
         )
     values = struct.unpack_from(f"={count}Q", answer, _GSTATS.size)
-    return dict(zip(names, values, strict=True))
+    return numbered(zip(names, values, strict=True))
+
+
+def numbered(counters: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return *counters* by name; a name that a driver repeats gets numbers from 0: `NAME[0]`.
+
+    vmxnet3 has the same names for each queue, in the order of the queues.
+    """
+    pairs = [(name.strip(), value) for name, value in counters]
+    times = Counter(name for name, _ in pairs)
+    queues: Counter[str] = Counter()
+    values = {}
+    for name, value in pairs:
+        values[f"{name}[{queues[name]}]" if times[name] > 1 else name] = value
+        queues[name] += 1
+    return values

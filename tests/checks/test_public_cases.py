@@ -65,6 +65,10 @@ TABLE = (
     ),
     # One CPU does all the work on a kernel that does not number the rows of softnet_stat.
     Case("33d/two", (Must("irq/single-cpu", (HIGH,)), Must("softirq/rx-imbalance", (HIGH,)))),
+    # A NIC that loses all packets: 1,054,467 in 10 s, nearly none delivered.
+    Case("20b/two", (Must("nic/rx-ring-overflow", (CRITICAL,), ("1,054,467",)),)),
+    # ethq#7: be2net counts 1 % of the packets as rx_drops_no_frags, in four queues.
+    Case("21/two", (Must("nic/rx-ring-overflow", (CRITICAL,), ("rx_drops_no_frags", "40,000")),)),
     # lvs-devel, December 2020: thousands of healthy services.
     Case("01d/two", quiet=("ipvs/no-destination", "ipvs/nat-forward-off", "ipvs/tun-mtu")),
     # 5,000 services without a destination are one fault.

@@ -175,3 +175,24 @@ def test_every_text_of_a_driver_that_answers_gives_something(path):
     text = path.read_text(encoding="utf-8", errors="backslashreplace")
 
     assert any(parse(text) for parse in PARSE.values())
+
+
+def test_names_that_a_driver_repeats_for_each_queue_are_numbered():
+    # drivers/net/vmxnet3/vmxnet3_ethtool.c prints the same names for each queue.
+    text = """NIC statistics:
+     Rx Queue#: 0
+       ucast pkts rx: 7
+       pkts rx OOB: 3
+          err: 1
+     Rx Queue#: 1
+       ucast pkts rx: 9
+       pkts rx OOB: 4
+          err: 2
+     tx timeout count: 0
+"""
+    counters = parse_statistics(text)
+
+    assert (counters["pkts rx OOB[0]"], counters["pkts rx OOB[1]"]) == (3, 4)
+    assert (counters["err[0]"], counters["err[1]"]) == (1, 2)
+    assert counters["tx timeout count"] == 0
+    assert parse_statistics("  pkts rx OOB: 3\n") == {"pkts rx OOB": 3}

@@ -3,7 +3,7 @@
 import re
 
 from dirtune.analyse import rates
-from dirtune.checks.nic import before
+from dirtune.checks.counters import before
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 

@@ -3,9 +3,9 @@ from collections.abc import Iterator
 
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, one_sample
+from dirtune.checks.counters import before
 from dirtune.checks.irq import listed
 from dirtune.checks.link import cards, logged, rise
-from dirtune.checks.nic import before
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 

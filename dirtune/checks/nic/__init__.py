@@ -2,79 +2,29 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from dirtune.analyse import rates
 from dirtune.checks import Fix, Risk
+from dirtune.checks.counters import before, card, loss, rises
 from dirtune.checks.irq import ACTIVE_PER_SECOND, nic_vectors
 from dirtune.checks.remedies import commands
-from dirtune.collect.ethtool import Card
 from dirtune.collect.net import Interface
 from dirtune.cpu_sets import format_cpumask
 from dirtune.settings import RINGS, CardValues, KernelFile
 from dirtune.snapshot import Snapshot
 
-_LOST = ("rx_missed_errors", "rx_fifo_errors", "rx_over_errors")
-# Packets lost because no descriptor or no buffer was free, by the names their drivers use.
-_LOST_BY_DRIVER: Mapping[str, tuple[str, ...]] = {
-    "bnx2": ("rx_fw_discards",),
-    "bnx2x": ("rx_brb_discard",),
-    "bnxt_en": ("rx_total_discard_pkts",),
-    "ena": ("rx_drops",),
-    "i40e": ("port.rx_dropped",),
-    "ice": ("rx_dropped.nic",),
-    "ixgbe": ("rx_no_dma_resources",),
-    "mlx5_core": ("rx_out_of_buffer", "rx_discards_phy"),
-}
-_STALLS = "rx_no_buffer_count"
 # Packets of one receive queue: most of Intel's, virtio and Hyper-V; mlx5 and newer virtio; i40e;
-# bnx2x and bnxt; ena; gve.
+# bnx2x and bnxt; ena; gve; be2net; vmxnet3.
 _QUEUE_PACKETS = re.compile(
     r"rx_queue_(\d+)_packets|rx(\d+)_packets|rx-(\d+)\.packets|\[(\d+)\]: rx_ucast_packets"
-    r"|queue_(\d+)_rx_cnt|rx_packets\[(\d+)\]"
+    r"|queue_(\d+)_rx_cnt|rx_packets\[(\d+)\]|rxq(\d+): rx_pkts|ucast pkts rx\[(\d+)\]"
 )
 _ENOUGH = 1024  # descriptors; a longer ring causes cache misses
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Packets that a NIC lost between the samples because its ring was full."""
-
-    packets: int
-    """Number of packets lost."""
-    stalls: int
-    """Number of packets for which no descriptor was free; the NIC's FIFO may have kept them."""
-    counters: Mapping[str, int]
-    """The increase of each counter that rose."""
-
-
-def card(snapshot: Snapshot, name: str) -> Card:
-    """Return what ethtool reports for an interface; empty values if ethtool was not read."""
-    return (snapshot.ethtool or {}).get(name, Card())
 
 
 def ports(snapshot: Snapshot) -> tuple[Interface, ...]:
     """Return the physical interfaces that can carry packets."""
     return tuple(i for i in snapshot.interfaces or () if i.physical and i.up)
-
-
-def before(snapshot: Snapshot, name: str) -> Interface | None:
-    """Return an interface as it was in the earlier sample; None if it is missing there."""
-    known = (snapshot.earlier.interfaces if snapshot.earlier else None) or ()
-    return next((i for i in known if i.name == name), None)
-
-
-def rises(snapshot: Snapshot, name: str) -> Mapping[str, int] | None:
-    """Return how much each counter of an interface's driver rose; None if unknown."""
-    now = card(snapshot, name).statistics
-    then = card(snapshot.earlier, name).statistics if snapshot.earlier else None
-    if now is None or then is None:
-        return None
-    return {
-        counter: rise
-        for counter, value in now.items()
-        if (rise := rates.increase(then.get(counter), value)) is not None
-    }
 
 
 def received(snapshot: Snapshot, port: Interface) -> int | None:
@@ -83,24 +33,10 @@ def received(snapshot: Snapshot, port: Interface) -> int | None:
     return rates.increase(then.rx_packets, port.rx_packets) if then else None
 
 
-def loss(snapshot: Snapshot, port: Interface) -> Loss | None:
-    """Return the packets that *port* lost because its ring was full; None if not counted.
-
-    Drivers copy one counter into another, so the largest count is used instead of the sum.
-    """
-    then = before(snapshot, port.name)
-    generic = then.statistics if then else {}
-    driver = rises(snapshot, port.name) or {}
-    counters = {
-        name: rates.increase(generic.get(name), port.statistics.get(name)) for name in _LOST
-    }
-    counters |= {name: driver.get(name) for name in _LOST_BY_DRIVER.get(port.driver or "", ())}
-    known = {name: rise for name, rise in counters.items() if rise is not None}
-    stalls = driver.get(_STALLS, 0)
-    if not known:
-        return None
-    shown = {name: rise for name, rise in (known | {_STALLS: stalls}).items() if rise}
-    return Loss(max(known.values()), stalls, shown)
+def arrived(snapshot: Snapshot, port: Interface) -> int | None:
+    """Return the packets that *port* received or lost between the samples; None if unknown."""
+    taken, lost = received(snapshot, port), loss(snapshot, port)
+    return taken if taken is None or lost is None else taken + lost.packets
 
 
 def queue_packets(snapshot: Snapshot, name: str) -> Mapping[int, int]:

@@ -1,9 +1,10 @@
 from collections.abc import Mapping
 
 from dirtune.checks import Finding, Risk, Severity, Verdicts, check, inconclusive, run
+from dirtune.checks.counters import card
 from dirtune.checks.cpu import percents
 from dirtune.checks.irq import near
-from dirtune.checks.nic import card, ports, serving
+from dirtune.checks.nic import ports, serving
 from dirtune.checks.nic.single_queue import single_queue
 from dirtune.checks.remedies import commands
 from dirtune.collect.cpus import Cpus

@@ -2,8 +2,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
+from dirtune.checks.counters import card
 from dirtune.checks.irq import nic_vectors, receiving
-from dirtune.checks.nic import card, for_latency, ports, received
+from dirtune.checks.nic import for_latency, ports, received
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
 from dirtune.settings import COALESCE, CardValues, KernelFile

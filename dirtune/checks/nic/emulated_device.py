@@ -1,7 +1,8 @@
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks.counters import before, loss
 from dirtune.checks.irq import paravirtual
-from dirtune.checks.nic import before, ports
+from dirtune.checks.nic import ports
 from dirtune.collect.cpuinfo import CpuInfo
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
@@ -61,7 +62,10 @@ def _judged(snapshot: Snapshot, port: Interface) -> Verdicts:
     packets = rates.increase(rates.packets(then), rates.packets(port)) if then else None
     if packets is None or not snapshot.seconds:
         yield inconclusive(f"the packets of {port.name} were not counted in both samples")
-    elif packets:
+        return
+    lost = loss(snapshot, port)
+    packets += lost.packets if lost else 0
+    if packets:
         pps = packets / snapshot.seconds
         yield Finding(
             subject=port.name,

@@ -1,8 +1,9 @@
 import re
 
 from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
+from dirtune.checks.counters import card
 from dirtune.checks.ipvs import forwarding
-from dirtune.checks.nic import card, mean_bytes, ports
+from dirtune.checks.nic import mean_bytes, ports
 from dirtune.checks.remedies import gro_on
 from dirtune.collect.ip_vs import Forward
 from dirtune.collect.net import Interface

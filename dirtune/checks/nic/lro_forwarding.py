@@ -1,8 +1,9 @@
 import re
 
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
+from dirtune.checks.counters import card, rises
 from dirtune.checks.ipvs import destinations, forwarding, vips
-from dirtune.checks.nic import card, mean_bytes, ports, rises
+from dirtune.checks.nic import mean_bytes, ports
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
 from dirtune.collect.routes import route_to

@@ -2,7 +2,8 @@ import re
 from collections.abc import Mapping
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, uncounted
-from dirtune.checks.nic import ports, rises
+from dirtune.checks.counters import rises
+from dirtune.checks.nic import ports
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot

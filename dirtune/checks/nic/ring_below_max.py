@@ -1,5 +1,7 @@
+from dirtune.analyse.losses import Loss
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, uncounted
-from dirtune.checks.nic import Loss, card, for_latency, longer_ring, loss, ports
+from dirtune.checks.counters import card, loss
+from dirtune.checks.nic import for_latency, longer_ring, ports
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 

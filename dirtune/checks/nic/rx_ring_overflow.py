@@ -1,5 +1,8 @@
+from dirtune.analyse.losses import Loss
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
-from dirtune.checks.nic import Loss, longer_ring, loss, ports, received, rises
+from dirtune.checks.counters import loss, rises
+from dirtune.checks.irq import listed
+from dirtune.checks.nic import longer_ring, ports, received
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -19,9 +22,13 @@ def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
     """A NIC drops packets because its receive ring is full.
 
     ## What it does
-    The check compares counters of each physical interface between two samples: `rx_missed_errors`,
-    `rx_fifo_errors`, `rx_over_errors`, and the driver's counters with the same meaning
-    (`rx_out_of_buffer` of mlx5, `rx_brb_discard` of bnx2x, ...). The finding is `critical` if
+    The check compares counters of each physical interface between two samples: the kernel's
+    `rx_missed_errors`, `rx_fifo_errors` and `rx_over_errors`, and the driver's counters with the
+    same meaning (`rx_out_of_buffer` of mlx5, `rx_drops_no_frags` of be2net, `pkts rx OOB` of
+    vmxnet3, ...). Counters of single queues are added up, and the finding names the queue that
+    lost most. If dirtune does not know the driver, it goes by the words in the counters' names,
+    such as `no_buf`, `overflow` and `missed`. Lost packets count as traffic, so a NIC that loses
+    everything is not idle. The finding is `critical` if
     0.1 % of the arriving packets or more were lost, and `high` if fewer were lost. It is also
     `high` if `rx_no_buffer_count` rose, although the NIC's FIFO may have kept these packets. If
     several counters show the same loss, it counts once. The check does not use `rx_dropped`, which
@@ -65,7 +72,17 @@ def _finding(snapshot: Snapshot, port: Interface, lost: Loss) -> Finding:
     critical = percent is not None and percent >= _CRITICAL_PERCENT
     if lost.packets:
         share = "" if percent is None else f", {percent:.3g} % of the packets that arrived"
-        message = f"{port.name} lost {lost.packets:,} packets because its ring was full{share}"
+        most = f"; queue {lost.queue} lost most of them" if lost.queue is not None else ""
+        words = (
+            f"; the driver {port.driver or 'of the NIC'} is not one that dirtune knows, so the "
+            f"meaning of {listed(lost.counters)} is taken from its name"
+            if lost.by_word
+            else ""
+        )
+        message = (
+            f"{port.name} lost {lost.packets:,} packets because its ring was full{share}{most}"
+            f"{words}"
+        )
     else:
         message = (
             f"{port.name} had no free descriptor for {lost.stalls:,} packets; its FIFO may have "
@@ -79,6 +96,7 @@ def _finding(snapshot: Snapshot, port: Interface, lost: Loss) -> Finding:
         evidence={
             "counters": dict(lost.counters),
             "lost_packets": lost.packets,
+            "queue": lost.queue,
             "received_packets": arrived,
             "lost_percent": None if percent is None else round(percent, 4),
             "seconds": round(snapshot.seconds or 0, 2),

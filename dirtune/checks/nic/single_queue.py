@@ -1,7 +1,8 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.counters import card
 from dirtune.checks.cpu import percents
 from dirtune.checks.irq import near, nic_vectors, paravirtual
-from dirtune.checks.nic import card, ports, received, steer
+from dirtune.checks.nic import arrived, ports, steer
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
 from dirtune.settings import CHANNELS, CardValues
@@ -49,7 +50,7 @@ def single_queue(snapshot: Snapshot, seconds: float) -> Verdicts:
     - Documentation/networking/scaling.rst, "RPS: Receive Packet Steering"
     """
     for port in ports(snapshot):
-        packets = received(snapshot, port)
+        packets = arrived(snapshot, port)
         if _queues(snapshot, port) > 1 or len(near(snapshot, port.name)) < 2:
             continue
         pps = None if packets is None else packets / seconds

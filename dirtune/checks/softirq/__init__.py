@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from dirtune.analyse import rates
+from dirtune.checks.counters import loss
 from dirtune.collect.softnet import SoftnetRow
 from dirtune.snapshot import Snapshot
 
@@ -75,17 +76,8 @@ def rps_on(snapshot: Snapshot) -> bool | None:
 
 def overflowed(snapshot: Snapshot) -> Mapping[str, int]:
     """Return the packets that NICs lost because a ring was full, by interface."""
-    lost = {}
-    before = {i.name: i for i in (snapshot.earlier and snapshot.earlier.interfaces) or ()}
-    for interface in snapshot.interfaces or ():
-        then = before.get(interface.name)
-        if interface.physical and then:
-            # Drivers copy one counter into the other, so take the largest, not the sum.
-            lost[interface.name] = max(
-                rates.increase(then.statistics.get(name), interface.statistics.get(name)) or 0
-                for name in ("rx_missed_errors", "rx_fifo_errors", "rx_over_errors")
-            )
-    return {name: packets for name, packets in lost.items() if packets}
+    losses = {i.name: loss(snapshot, i) for i in snapshot.interfaces or () if i.physical}
+    return {name: lost.packets for name, lost in losses.items() if lost and lost.packets}
 
 
 def _risen(then: SoftnetRow, now: SoftnetRow) -> SoftnetRow:

@@ -1,0 +1,45 @@
+"""How counters of NICs rose between the samples, for checks and for the engine."""
+
+from collections.abc import Mapping
+
+from dirtune.analyse import rates
+from dirtune.analyse.losses import Loss, increases, losses
+from dirtune.collect.ethtool import Card
+from dirtune.collect.net import Interface
+from dirtune.snapshot import Snapshot
+
+
+def card(snapshot: Snapshot, name: str) -> Card:
+    """Return what ethtool reports for an interface; empty values if ethtool was not read."""
+    return (snapshot.ethtool or {}).get(name, Card())
+
+
+def before(snapshot: Snapshot, name: str) -> Interface | None:
+    """Return an interface as it was in the earlier sample; None if it is missing there."""
+    known = (snapshot.earlier.interfaces if snapshot.earlier else None) or ()
+    return next((i for i in known if i.name == name), None)
+
+
+def rises(snapshot: Snapshot, name: str) -> Mapping[str, int] | None:
+    """Return how much each counter of an interface's driver rose; None if unknown."""
+    then = card(snapshot.earlier, name).statistics if snapshot.earlier else None
+    return increases(then, card(snapshot, name).statistics)
+
+
+def loss(snapshot: Snapshot, port: Interface) -> Loss | None:
+    """Return the packets that *port* lost because its ring was full; None if not counted."""
+    then = before(snapshot, port.name)
+    generic = increases(then.statistics, port.statistics) if then else None
+    return losses(port.driver, generic or {}, rises(snapshot, port.name))
+
+
+def arriving(snapshot: Snapshot) -> int | None:
+    """Return the packets that NICs received, sent or lost between the samples.
+
+    The result is None if no NIC has counters in both samples.
+    """
+    earlier = snapshot.earlier.interfaces if snapshot.earlier else None
+    handled = rates.nic_pps(earlier, snapshot.interfaces)
+    lost = [loss(snapshot, i) for i in snapshot.interfaces or () if i.physical]
+    known = [each.packets for each in lost if each]
+    return handled if not known else (handled or 0) + sum(known)
