@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from dirtune.bench import store
+from dirtune.cli import _reports
 from dirtune.errors import NotPossible, TrialError
-from dirtune.jobs import plan_files, reports
+from dirtune.jobs import plan_files
 from dirtune.tune import session
 from tests.plans import plan_of
 
@@ -38,7 +39,7 @@ def begun(out):
     "use",
     [
         lambda: begun(store.OUT),
-        lambda: reports.write(store.example("paper"), store.OUT / "page"),
+        lambda: _reports.write(store.example("paper"), store.OUT / "page"),
         lambda: session.resume(store.OUT, plan_of(""), print),
     ],
     ids=["run", "report", "session"],

@@ -10,8 +10,8 @@ from dirtune import signals
 from dirtune.bench import relative
 from dirtune.bench.store import Store
 from dirtune.checks import audits, discovery
-from dirtune.cli import _output
-from dirtune.jobs import reports, snapshots
+from dirtune.cli import _output, _reports
+from dirtune.jobs import snapshots
 from dirtune.jobs.snapshots import Source
 from dirtune.lab import demo, handler_order
 from dirtune.lab.state import Folder
@@ -82,5 +82,5 @@ def _say(text: str) -> None:
 
 
 def _close(kept: Store) -> None:
-    page = reports.write(kept.run, kept.folder)
+    page = _reports.write(kept.run, kept.folder)
     _output.result(f"\n{kept.run.verdict}\nreport: {page}")

@@ -6,11 +6,10 @@ import click
 import msgspec
 
 from dirtune.analyse.run import Run
-from dirtune.cli import _output
+from dirtune.cli import _output, _reports
 from dirtune.cli._group import Command
 from dirtune.cli._options import NEW_FOLDER, PATH
 from dirtune.errors import NotPossible
-from dirtune.jobs import reports
 
 
 @click.command("report", cls=Command)
@@ -62,13 +61,13 @@ def command(
         for run in loaded:
             _output.result(_printed(run, form, paper=paper), form)
         return
-    for run, place in zip(loaded, reports.places(loaded, out), strict=True):
-        _output.result(str(reports.write(run, place, paper=paper)))
+    for run, place in zip(loaded, _reports.places(loaded, out), strict=True):
+        _output.result(str(_reports.write(run, place, paper=paper)))
 
 
 def _printed(run: Run, form: str, *, paper: bool) -> str:
     if form == "json":
         return msgspec.json.encode(run).decode()
-    renderer = reports.renderer()
+    renderer = _reports.renderer()
     show = renderer.html if form == "html" else renderer.markdown
     return show(run, paper=paper)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dirtune.cli import _output
+from dirtune.cli import _output, _reports
 from dirtune.cli._amount import Amount
 from dirtune.cli._group import Command
 from dirtune.cli._options import FORMAT
@@ -16,6 +16,7 @@ from dirtune.jobs import plan_files
 
 if TYPE_CHECKING:
     from dirtune.render.tune import Results
+    from dirtune.tune.decide import Session
     from dirtune.tune.session import Kept
 
 
@@ -118,11 +119,13 @@ def command(
 
     named(words)  # a mistyped check is refused before anything is measured
     bench_plan = tuning.plan(plan_files.locate(plan), live, pairs, at_most)
-    tune = tuning.tune(bench_plan, out, boots, noise)
+    tune = tuning.tune(bench_plan, out, boots, noise, _reports.write)
     wishes = Wishes(words, together, live=live is not None)
     line = shlex.join(("dirtune", *sys.argv[1:]))
+    _reports.renderer()  # a missing package must not show hours later
     kept, waits = tuning.run(tune, None if resume else Request(wishes, line, keep_equivalent))
-    results = tuning.results(tune, kept.session, waits)
+    results = _results(bench_plan.director.host, kept.session, waits)
+    _write_report(results, kept)
     _output.result(_printed(results, kept, form), form)
     sys.exit(tuning.status(kept.session))
 
@@ -135,3 +138,40 @@ def _printed(results: "Results", kept: "Kept", form: str) -> str:
     if form == "markdown":
         return render.markdown(results)
     return f"{render.table(results)}\nreport: {kept.folder / 'report.md'}"
+
+
+def _write_report(results: "Results", kept: "Kept") -> None:
+    from dirtune.bench import store
+    from dirtune.render import tune as render
+
+    store.write(kept.folder / "report.md", render.markdown(results).encode())
+
+
+def _results(host: str, session: "Session", waits: str | None) -> "Results":
+    """Return the results of a session; *waits* is the operator's next step, or None."""
+    from dirtune.render.tune import Results, Row
+
+    rows = tuple(
+        Row(
+            name=attempt.name,
+            risk=attempt.risk,
+            outcome=attempt.outcome,
+            why=attempt.why,
+            journal=attempt.journal,
+            run=None if attempt.run is None else f"../{attempt.run}",
+            titles=attempt.titles,
+            comparison=attempt.comparison,
+            sentence=attempt.sentence,
+        )
+        for attempt in session.attempts
+    )
+    return Results(
+        title=session.title,
+        host=host,
+        started=session.started,
+        command=session.command,
+        finished=session.finished,
+        rows=rows,
+        notes=session.notes,
+        waits=waits,
+    )

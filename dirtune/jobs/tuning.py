@@ -1,22 +1,21 @@
-"""The job of `dirtune tune`: read the plan, run a session, and print the results."""
+"""The job of `dirtune tune`: read the plan, and run a session."""
 
 from pathlib import Path
 
 from dirtune import plan as plans
 from dirtune import signals
 from dirtune.analyse import compare
-from dirtune.analyse.run import Run, Trial, Verdict
+from dirtune.analyse.run import Trial, Verdict
 from dirtune.bench import relative, store
 from dirtune.checks import Risk
 from dirtune.errors import PlanError
-from dirtune.jobs import booting, notes, reports
+from dirtune.jobs import booting, notes
 from dirtune.plan import checking
 from dirtune.plan.tables import Plan
-from dirtune.render import tune as render
 from dirtune.signals import Ended
 from dirtune.tune import decide, live, session
 from dirtune.tune.decide import Session
-from dirtune.tune.session import Kept, Request, Tune
+from dirtune.tune.session import Finished, Kept, Request, Tune
 
 _LIVE_PAIRS = 8
 
@@ -36,11 +35,11 @@ def plan(path: Path, live_s: float | None, pairs: int | None, at_most: int | Non
     return plans.with_pairs(plans.read(path), pairs, at_most)
 
 
-def tune(plan: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
+def tune(plan: Plan, out: Path, boots: int, noise: Path | None, finished: Finished) -> Tune:
     """Return the settings of a session; dirtune boots only a lab's director by itself.
 
     *noise* is the folder of an A/A run; raises `PlanError` if that run has no noise floor for a
-    compared rate.
+    compared rate. *finished* writes the report of each run.
     """
     still: tuple[Trial, ...] = ()
     if noise is not None:
@@ -55,7 +54,7 @@ def tune(plan: Plan, out: Path, boots: int, noise: Path | None) -> Tune:
         plan=plan,
         out=out,
         say=_say,
-        finished=_reported,
+        finished=finished,
         boot=_reboot if booting.possible(plan) else None,
         boots=boots,
         still=still,
@@ -75,7 +74,6 @@ def run(tune: Tune, request: Request | None) -> tuple[Kept, str | None]:
     Return the session and the operator's next step; the step is None if the session is
     finished.
     """
-    reports.renderer()  # a missing package must not show hours later
     if request is None:
         kept = session.resume(tune.out, tune.plan, _say)
     else:
@@ -87,8 +85,6 @@ def run(tune: Tune, request: Request | None) -> tuple[Kept, str | None]:
         raise Ended(error.number, _left_as(kept, tune.plan.director.host)) from error
     host = tune.plan.director.host
     waits = None if done else f"boot {host}, then run the same command with --resume"
-    text = render.markdown(results(tune, kept.session, waits))
-    store.write(kept.folder / "report.md", text.encode())
     return kept, waits
 
 
@@ -112,38 +108,6 @@ def status(record: Session) -> int:
         return 2
     verdicts = (attempt.comparison.verdict for attempt in record.attempts if attempt.comparison)
     return 1 if Verdict.REGRESSED in verdicts else 0
-
-
-def results(tune: Tune, record: Session, waits: str | None) -> render.Results:
-    """Return the results of a session; *waits* is the operator's next step, or None."""
-    rows = tuple(
-        render.Row(
-            name=attempt.name,
-            risk=attempt.risk,
-            outcome=attempt.outcome,
-            why=attempt.why,
-            journal=attempt.journal,
-            run=None if attempt.run is None else f"../{attempt.run}",
-            titles=attempt.titles,
-            comparison=attempt.comparison,
-            sentence=attempt.sentence,
-        )
-        for attempt in record.attempts
-    )
-    return render.Results(
-        title=record.title,
-        host=tune.plan.director.host,
-        started=record.started,
-        command=record.command,
-        finished=record.finished,
-        rows=rows,
-        notes=record.notes,
-        waits=waits,
-    )
-
-
-def _reported(run: Run, folder: Path) -> None:
-    reports.write(run, folder)
 
 
 def _reboot() -> None:

@@ -1,4 +1,4 @@
-"""Write the reports of runs."""
+"""Render the reports of runs, and write them into folders."""
 
 import importlib
 import re
