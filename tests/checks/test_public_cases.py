@@ -82,6 +82,13 @@ TABLE = (
             ),
         ),
     ),
+    # firewalld#1498: the director of direct routing drops packets as invalid.
+    Case("10/root", (Must("net/rules-drop", (CRITICAL, HIGH), ("ct state invalid drop",)),)),
+    # keepalived#2243: NAT, and the servers' default gateway is not the director.
+    Case("30/two", (Must("ipvs/nat-forward-off", (CRITICAL,), ("no reply",)),)),
+    Case("30/root", (Must("ipvs/nat-forward-off", (CRITICAL,), ("no reply",)),)),
+    # kubernetes#59656: Docker's FORWARD policy DROP.
+    Case("34/two", (Must("net/rules-drop", (CRITICAL,), ("FORWARD", "policy", "11,400")),)),
     # metallb#153, kubernetes#59976: every node answers ARP for a LoadBalancer's address.
     Case("28/root", (Must("realserver/arp-leak", (CRITICAL,), ("192.168.40.240", "strictARP")),)),
 )

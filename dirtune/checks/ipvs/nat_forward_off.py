@@ -1,8 +1,20 @@
 from collections.abc import Iterator
 
-from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
+from dirtune.analyse import rates
+from dirtune.checks import (
+    Cause,
+    Finding,
+    Fix,
+    Risk,
+    Role,
+    Severity,
+    Verdicts,
+    check,
+    inconclusive,
+)
 from dirtune.checks.ipvs import counted
 from dirtune.checks.remedies import sysctl
+from dirtune.checks.together import few
 from dirtune.collect.ip_vs import Forward, Service
 from dirtune.collect.routes import route_to
 from dirtune.collect.sysctls import Sysctls, dotted
@@ -31,8 +43,10 @@ def nat_forward_off(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     forward. For IPv4 it reads `net.ipv4.conf.IF.forwarding` or, if that is unknown,
     `net.ipv4.ip_forward`; for IPv6 `net.ipv6.conf.all.forwarding`. It also reports a TCP or SCTP
     service that uses only Masq and received 1,000 packets or more between two samples, but sent
-    none back. Direct routing, tunnels and destinations on this host need no forwarding, and are
-    safer without it.
+    none back. Without netlink, the totals of /proc/net/ip_vs_stats replace the counters of the
+    services, if all services are of this kind; one sample is enough for them. If no counters show
+    whether replies pass, the check is inconclusive. Direct routing, tunnels and destinations on
+    this host need no forwarding, and are safer without it.
 
     ## Why it matters
     IPVS itself sends the requests to the real server, but the kernel must forward the replies.
@@ -65,6 +79,7 @@ def nat_forward_off(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
             yield _off(snapshot, where)
     if all(blocked.values()):
         yield from _silent(snapshot)
+        yield from _silent_in_total(snapshot)
 
 
 def _servers(snapshot: Snapshot) -> frozenset[str]:
@@ -114,14 +129,60 @@ def _silent(snapshot: Snapshot) -> Iterator[Finding]:
                 message=f"{service.name} received {came:,} packets, but no reply went back "
                 "through this host",
                 evidence={"packets_in": came, "packets_out": went, "seconds": snapshot.seconds},
-                fixes=(
-                    Fix(
-                        "route-replies",
-                        "Route the replies of the real servers through this host",
-                        Risk.SAFE,
-                    ),
-                ),
+                fixes=(_route_replies(),),
             )
+
+
+def _silent_in_total(snapshot: Snapshot) -> Verdicts:
+    """Judge by the totals of all services where the services' own counters are missing."""
+    used = [s for s in snapshot.services or () if any(d.weight > 0 for d in s.destinations)]
+    natted = [s for s in used if _nat_alone(s)]
+    if not natted or all(counted(snapshot, s, "packets_in") is not None for s in natted):
+        return
+    came, went = (_total(snapshot, f"packets_{way}") for way in ("in", "out"))
+    if came is None or went is None or len(natted) < len(used):
+        yield inconclusive(
+            "the packets of single services are unknown, and so is whether replies of the real "
+            "servers behind NAT pass this host: read them over netlink, as root",
+            Cause.UNREAD,
+        )
+    elif went == 0 and came >= _ENOUGH:
+        yield _none_back(snapshot, natted, came)
+    elif went == 0:
+        yield inconclusive(
+            f"only {came:,} packets came for the services, too few to tell whether replies pass",
+            Cause.IDLE,
+        )
+
+
+def _total(snapshot: Snapshot, counter: str) -> int | None:
+    """Return how much a counter of all services rose, or its value if there is one sample."""
+    now, before = snapshot.ip_vs_stats, snapshot.earlier
+    if now is None or (before is not None and before.ip_vs_stats is None):
+        return None
+    then = getattr(before.ip_vs_stats, counter) if before else 0
+    return rates.increase(then, getattr(now, counter))
+
+
+def _none_back(snapshot: Snapshot, services: list[Service], came: int) -> Finding:
+    when = "between the samples" if snapshot.earlier else "since the counters were set to zero"
+    return Finding(
+        subject="virtual services",
+        severity=Severity.CRITICAL,
+        message=f"{came:,} packets came for {few(s.name for s in services)} {when}, but no reply "
+        "went back through this host. The real servers' default gateway is probably not this "
+        "host, or a filter drops the replies",
+        evidence={"packets_in": came, "packets_out": 0, "seconds": snapshot.seconds},
+        fixes=(_route_replies(),),
+    )
+
+
+def _route_replies() -> Fix:
+    return Fix(
+        "route-replies",
+        "Route the replies of the real servers through this host: make it their default gateway",
+        Risk.SAFE,
+    )
 
 
 def _nat_alone(service: Service) -> bool:

@@ -1,10 +1,10 @@
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.conntrack import may_touch
 from dirtune.checks.ipvs import running, vips
+from dirtune.checks.net.chains import Chains, parse_iptables, parse_nft
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.rulesets import Rulesets
 from dirtune.snapshot import Snapshot
@@ -16,26 +16,11 @@ _CONTAINERS = ("kubelet", "kube-proxy", "dockerd")
 _DEPTH = 16  # jumps in jumps, as nftables limits them
 # The hooks that a packet to a virtual service passes; a packet that is only routed takes FORWARD.
 _HOOKS = frozenset({"prerouting", "input", "output", "postrouting", "forward"})
-_HOOK = re.compile(r"type \w+ hook (?P<hook>\w+) ")
 _JUMP = re.compile(r"(?:\b(?:jump|goto) |(?:^| )-[jg] )(?P<to>[\w.:-]+)")
 # A rule that ends the chain for every packet to an address: it matches only the address.
 _ENDS = re.compile(
     r"(?:-A \S+ -d \S+ -j|ip6? daddr \S+ (?:counter packets \d+ bytes \d+ )?)\s*(?:ACCEPT|accept)"
 )
-_IN_CHAIN = 2  # open braces
-_NAMED = re.compile(r"(?P<kind>table|chain) (?P<name>.*) \{")
-
-
-@dataclass(slots=True)
-class _Chain:
-    """A chain of rules in a table."""
-
-    rules: list[str] = field(default_factory=list)
-    hook: str | None = None
-    """The hook of the chain; None if packets reach it only by a jump."""
-
-
-_Chains = Mapping[tuple[str, str], _Chain]  # by table and name
 
 
 @check(
@@ -74,7 +59,10 @@ def ruleset_cost(snapshot: Snapshot, rulesets: Rulesets) -> Verdicts:
     if nft is not None and any("iptables-nft-save" in row for row in (iptables or ())[:1]):
         iptables = ()  # the same rules once more
     yield from _bridge(snapshot)
-    for tool, chains in (("nft", _nft(nft or ())), ("iptables", _iptables(iptables or ()))):
+    for tool, chains in (
+        ("nft", parse_nft(nft or ())),
+        ("iptables", parse_iptables(iptables or ())),
+    ):
         walks = _walks(chains, vips(snapshot))
         if walks and max(walks.values()) >= _MANY:
             yield _long(tool, walks)
@@ -82,41 +70,7 @@ def ruleset_cost(snapshot: Snapshot, rulesets: Rulesets) -> Verdicts:
         yield inconclusive(f"the rules of {'nft' if nft is None else 'iptables'} are unknown")
 
 
-def _nft(rows: tuple[str, ...]) -> _Chains:
-    chains: dict[tuple[str, str], _Chain] = {}
-    table, chain, depth = "", None, 0
-    for row in rows:
-        named = _NAMED.fullmatch(row)
-        hook = _HOOK.match(row)
-        if named and depth == 0:
-            table = named["name"]
-        elif named and named["kind"] == "chain":
-            chain = chains.setdefault((table, named["name"]), _Chain())
-        elif hook and chain:
-            chain.hook = hook["hook"]
-        elif chain and depth == _IN_CHAIN and row != "}" and row[:1] != "#":
-            chain.rules.append(row)
-        depth += row.count("{") - row.count("}")
-        chain = chain if depth >= _IN_CHAIN else None
-    return chains
-
-
-def _iptables(rows: tuple[str, ...]) -> _Chains:
-    chains: dict[tuple[str, str], _Chain] = {}
-    table = ""
-    for row in rows:
-        words = row.split()
-        if row[:1] == "*":
-            table = row[1:]
-        elif row[:1] == ":":
-            hook = words[0][1:].lower() if len(words) > 1 and words[1] != "-" else None
-            chains[table, words[0][1:]] = _Chain(hook=hook)
-        elif words[0] == "-A" and len(words) > 1:
-            chains.setdefault((table, words[1]), _Chain()).rules.append(row)
-    return chains
-
-
-def _walks(chains: _Chains, addresses: frozenset[str]) -> Mapping[str, int]:
+def _walks(chains: Chains, addresses: frozenset[str]) -> Mapping[str, int]:
     """Return the number of rules that a packet to one of *addresses* may pass, by hook."""
     found: dict[str, int] = {}
     for (table, name), chain in chains.items():
@@ -126,7 +80,7 @@ def _walks(chains: _Chains, addresses: frozenset[str]) -> Mapping[str, int]:
     return found
 
 
-def _walk(chains: _Chains, at: tuple[str, str], addresses: frozenset[str], depth: int) -> int:
+def _walk(chains: Chains, at: tuple[str, str], addresses: frozenset[str], depth: int) -> int:
     count = 0
     for row in chains[at].rules:
         count += 1

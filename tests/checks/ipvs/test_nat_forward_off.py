@@ -4,7 +4,7 @@ import pytest
 
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.ipvs.nat_forward_off import nat_forward_off
-from dirtune.collect.ip_vs import Destination, Service
+from dirtune.collect.ip_vs import Destination, Service, Stats
 from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.routes import Route
 from tests.checks.machines import VIP, detailed, director, service
@@ -20,6 +20,7 @@ ALL, ETH0, ETH1 = "net/ipv4/ip_forward", *(f"net/ipv4/conf/eth{n}/forwarding" fo
 
 def nat(sysctls, *, routes=ROUTES, forward="Masq", **fields):
     one = service(1, 1, forward=forward)
+    fields = {"ip_vs_stats": Stats(9, 900, 800, 0, 0)} | fields
     return run((nat_forward_off,), director(one, sysctls=sysctls, routes=routes, **fields))[0]
 
 
@@ -98,3 +99,48 @@ def test_replies_few_packets_and_one_way_udp_are_quiet(came, went, protocol):
 
 def test_the_setting_explains_the_silence():
     assert len(replied(1000, 0, forwards=0).findings) == 1
+
+
+def in_total(came, went, *services, then=(0, 0), samples=2):
+    """The totals of /proc/net/ip_vs_stats, and no answer of netlink."""
+    now = Stats(9, came, went, 0, 0)
+    earlier = {"ip_vs_stats": Stats(9, *then, 0, 0)} if samples == 2 else None
+    taken = director(
+        *(services or (service(1, forward="Masq"),)),
+        sysctls={ALL: 1},
+        ip_vs_stats=now,
+        earlier=earlier,
+    )
+    return run((nat_forward_off,), taken)[0]
+
+
+@pytest.mark.parametrize(("samples", "when"), [(2, "between the samples"), (1, "since")])
+def test_the_totals_serve_where_the_services_counters_are_missing(samples, when):
+    (finding,) = in_total(11_400, 0, samples=samples).findings
+
+    assert finding.severity is Severity.CRITICAL
+    assert "11,400 packets came" in finding.message
+    assert when in finding.message
+
+
+def test_replies_in_the_totals_are_enough():
+    assert in_total(11_400, 9000).status is Status.PASSED
+    # Old totals do not hide that replies have ended.
+    assert in_total(11_400, 9000, then=(100, 9000)).status is Status.FINDING
+
+
+@pytest.mark.parametrize(
+    "unclear",
+    [
+        lambda: in_total(300, 0),
+        # Only NAT counts outgoing packets, and the totals do not tell the services apart.
+        lambda: in_total(9000, 0, service(1, forward="Masq"), service(1, port=81)),
+        lambda: nat({ALL: 1}, ip_vs_stats=None),
+    ],
+)
+def test_missing_counters_are_never_a_pass(unclear):
+    assert unclear().status is Status.INCONCLUSIVE
+
+
+def test_totals_of_other_forwarding_methods_do_not_count():
+    assert in_total(9000, 0, service(1)).status is Status.PASSED
