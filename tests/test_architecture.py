@@ -155,6 +155,11 @@ def test_the_outside_is_reached_through_one_place():
         assert layer in ONLY.get(target, {layer}), f"{path} imports {target}"
 
 
+def test_work_returns_data_and_the_command_renders_it():
+    for layer, target, path in imports():
+        assert (layer, target) != ("jobs", "render"), f"{path} imports {target}"
+
+
 PRINTS = {
     "echo",
     "secho",

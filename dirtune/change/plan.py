@@ -4,6 +4,8 @@ A plan is a sequence of changes. A change is one action that can be undone, with
 check that asked for it. The last change is undone first.
 """
 
+import shlex
+
 import msgspec
 
 from dirtune.change import actions
@@ -39,6 +41,16 @@ class Refusal(msgspec.Struct, frozen=True):
     """The reason, as a predicate of *subject*: "is offline or isolated"."""
     name: str = ""
     """The name that `--force` takes; empty if the change cannot be forced."""
+
+    @property
+    def why_not(self) -> str:
+        """Why the change is refused, and the option that makes dirtune apply it anyway."""
+        return f"{self.subject} {self.why}{overruled_by(self.name)}"
+
+
+def overruled_by(name: str) -> str:
+    """Return a clause with the option that overrules the refusal *name*; "" for no name."""
+    return f"; --force {shlex.quote(name)} allows the change" if name else ""
 
 
 class LeftOut(msgspec.Struct, frozen=True):

@@ -8,10 +8,13 @@ already correct are not changed. The settings of ARP and rp_filter come before t
 """
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import pairwise
+from typing import NamedTuple
+
+import msgspec
 
 from dirtune.change.action import Action
 from dirtune.change.actions.add_address import AddAddress
@@ -20,11 +23,14 @@ from dirtune.change.actions.set_default_route import SetDefaultRoute
 from dirtune.change.actions.set_value import SetValue
 from dirtune.change.actions.switch_on import SwitchOn
 from dirtune.change.plan import Change, Plan, Refusal
+from dirtune.change.table import Changes
 from dirtune.checks.host_roles import is_quiet
 from dirtune.checks.realserver import is_up, on_links, tunnels
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.routes import route_to
 from dirtune.collect.sysctls import dotted
+from dirtune.lvs.diff import Step
+from dirtune.lvs.documents import DirectorPlanDocument, NeededSetting, plan_document
 from dirtune.lvs.model import Forwarding, Table, Tunnel
 from dirtune.settings import Risk
 from dirtune.snapshot import Snapshot
@@ -48,6 +54,14 @@ _STRICT, _LOOSE = 1, "2"
 # Keywords of `ip route` that dirtune looks for in a row.
 _WORDS = frozenset({"via", "dev", "metric", "advmss"})
 _MTU, _MSS = 1500, 1440  # the tunnel takes 20 bytes, IPv4 and TCP 40
+
+
+class Done(NamedTuple):
+    """The changes that were made on one real server."""
+
+    journal: str | None
+    """The name of the journal on the real server; None if there was nothing to do."""
+    titles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +151,20 @@ def _plan(found: Iterable[Change | Refusal]) -> Plan:
 
 def _way(forwarding: Forwarding, tunnel: Tunnel) -> Forwarding | Tunnel:
     return tunnel if forwarding == "tun" else forwarding
+
+
+def needed(plan: Plan) -> tuple[NeededSetting, ...]:
+    """Return the changes of *plan* as a document shows them."""
+    return tuple(NeededSetting(c.title, c.reason, c.risk, c.action.commands) for c in plan.changes)
+
+
+def director_document(
+    changes: Changes, steps: Sequence[Step], actual: Table, settings: Plan
+) -> DirectorPlanDocument:
+    """Return the document of the changes to a director's table *actual* and to its *settings*."""
+    titles = tuple(edit.title for edit in changes.edits)
+    document = plan_document(steps, actual, changes.modules, titles)
+    return DirectorPlanDocument(**msgspec.structs.asdict(document), settings=needed(settings))
 
 
 def _passing(table: Table, link: str, snapshot: Snapshot) -> Iterator[Change | Refusal]:

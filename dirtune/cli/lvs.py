@@ -2,15 +2,19 @@
 
 import gc
 import sys
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
-from dirtune.cli import _output
+from dirtune.cli import _lvs_texts, _output
 from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
 from dirtune.jobs.root import require_root
 from dirtune.render import markdown
+
+if TYPE_CHECKING:
+    from dirtune.jobs.lvs_plans import PlanSource
+    from dirtune.lvs.model import Table
 
 _FORMAT = click.option(
     "--format",
@@ -106,19 +110,16 @@ def plan(
       dirtune lvs plan dirtune.toml --director-only
     """
     from dirtune.jobs import directors, lvs_plans
-    from dirtune.render import preparation
 
     source = lvs_plans.read(plan)
     desired = lvs_plans.wanted(source)
     if node:
-        from dirtune.jobs import real_servers
-
-        text, status = real_servers.planned_here(source.configuration, desired, node, form)
-        _print_and_exit(markdown.literal(text, form), status, form)
-    drain_for = drain_s if drain else None
-    text, status = directors.planned(source, desired, here=here, drain_s=drain_for, form=form)
+        _print_plan_of_real_server(source, desired, node, form)
+    planned = directors.planned(
+        source, desired, here=here, drain_s=drain_s if drain else None, in_full=form != "json"
+    )
     if here or director_only or not source.configuration.real_servers:
-        _print_and_exit(text, status, form)
+        _print_and_exit(_lvs_texts.planned(planned, {}, form), int(planned.pending), form)
     from dirtune.jobs import real_servers
 
     servers = real_servers.named(source.configuration, desired)
@@ -127,8 +128,20 @@ def plan(
     for error in lost:
         _output.warning(f"{error}; --director-only leaves the real servers out")
     changed = any(server_plan.changes for server_plan in plans.values())
-    status = 2 if lost else 1 if changed else status
-    _print_and_exit(preparation.beside(text, plans, form), status, form)
+    status = 2 if lost else int(changed or planned.pending)
+    _print_and_exit(_lvs_texts.planned(planned, plans, form), status, form)
+
+
+def _print_plan_of_real_server(
+    source: "PlanSource", desired: "Table", node: str, form: str
+) -> NoReturn:
+    from dirtune.jobs import real_servers
+
+    plan = real_servers.propose(source.configuration, desired, node)
+    if form != "json":  # which holds the refusals itself
+        real_servers.warn({node: plan})
+    text = _lvs_texts.real_server(plan, form)
+    _print_and_exit(markdown.literal(text, form), int(bool(plan.changes)), form)
 
 
 @command.command()
@@ -195,25 +208,24 @@ def apply(
     desired = lvs_plans.wanted(source)
     if node:
         require_root("lvs apply")
-        given = lvs_plans.Given(force=force, confirm_s=confirm_s, form=directors.plain(form))
-        text = real_servers.carry_out_here(source.configuration, desired, node, given)
-        _print_and_exit(markdown.literal(f"{text}\n", form), 0, form)
-    drain_for = drain_s if drain else None
-    given = lvs_plans.Given(drain_for, load, expect, force, confirm_s, directors.plain(form))
+        given = lvs_plans.Given(force=force, confirm_s=confirm_s)
+        applied = real_servers.carry_out_here(source.configuration, desired, node, given)
+        _print_and_exit(_lvs_texts.applied(applied, form), 0, form)
+    given = lvs_plans.Given(drain_s if drain else None, load, expect, force, confirm_s)
     if dry_run:
-        text = directors.rehearsed(source, desired, given, here=here)
-        _print_and_exit(markdown.literal(text, form) if text else "", 0, form)
+        planned = directors.rehearsed(source, desired, given, here=here)
+        _print_and_exit(_lvs_texts.rehearsed(planned, form), 0, form)
     if here:
-        text = directors.apply_here(desired, given)
-        _print_and_exit(markdown.literal(f"{text}\n", form), 0, form)
+        _print_and_exit(_lvs_texts.applied(directors.apply_here(desired, given), form), 0, form)
     servers = () if director_only else real_servers.named(source.configuration, desired)
     if servers:
         directors.require_ready(source, desired, given)
-    text, done = real_servers.prepared(
+    applied, done = real_servers.prepared(
         source.configuration, servers, given, lambda: directors.apply(source, desired, given)
     )
-    text, status = real_servers.finished(source, text, done, given)
-    _print_and_exit(markdown.literal(text, form), status, form)
+    reach, status = real_servers.who_answers(source) if done else (None, 0)
+    hold_s = real_servers.unconfirmed_s(given)
+    _print_and_exit(_lvs_texts.finished(applied, done, reach, hold_s, form), status, form)
 
 
 @command.command()
@@ -229,9 +241,11 @@ def check(plan: str | None, form: str) -> None:
       dirtune lvs check dirtune.toml
     """
     from dirtune.jobs import plan_files, real_servers
+    from dirtune.render import preparation
 
-    text, status = real_servers.reached(plan_files.find(plan), form)
-    _print_and_exit(markdown.literal(text, form), status, form)
+    reach = real_servers.reached(plan_files.find(plan))
+    show = preparation.reach_json if form == "json" else preparation.reached
+    _print_and_exit(markdown.literal(f"{show(reach)}\n", form), 0 if reach.whole else 1, form)
 
 
 @command.command()

@@ -1,18 +1,19 @@
 """Plan and apply the changes to a plan's director, which is this host or another one."""
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dirtune.change.plan import Plan, joined
+from dirtune.change.plan import Plan, joined, overruled_by
 from dirtune.change.table import FRESH, Changes, edits
 from dirtune.errors import ApplyError, NotPossible
+from dirtune.escape import one_line
 from dirtune.host import LiveHost
 from dirtune.jobs import lvs_plans, notes
 from dirtune.jobs.lvs_plans import Given, PlanSource
 from dirtune.jobs.root import require_root
 from dirtune.lvs import kernel
 from dirtune.lvs.diff import Step, diff, touched
+from dirtune.lvs.documents import DirectorPlanDocument
 from dirtune.lvs.model import Table
 
 if TYPE_CHECKING:
@@ -32,42 +33,64 @@ class Proposal:
     """The changes that the host needs to settings outside IPVS."""
 
 
-def plain(form: str) -> str:
-    """Return the *form* to render: `table` for `markdown`, which is a table in a literal block."""
-    return "table" if form == "markdown" else form
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The changes that `apply` would make on a director, here or on another host."""
+
+    document: DirectorPlanDocument
+    changes: Changes
+    steps: tuple[Step, ...]
+    actual: Table
+    """The current table; empty, as *changes* and *steps* are, if only the document was read."""
+    pending: bool
+    """Whether there is anything to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The changes that were made on this host or another one."""
+
+    plan: Plan
+    journal: str | None
+    """The name of the journal; None if there was nothing to do."""
+    confirm_s: float
+    """Seconds until an unconfirmed change is rolled back; 0 if it needs no confirmation."""
 
 
 def planned(
-    source: PlanSource, desired: Table, *, here: bool, drain_s: float | None, form: str
-) -> tuple[str, int]:
-    """Return what `apply` would change on the plan's director, as text, and the exit status."""
+    source: PlanSource, desired: Table, *, here: bool, drain_s: float | None, in_full: bool
+) -> Planned:
+    """Return what `apply` would change on the plan's director.
+
+    Unless *in_full*, the table of another host is not read, and only the document is complete.
+    """
     if lvs_plans.is_here(source, here=here):
-        return planned_here(desired, drain_s=drain_s, form=form)
+        return planned_here(desired, drain_s=drain_s)
     from dirtune.jobs import far_directors
 
-    return far_directors.planned(source, desired, drain_s=drain_s, form=form)
+    return far_directors.planned(source, desired, drain_s=drain_s, in_full=in_full)
 
 
-def planned_here(desired: Table, *, drain_s: float | None, form: str) -> tuple[str, int]:
-    """Return what `apply` would change on this host, as text, and the exit status."""
+def planned_here(desired: Table, *, drain_s: float | None) -> Planned:
+    """Return what `apply` would change on this host, and warn of what it would refuse."""
     proposal = propose(desired, drain_s=drain_s)
     for _, reason in against(proposal):
         notes.warning(f"lvs apply would refuse: {reason}")
-    changes = proposal.steps or proposal.settings.changes
-    return _proposed(proposal, form), 1 if changes else 0
+    return _planned(proposal)
 
 
-def _proposed(proposal: Proposal, form: str) -> str:
-    from dirtune.render import lvs_diff as render
-    from dirtune.render import preparation
+def _planned(proposal: Proposal) -> Planned:
+    from dirtune.change import preparation
 
-    show = {"json": render.document, "markdown": render.markdown}.get(form, render.table)
-    text = show(proposal.changes, proposal.steps, proposal.actual)
-    return preparation.before(f"{text}\n", proposal.settings, form)
+    changes, steps, actual = proposal.changes, proposal.steps, proposal.actual
+    document = preparation.director_document(changes, steps, actual, proposal.settings)
+    return Planned(
+        document, changes, steps, actual, pending=bool(steps or proposal.settings.changes)
+    )
 
 
-def apply(source: PlanSource, desired: Table, given: Given) -> str:
-    """Set up the plan's director, here or on another host, and return the result as text."""
+def apply(source: PlanSource, desired: Table, given: Given) -> Applied:
+    """Set up the plan's director, here or on another host."""
     if lvs_plans.is_here(source, here=False):
         return apply_here(desired, given)
     from dirtune.jobs import far_directors
@@ -85,20 +108,20 @@ def require_ready(source: PlanSource, desired: Table, given: Given) -> None:
     far_directors.require_ready(source, given)
 
 
-def rehearsed(source: PlanSource, desired: Table, given: Given, *, here: bool) -> str:
-    """Return what `apply` would change on this host, as text; raises the same errors as `apply`.
+def rehearsed(source: PlanSource, desired: Table, given: Given, *, here: bool) -> Planned | None:
+    """Return what `apply` would change on this host; raises the same errors as `apply`.
 
-    If the director is another host, the dirtune there makes the checks, and the text is empty.
+    If the director is another host, the dirtune there makes the checks, and the result is None.
     """
     if lvs_plans.is_here(source, here=here):
-        return _proposed(allowed_here(desired, given), given.form)
+        return _planned(allowed_here(desired, given))
     require_ready(source, desired, given)
-    return ""
+    return None
 
 
-def apply_here(desired: Table, given: Given) -> str:
-    """Set this host up as a director, and return the result as text."""
-    return carry_out(allowed_here(desired, given), given.confirm_s, given.force, given.form)
+def apply_here(desired: Table, given: Given) -> Applied:
+    """Set this host up as a director."""
+    return carry_out(allowed_here(desired, given), given.confirm_s, given.force)
 
 
 def allowed_here(desired: Table, given: Given) -> Proposal:
@@ -161,25 +184,17 @@ def require_allowed(proposal: Proposal, force: tuple[str, ...], *, load: bool) -
 
 def against(proposal: Proposal) -> tuple[tuple[str, str], ...]:
     """Return each refusal of a proposal as its name for `--force` and a line with the reason."""
-    from dirtune.render import preparation as render
-
-    settings = proposal.settings.refusals
+    table, settings = proposal.refusals, proposal.settings.refusals
     return (
-        *((refusal.name, _line(refusal)) for refusal in proposal.refusals),
-        *((refusal.name, render.refusal_line(refusal)) for refusal in settings),
+        *((refusal.name, f"{refusal.why}{overruled_by(refusal.name)}") for refusal in table),
+        *((refusal.name, one_line(refusal.why_not)) for refusal in settings),
     )
 
 
-def _line(refusal: "Refusal") -> str:
-    force = f"; --force {shlex.quote(refusal.name)} allows the change" if refusal.name else ""
-    return f"{refusal.why}{force}"
-
-
-def carry_out(proposal: Proposal, confirm_s: float, force: tuple[str, ...], form: str) -> str:
-    """Apply a proposal, and return the result as text."""
+def carry_out(proposal: Proposal, confirm_s: float, force: tuple[str, ...]) -> Applied:
+    """Apply a proposal."""
     from dirtune.change import table, transaction
     from dirtune.host import WritableHost
-    from dirtune.render import plan as render_plan
 
     plan = joined((proposal.settings, table.plan(proposal.changes)))
     journal = None
@@ -191,8 +206,7 @@ def carry_out(proposal: Proposal, confirm_s: float, force: tuple[str, ...], form
             confirm_s=confirm_s,
             forced=", ".join(force) or None,
         )
-    render = render_plan.applied_json if form == "json" else render_plan.applied_table
-    return render(plan, journal, confirm_s)
+    return Applied(plan, journal, confirm_s)
 
 
 def _read(host: LiveHost) -> Table:

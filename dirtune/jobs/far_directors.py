@@ -1,11 +1,9 @@
-"""IPVS on another host: the dirtune there answers in JSON, and this dirtune prints the result."""
+"""IPVS on another host: the dirtune there answers in JSON."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-
-import msgspec
 
 from dirtune import signals
 from dirtune.change.documents import AppliedDocument
@@ -13,9 +11,10 @@ from dirtune.change.plan import Plan
 from dirtune.change.table import FRESH, Changes, edits
 from dirtune.errors import NotPossible, ParseError
 from dirtune.jobs import notes
+from dirtune.jobs.directors import Applied, Planned
 from dirtune.jobs.lvs_plans import Given, PlanSource, sent
 from dirtune.lvs.diff import Step, diff
-from dirtune.lvs.documents import LvsDocument, LvsPlanDocument, table_of
+from dirtune.lvs.documents import DirectorPlanDocument, LvsDocument, LvsPlanDocument, table_of
 from dirtune.lvs.model import Seen, Table
 from dirtune.plan.configuration import Configuration, Director
 
@@ -25,19 +24,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _READ_S = 60
 _ANSWER_S = 300
-
-
-class _Setting(msgspec.Struct, frozen=True):
-    """One setting outside IPVS that the director needs."""
-
-    title: str
-    check: str
-    risk: str
-    commands: tuple[str, ...]
-
-
-class _PlannedThere(LvsPlanDocument, frozen=True, kw_only=True):
-    settings: tuple[_Setting, ...] = ()
 
 
 def table(host: str) -> tuple[Table, tuple[Seen, ...]]:
@@ -51,25 +37,25 @@ def table(host: str) -> tuple[Table, tuple[Seen, ...]]:
 
 
 def planned(
-    source: PlanSource, desired: Table, *, drain_s: float | None, form: str
-) -> tuple[str, int]:
-    """Return what `apply` would change on the plan's director, as text, and the exit status."""
-    from dirtune.render import lvs_diff as render
-    from dirtune.render import preparation
+    source: PlanSource, desired: Table, *, drain_s: float | None, in_full: bool
+) -> Planned:
+    """Return what `apply` would change on the plan's director.
 
+    Unless *in_full*, the director's table is not read, and only the document is complete.
+    """
     configuration = source.configuration
 
-    async def read() -> "tuple[Answer[_PlannedThere], tuple[Step, ...], Table]":
+    async def read() -> "tuple[Answer[DirectorPlanDocument], tuple[Step, ...], Table]":
         async with _director(configuration.director, configuration.ssh_config) as far:
             words = ("lvs", "plan", *drain_words(drain_s), "-", "--here")
             answer = await far.ask(
                 words,
-                _PlannedThere,
+                DirectorPlanDocument,
                 ok=(0, 1),
                 text=sent(configuration),
                 timeout_s=_ANSWER_S,
             )
-            if form == "json" or not answer.document.steps:
+            if not in_full or not answer.document.steps:
                 return answer, (), FRESH
             steps, actual = await _steps(far, configuration, answer.document, desired)
             return answer, steps, actual
@@ -77,30 +63,20 @@ def planned(
     answer, steps, actual = signals.run(read())
     _relay(configuration.director, answer.warnings)
     document = answer.document
-    if form == "json":
-        return f"{msgspec.json.encode(document).decode()}\n", answer.status
     changes = Changes(document.modules, edits(actual, desired, drain_s=drain_s) if steps else ())
-    show = render.markdown if form == "markdown" else render.table
-    rows = tuple(preparation.row_of(s.title, s.check) for s in document.settings)
-    text = preparation.above(f"{show(changes, steps, actual)}\n", rows, form)
-    return text, answer.status
+    return Planned(document, changes, steps, actual, pending=answer.status == 1)
 
 
 def require_ready(source: PlanSource, given: Given) -> None:
     """Raise the error that `apply` would raise for the plan's director; change nothing."""
-    _ask(source, (*_apply_words(given), "--dry-run"), _PlannedThere, _ANSWER_S)
+    _ask(source, (*_apply_words(given), "--dry-run"), DirectorPlanDocument, _ANSWER_S)
 
 
-def apply(source: PlanSource, given: Given) -> str:
-    """Set up the plan's director, and return the result as a table or as JSON."""
-    from dirtune.render import plan as render
-
+def apply(source: PlanSource, given: Given) -> Applied:
+    """Set up the plan's director."""
     wait_s = (given.drain_s or 0) + _ANSWER_S
     done = _ask(source, _apply_words(given), AppliedDocument, wait_s)
-    if given.form == "json":
-        return msgspec.json.encode(done).decode()
-    plan = Plan(tuple(done.changes), done.refusals)
-    return render.applied_table(plan, done.journal, done.confirm_s)
+    return Applied(Plan(done.changes, done.refusals), done.journal, done.confirm_s)
 
 
 def drain_words(drain_s: float | None) -> tuple[str, ...]:

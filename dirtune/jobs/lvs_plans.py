@@ -47,7 +47,6 @@ class Given:
     force: tuple[str, ...] = ()
     """Names of refusals to overrule."""
     confirm_s: float = 0
-    form: str = "table"
 
 
 def read(given: str | None) -> PlanSource:

@@ -11,19 +11,18 @@ from dirtune.analyse.run import Role
 from dirtune.change import ip, preparation, presets, transaction
 from dirtune.change.documents import AppliedDocument, PlanDocument, SettledDocument
 from dirtune.change.plan import Plan
-from dirtune.change.preparation import Need, Seen
+from dirtune.change.preparation import Done, Need, Seen
 from dirtune.change.presets import Judged
 from dirtune.change.surroundings import ssh_connection
 from dirtune.errors import DirtuneError, NotPossible, PlanError
+from dirtune.escape import one_line
 from dirtune.host import LiveHost, WritableHost
 from dirtune.jobs import lvs_plans, notes, plan_files, snapshots
+from dirtune.jobs.directors import Applied
 from dirtune.jobs.lvs_plans import Given, PlanSource
 from dirtune.lvs.model import Table
 from dirtune.plan.configuration import Configuration, Peer
 from dirtune.plan.tables import Plan as BenchPlan
-from dirtune.render import plan as render_plan
-from dirtune.render import preparation as render
-from dirtune.render.preparation import Done
 from dirtune.signals import undisturbed
 from dirtune.snapshot import take
 
@@ -53,24 +52,14 @@ def propose(configuration: Configuration, desired: Table, name: str) -> Plan:
     return preparation.real_server(_need(configuration, desired, peer), seen)
 
 
-def planned_here(
-    configuration: Configuration, desired: Table, name: str, form: str
-) -> tuple[str, int]:
-    """Return the changes that this host needs as a real server, as text, and the exit status."""
-    plan = propose(configuration, desired, name)
-    if form == "json":
-        return f"{render_plan.plan_json(plan)}\n", 1 if plan.changes else 0
-    warn({name: plan})
-    texts = "\n".join(render.rows(plan)) or "nothing to do"
-    return f"{texts}\n", 1 if plan.changes else 0
-
-
-def carry_out_here(configuration: Configuration, desired: Table, name: str, given: Given) -> str:
-    """Prepare this host as the plan's real server *name*, and return the result as text."""
+def carry_out_here(
+    configuration: Configuration, desired: Table, name: str, given: Given
+) -> Applied:
+    """Prepare this host as the plan's real server *name*."""
     plan = propose(configuration, desired, name)
     for refusal in plan.refusals:
         if not refusal.name or refusal.name not in given.force:
-            raise NotPossible(render.refusal_line(refusal))
+            raise NotPossible(one_line(refusal.why_not))
     journal = None
     if plan.changes:
         forced = ", ".join(given.force) or None
@@ -78,28 +67,18 @@ def carry_out_here(configuration: Configuration, desired: Table, name: str, give
         journal = transaction.carry_out(
             plan, WritableHost(), at, confirm_s=given.confirm_s, forced=forced
         )
-    text = render_plan.applied_json if given.form == "json" else render_plan.applied_table
-    return text(plan, journal, given.confirm_s)
+    return Applied(plan, journal, given.confirm_s)
 
 
 def warn(plans: Mapping[str, Plan]) -> None:
     """Warn of the changes that `apply` would refuse."""
     for name, plan in plans.items():
         for refusal in plan.refusals:
-            reason = render.refusal_line(refusal)
+            reason = one_line(refusal.why_not)
             notes.warning(f"{name}: lvs apply would refuse a change: {reason}")
 
 
-def finished(
-    source: PlanSource, text: str, done: Mapping[str, Done], given: Given
-) -> tuple[str, int]:
-    """Return the result of `apply`, with the real servers that answer, and the exit status."""
-    found, status = _who_answers(source) if done else (None, 0)
-    shown = render.finished_json if given.form == "json" else render.finished
-    return shown(text, done, found, _unconfirmed_s(given)), status
-
-
-def _who_answers(source: PlanSource) -> tuple[Reach | None, int]:
+def who_answers(source: PlanSource) -> tuple[Reach | None, int]:
     """Return which real servers answer (None if unknown), and the exit status of `apply`."""
     try:
         from dirtune.bench.vip_check import reach
@@ -120,13 +99,11 @@ def _with_clients(source: PlanSource) -> BenchPlan:
     return plan_files.find(str(source.path))
 
 
-def reached(plan: BenchPlan, form: str) -> tuple[str, int]:
-    """Return which real servers answer through the VIP, as text, and the exit status."""
+def reached(plan: BenchPlan) -> Reach:
+    """Return which real servers answer through the VIP."""
     from dirtune.bench.vip_check import reach
 
-    found = signals.run(reach(plan))
-    text = render.reach_json(found) if form == "json" else render.reached(found)
-    return f"{text}\n", 0 if found.whole else 1
+    return signals.run(reach(plan))
 
 
 def presets_of(
@@ -182,7 +159,7 @@ def prepared(
     the servers are prepared for nothing. The reverse order could leave a director that forwards to
     servers that have rolled back.
     """
-    hold_s = _unconfirmed_s(given) or _ANSWER_S + _SETTLE_S
+    hold_s = unconfirmed_s(given) or _ANSWER_S + _SETTLE_S
     words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in given.force))
     answers = _each(configuration, servers, words, AppliedDocument)
     done = {
@@ -210,7 +187,7 @@ def _done(answer: AppliedDocument) -> Done:
     return Done(answer.journal, tuple(change.title for change in answer.changes))
 
 
-def _unconfirmed_s(given: Given) -> float:
+def unconfirmed_s(given: Given) -> float:
     """Return the seconds that real servers wait for the user to confirm; 0 without --confirm.
 
     Real servers wait longer than the director, which is prepared later and has to roll back first.

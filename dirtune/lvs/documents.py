@@ -95,6 +95,22 @@ class LvsPlanDocument(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[str, ...]
 
 
+class NeededSetting(msgspec.Struct, frozen=True):
+    """A change to a setting outside IPVS, which a node needs for its part in a plan."""
+
+    title: str
+    check: str
+    """The id of the check that asks for the change."""
+    risk: str
+    commands: tuple[str, ...]
+
+
+class DirectorPlanDocument(LvsPlanDocument, frozen=True, kw_only=True):
+    """The steps that change a director's table, and the settings that it needs for them."""
+
+    settings: tuple[NeededSetting, ...] = ()
+
+
 def table_document(table: Table, seen: Sequence[Seen]) -> LvsDocument:
     """Return the document of *table*; *seen* has its services' counters, in the same order."""
     return LvsDocument(

@@ -1,13 +1,11 @@
-"""Render the changes that a plan makes to an IPVS table, as text, Markdown or JSON."""
+"""Render the changes that a plan makes to an IPVS table, as text or Markdown."""
 
 from collections.abc import Iterator, Sequence
-
-import msgspec
 
 from dirtune.change.table import Changes
 from dirtune.escape import one_line
 from dirtune.lvs.diff import Step, Verb
-from dirtune.lvs.documents import Before, by_place, changed_fields, plan_document
+from dirtune.lvs.documents import Before, by_place, changed_fields
 from dirtune.lvs.model import (
     Destination,
     Service,
@@ -35,12 +33,6 @@ def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
     lines = [line.replace("~", "!", 1) for line in _diff_lines(steps, actual)]
     fenced = code_block([*_modules(changes), *lines], "diff")
     return "\n".join([*fenced, "", f"digest of the current table: `{actual.digest}`"])
-
-
-def document(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
-    """Return the planned changes as JSON in the schema `dirtune/lvs-plan/1`."""
-    titles = tuple(edit.title for edit in changes.edits)
-    return msgspec.json.encode(plan_document(steps, actual, changes.modules, titles)).decode()
 
 
 def _modules(changes: Changes) -> tuple[str, ...]:

@@ -70,8 +70,7 @@ def plan_json(plan: Plan, _notes: Sequence[str] = ()) -> str:
 
 def refusal_line(refusal: Refusal) -> str:
     """Return why a change is refused, and the option that makes dirtune apply it anyway."""
-    force = f"; --force {shlex.quote(refusal.name)} allows the change" if refusal.name else ""
-    return f"{refusal.reason}  refused: {refusal.subject} {refusal.why}{force}"
+    return f"{refusal.reason}  refused: {refusal.why_not}"
 
 
 def applied_table(
@@ -107,16 +106,21 @@ def applied_json(
     _notes: Sequence[str] = (),
 ) -> str:
     """Return the result as JSON (`dirtune/applied/1`); `journal` is null if nothing changed."""
-    return _json(
-        AppliedDocument(
-            journal=journal,
-            state=None if journal is None else "applied" if confirm_s else "confirmed",
-            confirm_s=confirm_s,
-            risk=plan.risk,
-            changes=tuple(map(_shown, plan.changes)),
-            refusals=plan.refusals,
-            left_out=tuple(fix.fix for fix in left_out),
-        )
+    return _json(applied_document(plan, journal, confirm_s, left_out))
+
+
+def applied_document(
+    plan: Plan, journal: str | None, confirm_s: float, left_out: Sequence[LeftOut] = ()
+) -> AppliedDocument:
+    """Return the result in the schema `dirtune/applied/1`; `journal` is null without a change."""
+    return AppliedDocument(
+        journal=journal,
+        state=None if journal is None else "applied" if confirm_s else "confirmed",
+        confirm_s=confirm_s,
+        risk=plan.risk,
+        changes=tuple(map(_shown, plan.changes)),
+        refusals=plan.refusals,
+        left_out=tuple(fix.fix for fix in left_out),
     )
 
 

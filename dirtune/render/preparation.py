@@ -2,26 +2,19 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
 from dirtune.analyse.reach import Reach
 from dirtune.analyse.words import counted
+from dirtune.change.documents import AppliedDocument
 from dirtune.change.plan import Change, Plan, Refusal
+from dirtune.change.preparation import Done, needed
 from dirtune.escape import one_line
-from dirtune.formats import from_json
+from dirtune.lvs.documents import DirectorPlanDocument, NeededSetting
 from dirtune.render.markdown import code_block, escaped
 
 _NOTHING = "nothing to do\n"
-
-
-class Done(NamedTuple):
-    """The changes that were made on one real server."""
-
-    journal: str | None
-    """The name of the journal on the real server; None if there was nothing to do."""
-    titles: tuple[str, ...]
 
 
 def row(change: Change) -> str:
@@ -41,20 +34,12 @@ def rows(plan: Plan) -> tuple[str, ...]:
 
 def refusal_line(refusal: Refusal) -> str:
     """Return why a change is refused, and the option that makes dirtune apply it anyway."""
-    force = f"; --force {shlex.quote(refusal.name)} allows the change" if refusal.name else ""
-    return one_line(f"{refusal.subject} {refusal.why}{force}")
+    return one_line(refusal.why_not)
 
 
-def before(text: str, settings: Plan, form: str) -> str:
-    """Return the changes to a director's *settings*, then *text*.
-
-    *text* holds the changes to the director's IPVS table.
-    """
-    if form == "json":
-        director = from_json(text, dict[str, object])
-        own = _document(settings)["changes"]
-        return f"{msgspec.json.encode({**director, 'settings': own}).decode()}\n"
-    return above(text, rows(settings), form)
+def setting_rows(settings: Sequence[NeededSetting]) -> tuple[str, ...]:
+    """Return a row of a diff for each change to a director's *settings*."""
+    return tuple(row_of(setting.title, setting.check) for setting in settings)
 
 
 def above(text: str, rows: Sequence[str], form: str) -> str:
@@ -68,14 +53,17 @@ def above(text: str, rows: Sequence[str], form: str) -> str:
     return f"{changes}\n" if text == _NOTHING else f"{changes}\n{text}"
 
 
+def document(director: DirectorPlanDocument, plans: Mapping[str, Plan]) -> str:
+    """Return JSON with the changes to the director, and the *plans* of its real servers."""
+    if not plans:
+        return f"{msgspec.json.encode(director).decode()}\n"
+    servers = {name: _document(plan) for name, plan in plans.items()}
+    whole = {**msgspec.structs.asdict(director), "real_servers": servers}
+    return f"{msgspec.json.encode(whole).decode()}\n"
+
+
 def beside(text: str, plans: Mapping[str, Plan], form: str) -> str:
     """Return *text*, the changes to the director, then the *plans* of the real servers."""
-    if form == "json":
-        if not plans:
-            return text
-        director = from_json(text, dict[str, object])
-        servers = {name: _document(plan) for name, plan in plans.items()}
-        return f"{msgspec.json.encode({**director, 'real_servers': servers}).decode()}\n"
     changed = {name: plan for name, plan in plans.items() if plan.changes}
     head = () if text == _NOTHING else (text.removesuffix("\n"), "")
     parts = (
@@ -97,19 +85,19 @@ def finished(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: f
     return "\n".join((*lines, text, *answers, ""))
 
 
-def finished_json(text: str, done: Mapping[str, Done], reach: Reach | None, hold_s: float) -> str:
+def finished_json(
+    director: AppliedDocument, done: Mapping[str, Done], reach: Reach | None, hold_s: float
+) -> str:
     """Return the director's JSON (`dirtune/applied/1`) with the results of real servers added."""
     if not done:
-        return f"{text}\n"
-    director = from_json(text, dict[str, object])
+        return f"{msgspec.json.encode(director).decode()}\n"
     state = "applied" if hold_s else "confirmed"
     servers = {
         name: {**server._asdict(), "state": state if server.journal else None}
         for name, server in done.items()
     }
-    return (
-        f"{msgspec.json.encode({**director, 'real_servers': servers, 'reach': reach}).decode()}\n"
-    )
+    whole = {**msgspec.structs.asdict(director), "real_servers": servers, "reach": reach}
+    return f"{msgspec.json.encode(whole).decode()}\n"
 
 
 def _done(name: str, server: Done, hold_s: float) -> Iterator[str]:
@@ -161,9 +149,4 @@ def _fenced(rows: Sequence[str]) -> tuple[str, ...]:
 
 
 def _document(plan: Plan) -> dict[str, object]:
-    changes: Iterator[dict[str, object]] = (
-        {"title": c.title, "check": c.reason, "risk": c.risk, "commands": c.action.commands}
-        for c in plan.changes
-    )
-    refused = tuple(map(refusal_line, plan.refusals))
-    return {"changes": tuple(changes), "refusals": refused}
+    return {"changes": needed(plan), "refusals": tuple(map(refusal_line, plan.refusals))}

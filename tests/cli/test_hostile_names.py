@@ -23,6 +23,7 @@ from dirtune import remote, signals
 from dirtune.analyse.cpu import Sample
 from dirtune.change import transaction
 from dirtune.change.plan import Plan, Refusal
+from dirtune.change.preparation import Done
 from dirtune.cli import _live, _output, main
 from dirtune.errors import NodeUnreachable
 from dirtune.escape import one_line
@@ -299,7 +300,7 @@ def test_what_a_far_dirtune_warns_of_is_cleaned(capsys):
 
 @pytest.mark.parametrize("journal", [f"x;id>OWNED{EVIL}", "$(id>OWNED)", "x\nid>OWNED", "`id`"])
 def test_the_name_of_a_far_journal_is_one_word_of_the_command_that_takes_it_back(journal):
-    (row,) = preparation._done("rs1", preparation.Done(journal, ()), 0)
+    (row,) = preparation._done("rs1", Done(journal, ()), 0)
 
     clean(row)
     assert "\n" not in row

@@ -39,6 +39,7 @@ from dirtune.change.actions.set_nic import SetNic
 from dirtune.change.actions.set_value import SetValue
 from dirtune.change.actions.unbind import Unbind
 from dirtune.change.plan import Change, LeftOut, Plan, Refusal
+from dirtune.change.preparation import Done
 from dirtune.change.presets import judged, parse
 from dirtune.checks import Cause, Check, Finding, Fix, Outcome, Role, Severity, Status, Waiver
 from dirtune.checks.audits import Audit, Report
@@ -49,7 +50,6 @@ from dirtune.lvs.diff import diff
 from dirtune.lvs.model import Destination, Numbers, Seen, Service, SyncDaemon, Table, Timeouts
 from dirtune.render import tune
 from dirtune.render.plan import Held
-from dirtune.render.preparation import Done
 from dirtune.settings import Risk
 from tests.change.test_presets import FRESH
 from tests.checks import machines

@@ -13,6 +13,8 @@ from prometheus_client import generate_latest
 import dirtune.render
 from dirtune.analyse import capacity
 from dirtune.bench import store
+from dirtune.change.preparation import director_document
+from dirtune.lvs.documents import plan_document
 from dirtune.render import (
     audit,
     catalogue,
@@ -90,9 +92,12 @@ def fix_folder():
 
 def around_real_servers(form):
     """Return what is shown of a director's table with one real server's settings."""
-    table = TABLES[form](inputs.CHANGES, inputs.STEPS, inputs.IPVS)
-    whole = preparation.before(table, inputs.REAL_SERVER, form)
-    return preparation.beside(whole, {"rs1": inputs.REAL_SERVER}, form)
+    servers = {"rs1": inputs.REAL_SERVER}
+    if form == "json":
+        director = director_document(*CHANGED, inputs.REAL_SERVER)
+        return preparation.document(director, servers)
+    whole = preparation.above(TABLES[form](*CHANGED), preparation.rows(inputs.REAL_SERVER), form)
+    return preparation.beside(whole, servers, form)
 
 
 def finished(hold_s):
@@ -100,10 +105,11 @@ def finished(hold_s):
     return preparation.finished(applied, inputs.DONE, inputs.REACH, hold_s)
 
 
-TABLES = {"table": lvs_diff.table, "markdown": lvs_diff.markdown, "json": lvs_diff.document}
+TABLES = {"table": lvs_diff.table, "markdown": lvs_diff.markdown}
 IRQS, COUNTED = ((taken, taken.interrupts) for taken in (inputs.HOST, inputs.COUNTED))
 XTPIC = inputs.AUDIT.outcomes[2].check
 CHANGED = (inputs.CHANGES, inputs.STEPS, inputs.IPVS)
+PLANNED = (inputs.CHANGES.modules, tuple(edit.title for edit in inputs.CHANGES.edits))
 APPLIED = (inputs.FIXES, inputs.JOURNAL)
 OUTPUTS = {
     "audit-table": lambda: several(audit.text, inputs.AUDIT, inputs.FOUND_NOTHING),
@@ -133,7 +139,7 @@ OUTPUTS = {
     "lvs-json": lambda: pretty(lvs.document(inputs.IPVS, inputs.COUNTS)),
     "lvs_diff-table": lambda: lvs_diff.table(*CHANGED),
     "lvs_diff-markdown": lambda: lvs_diff.markdown(*CHANGED),
-    "lvs_diff-json": lambda: pretty(lvs_diff.document(*CHANGED)),
+    "lvs_diff-json": lambda: pretty(plan_document(inputs.STEPS, inputs.IPVS, *PLANNED)),
     "lvs_plan": lambda: lvs_plan.plan(inputs.IPVS),
     "lvs_keepalived": lambda: lvs_keepalived.blocks(inputs.IPVS),
     "preparation-table": lambda: around_real_servers("table"),
