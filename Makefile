@@ -6,7 +6,7 @@ PY := .venv/bin/python
 PACKAGES := python3 python3-venv python3-bpfcc linux-image-amd64 linux-headers-amd64 \
 	linux-image-rt-amd64 linux-headers-rt-amd64 qemu-system-x86 ipvsadm iproute2 kmod cpio \
 	zstd busybox-static nginx-light nghttp2-client httperf wrk netpipe-tcp openssh-client \
-	openssh-server tcsh fish netcat-openbsd procps sysstat bpfcc-tools util-linux ethtool nftables strace
+	openssh-server keepalived tcsh fish netcat-openbsd procps sysstat bpfcc-tools util-linux ethtool nftables strace
 
 # The interpreter of test-newest and test-lowest.
 PYTHON ?= /usr/bin/python3

@@ -78,7 +78,7 @@ def _say(phase: str) -> None:
     type=click.Choice(["exact", "host"]),
     help="With exact, the director's clock counts the instructions that the director executes, so "
     "it does not depend on other programs. With host, it follows this machine's clock.  "
-    "[default: exact, or host with --cpus 2]",
+    "[default: exact, or host with --cpus 2 or --backup]",
 )
 @click.option(
     "--real-servers",
@@ -102,18 +102,29 @@ def _say(phase: str) -> None:
     help="Let IPVS forward by direct routing, NAT or a tunnel.",
 )
 @click.option(
+    "--backup",
+    is_flag=True,
+    help="Boot a second director, lb2. keepalived runs on both, and moves the VIP with VRRP.",
+)
+@click.option(
     "--append",
     default="",
     metavar="OPTIONS",
     help="Add OPTIONS to the director's kernel command line.",
 )
 def up(
-    scenario: str, cpus: int, clock: str | None, real_servers: int | None, **options: str
+    scenario: str,
+    cpus: int,
+    clock: str | None,
+    real_servers: int | None,
+    backup: bool,
+    **options: str,
 ) -> None:
     """Build the lab and wait until every node answers.
 
     Examples:
       dirtune lab up --scenario crowded --cpus 2
+      dirtune lab up --backup
     """
     from dirtune.lab import lifecycle, state
     from dirtune.lab.spec import Spec, text_of_clock
@@ -123,13 +134,17 @@ def up(
     spec = Spec(
         scenario=state.scenario(scenario),
         cpus=cpus,
-        clock=clock or ("exact" if cpus == 1 else "host"),  # type: ignore[arg-type]
+        clock=clock or ("host" if backup or cpus > 1 else "exact"),  # type: ignore[arg-type]
+        backup=backup,
         real_servers=servers,
         **options,  # type: ignore[arg-type]
     )
     status = lifecycle.up(spec, _say)
     place = state.folder()
-    _output.result(f"The director booted in {status.boot_s:.0f} s, and the lab is ready.")
+    booted = f"The director booted in {status.boot_s:.0f} s"
+    if status.backup:
+        booted += f", the backup in {status.backup.boot_s:.0f} s"
+    _output.result(f"{booted}, and the lab is ready.")
     _output.result(text_of_clock(spec))
     _output.result(
         f"export DIRTUNE_SSH_CONFIG={place.ssh_config}  # then: dirtune audit --host lb1"
@@ -206,17 +221,19 @@ def exec_(node: str, words: tuple[str, ...]) -> None:
 
 
 @command.command()
+@click.argument("director", default="lb1")
 @click.option("--power-cut", is_flag=True, help="Kill the director's QEMU, as a power cut would.")
-def reboot(power_cut: bool) -> None:
-    """Boot the director again, with the kernel options of its grub files.
+def reboot(director: str, power_cut: bool) -> None:
+    """Boot DIRECTOR again, by default lb1, with the kernel options of its grub files.
 
     Examples:
       dirtune lab reboot
+      dirtune lab reboot lb1 --power-cut
     """
     from dirtune.lab import lifecycle
 
-    status = lifecycle.reboot(_say, power_cut=power_cut)
-    _output.result(f"The director booted in {status.boot_s:.0f} s.")
+    status = lifecycle.reboot(_say, director, power_cut=power_cut)
+    _output.result(f"{director} booted in {status.boot_of(director).boot_s:.0f} s.")
 
 
 @command.command()

@@ -26,6 +26,7 @@ def read(path: Path) -> Plan:
 def sources(plan: Plan, interval: float) -> tuple[Source, ...]:
     """Return every node of the plan, the director first; only the director can be probed."""
     config = Path(plan.ssh_config) if plan.ssh_config else None
+    backup = (plan.backup.host,) if plan.backup else ()
     return tuple(
         Source(
             host=host,
@@ -34,13 +35,15 @@ def sources(plan: Plan, interval: float) -> tuple[Source, ...]:
             become=host in plan.become,
             dirtune=plan.director.dirtune if host == plan.director.host else None,
         )
-        for host in plan.hosts
+        for host in dict.fromkeys((plan.director.host, *backup, *plan.hosts))
     )
 
 
 def places(plan: Plan) -> dict[str, Place]:
     """Return each node's part in the cluster according to the plan, by the node's SSH name."""
     placed = {plan.director.host: Place(Role.DIRECTOR)}
+    if plan.backup:
+        placed[plan.backup.host] = Place(Role.DIRECTOR)
     for peer in plan.real_servers:
         uses = tuple(_uses(plan, peer.label, peer.address))
         vips = tuple(dict.fromkeys(vip for vip, _ in uses if vip is not None))

@@ -5,15 +5,20 @@ runs as pid 1. Every script ends by executing sshd.
 """
 
 from dirtune.analyse.run import Role
+from dirtune.lab import pair
 from dirtune.lab.spec import NAT_OUTSIDE, STATUS, VIP, Node, Spec, ipvs_commands, mac
 
 
-def director_boot(spec: Spec) -> str:
-    """Return the shell script that turns a booted guest into the director.
+def director_boot(spec: Spec, node: Node | None = None) -> str:
+    """Return the shell script that turns a booted guest into the director *node*.
 
-    The script runs as the last step of each boot, and ends by executing sshd.
+    The default is the first director. The script runs as the last step of each boot, and ends by
+    executing sshd.
     """
-    director = spec.with_role(Role.DIRECTOR)[0]
+    director = node or spec.with_role(Role.DIRECTOR)[0]
+    # With two directors, keepalived gives the VIP to one of them.
+    vip = ":" if spec.backup else f"ip addr add {VIP}/32 dev $load"
+    vrrp = pair.start(spec, director) if spec.backup else ":"
     ipvs = "\n".join(f"ipvsadm {line}" for line in ipvs_commands(spec))
     forwards = _BETWEEN_NETWORKS if spec.two_networks else ":"
     return f"""set -ex
@@ -25,7 +30,7 @@ mkdir -p /var/lib/dirtune
 mount --bind $share/var/lib/dirtune /var/lib/dirtune
 tar -xf $share/opt.tar -C /opt
 {_on_networks(director, spec)}
-ip addr add {VIP}/32 dev $load
+{vip}
 ip link set $load up
 {forwards}
 modprobe ip_vs
@@ -35,6 +40,7 @@ modprobe ip_vs_rr
 sysctl -qw net.ipv4.vs.conn_reuse_mode=3
 {ipvs}
 for f in /etc/sysctl.d/*.conf; do [ -e "$f" ] && sysctl -qp "$f" || true; done
+{vrrp}
 exec /usr/sbin/sshd -D -e -f /etc/ssh/dirtune_lab
 """
 

@@ -116,11 +116,20 @@ def _without_rights() -> tuple[str, ...]:
     )
 
 
-def argv(spec: Spec, kernel: Kernel, options: str, share: Path, script: Path) -> tuple[str, ...]:
-    """Return the command that boots the director in QEMU."""
-    director = spec.with_role(Role.DIRECTOR)[0]
+def argv(
+    spec: Spec,
+    kernel: Kernel,
+    options: str,
+    share: Path,
+    script: Path,
+    node: Node | None = None,
+) -> tuple[str, ...]:
+    """Return the command that boots *node* in QEMU, by default the first director."""
+    first = spec.with_role(Role.DIRECTOR)[0]
+    director = node or first
     devices = [("-device", _options(d)) for d in spec.scenario.devices]
-    more = [(f"load{n}", _options(card)) for n, card in enumerate(spec.scenario.more_nics)]
+    cards = spec.scenario.more_nics if director == first else ()
+    more = [(f"load{n}", _options(card)) for n, card in enumerate(cards)]
     nic = f",{spec.scenario.nic_options}" if spec.scenario.nic_options else ""
     load = f"e1000,bus=pcie.0,addr=0x10,mac={mac(director, 'load')}{nic}"
     control = f"virtio-net-pci,bus=pcie.0,addr=0xf,mac={mac(director, 'ctl')}"
@@ -128,8 +137,8 @@ def argv(spec: Spec, kernel: Kernel, options: str, share: Path, script: Path) ->
     return (
         *_machine(director, kernel, size, share, script, options=options),
         *(_EXACT if spec.clock == "exact" else ()),
-        *_nic("load", "tap-load", load),
-        *_nic("ctl", "tap-ctl", control),
+        *_nic("load", tap(director, "load"), load),
+        *_nic("ctl", tap(director, "ctl"), control),
         *(word for name, card in more for word in _nic(name, f"tap-{name}", card)),
         *(word for pair in devices for word in pair),
     )

@@ -8,19 +8,23 @@ groups and the folder remain until `dirtune lab down` removes them.
 
 import contextlib
 import os
+import queue
 import shlex
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+
+import msgspec
 
 from dirtune.analyse.run import Role
 from dirtune.errors import DirtuneError, LabError
 from dirtune.host import run
 from dirtune.lab import cgroups, guest, qmp
 from dirtune.lab.spec import Node, Spec, cpu_layout, network_commands
-from dirtune.lab.state import Folder, Status
+from dirtune.lab.state import Boot, Folder, Status
 
 BOOT_LIMIT_S = 400
 CRASH_LIMIT = 3
@@ -58,10 +62,16 @@ class Keeper:
         self._spec: Spec = folder.spec()
         self._groups = cgroups.find(folder.path)
         self._director_cpus, self._load_cpus = cpu_layout(os.sched_getaffinity(0), self._spec.cpus)
-        self._boots = 0
+        self._directors = self._spec.with_role(Role.DIRECTOR)
+        self._boots = {node.name: Boot() for node in self._directors}
+        self._lock = threading.Lock()
+        """Held while `_boots` and the status are written, because directors have threads."""
 
     def keep(self) -> None:
-        """Build the lab, and boot the director again after each reboot, until a signal arrives."""
+        """Build the lab, and boot each director again after its reboots, until a signal arrives.
+
+        The first failure of any director ends the lab.
+        """
         self._say("building the network")
         _private_mounts(self._folder)
         for line in network_commands(self._spec):
@@ -72,13 +82,28 @@ class Keeper:
         for node, process in started:
             limit_s = BOOT_LIMIT_S if self._spec.is_guest(node) else 30
             _wait_for_ssh(node, process, limit_s)
+        failures: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+
+        def serve(node: Node) -> None:
+            try:
+                self._keep_booted(node)
+            except BaseException as error:  # noqa: BLE001  (the main thread raises it)
+                failures.put(error)
+
+        # The kernel of each director, before two threads unpack the same one.
+        guest.prepared(guest.kernel_image(self._spec.kernel), self._folder.path)
+        for node in self._directors:
+            threading.Thread(target=serve, args=(node,), daemon=True).start()
+        raise failures.get()
+
+    def _keep_booted(self, node: Node) -> None:
         crashes = 0
         while crashes < CRASH_LIMIT:
-            answered = self._boot()
+            answered = self._boot(node)
             crashes = 0 if answered else crashes + 1
         raise LabError(
-            f"The director's QEMU exited {crashes} times before the director answered on SSH. "
-            f"See {self._folder.path / 'console.log'}."
+            f"The QEMU of {node.name} exited {crashes} times before {node.name} answered on SSH. "
+            f"See {self._folder.console(node.name)}."
         )
 
     def _start_node(self, node: Node) -> "subprocess.Popen[bytes]":
@@ -97,48 +122,52 @@ class Keeper:
             folder / "node.log",
         )
 
-    def _boot(self) -> bool:
-        """Boot the director, wait until its QEMU exits, and return whether it answered on SSH."""
-        folder = self._folder
-        options = guest.command_line(folder.share / "etc")
-        self._boots += 1
-        self._say(f"booting the director: {options}", options=options)
-        cgroups.create(self._groups, "lb1", frozenset(os.sched_getaffinity(0)))
-        kernel = guest.prepared(guest.kernel_image(self._spec.kernel), self._folder.path)
-        console, monitor = folder.path / "console.log", folder.path / "qmp.sock"
+    def _boot(self, node: Node) -> bool:
+        """Boot a director, wait until its QEMU exits, and return whether it answered on SSH."""
+        folder, name = self._folder, node.name
+        share = folder.node(name)
+        options = guest.command_line(share / "etc")
+        boot = Boot(boots=self._boots[name].boots + 1, command_line=options)
+        self._booted(name, boot, f"booting the director: {options}")
+        cgroups.create(self._groups, name, frozenset(os.sched_getaffinity(0)))
+        kernel = guest.prepared(guest.kernel_image(self._spec.kernel), folder.path)
+        console, monitor = folder.console(name), folder.monitor(name)
         monitor.unlink(missing_ok=True)
         argv = (
-            *guest.argv(self._spec, kernel, options, folder.share, folder.path / "director.sh"),
+            *guest.argv(self._spec, kernel, options, share, folder.script(name), node),
             *("-qmp", f"unix:{monitor},server=on,wait=off"),
         )
         began = time.monotonic()
         spoken = console.stat().st_size if console.exists() else 0
-        qemu = self._spawn("lb1", argv, console)
+        qemu = self._spawn(name, argv, console)
         with qmp.Monitor(monitor, lambda: qemu.poll() is None) as events:
-            answered = self._await_director(qemu, began, options)
+            answered = self._await_director(node, qemu, began, boot)
             code = qemu.wait()
             reason = events.shutdown_reason()
         spoke = last_words(console, spoken)
-        if folder.power_cut.exists():
-            folder.power_cut.unlink()
+        if folder.power_cut(name).exists():
+            folder.power_cut(name).unlink()
         elif not guest.rebooted(reason, spoke):
             text = f"signal {-code}" if code < 0 else f"exit status {code}"
             raise LabError(
-                f"The director's QEMU exited with {text} instead of rebooting. See {console}."
+                f"The QEMU of {name} exited with {text} instead of rebooting. See {console}."
             )
         return answered
 
-    def _await_director(self, qemu: "subprocess.Popen[bytes]", began: float, options: str) -> bool:
-        director = self._spec.with_role(Role.DIRECTOR)[0]
+    def _await_director(
+        self, node: Node, qemu: "subprocess.Popen[bytes]", began: float, boot: Boot
+    ) -> bool:
         try:
-            _wait_for_ssh(director, qemu, BOOT_LIMIT_S)
+            _wait_for_ssh(node, qemu, BOOT_LIMIT_S)
         except LabError:
             if qemu.poll() is not None:
                 return False
             raise
-        self._pin(qemu.pid)
+        # An idle backup needs no CPU of its own, and when it takes over, the master's is free.
+        if node == self._directors[0]:
+            self._pin(qemu.pid)
         took = time.monotonic() - began
-        self._say("ready", ready=True, boot_s=took, options=options)
+        self._booted(node.name, msgspec.structs.replace(boot, ready=True, boot_s=took), "ready")
         return True
 
     def _pin(self, pid: int) -> None:
@@ -166,16 +195,23 @@ class Keeper:
                 env=environment,
             )
 
-    def _say(
-        self,
-        phase: str,
-        *,
-        ready: bool = False,
-        boot_s: float | None = None,
-        options: str | None = None,
-    ) -> None:
-        status = Status(phase, ready, None, self._boots, boot_s, options)
+    def _say(self, phase: str) -> None:
+        first, *others = self._boots.values()
+        ready = all(boot.ready for boot in self._boots.values())
+        status = Status(
+            phase=phase if ready or phase != "ready" else "waiting for the other director",
+            ready=ready,
+            boots=first.boots,
+            boot_s=first.boot_s,
+            command_line=first.command_line,
+            backup=others[0] if others else None,
+        )
         self._folder.write("status", status)
+
+    def _booted(self, director: str, boot: Boot, phase: str) -> None:
+        with self._lock:
+            self._boots[director] = boot
+            self._say(phase)
 
 
 def last_words(console: Path, spoken: int) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+import msgspec
 import psutil
 
 from dirtune import locking
@@ -21,7 +23,7 @@ from dirtune.change.watchdog import importable
 from dirtune.collect.facts import read_facts
 from dirtune.errors import DirtuneError, LabError
 from dirtune.host import LiveHost, run
-from dirtune.lab import cgroups, clearing, prefix
+from dirtune.lab import cgroups, clearing, pair, prefix
 from dirtune.lab.boot import (
     director_boot,
     guest_server_boot,
@@ -139,41 +141,44 @@ def _ssh_argv(place: Folder, node: str, command: Sequence[str], *, terminal: boo
     return ["ssh", "-F", str(place.ssh_config), *(["-t"] if terminal else []), node, *command]
 
 
-def reboot(say: Say, *, power_cut: bool = False) -> Status:
-    """Reboot the director with the kernel options of its grub files, and wait until it answers.
+def reboot(say: Say, director: str = "lb1", *, power_cut: bool = False) -> Status:
+    """Reboot *director* with the kernel options of its grub files, and wait until it answers.
 
     If *power_cut* is True, the director's QEMU is killed without a shutdown.
     """
     place, record = _running()
+    names = [node.name for node in place.spec().with_role(Role.DIRECTOR)]
+    if director not in names:
+        raise LabError(f"{director} is not a director of the lab, which are {', '.join(names)}.")
     before = place.status()
     if before is None:
         raise LabError("The lab is not up yet. Wait until `dirtune lab up` has finished.")
     if power_cut:
-        _cut_power(place, record)
+        _cut_power(place, record, director)
     else:
         # The SSH connection breaks when the director reboots, so its exit status means nothing.
         subprocess.run(
-            _ssh_argv(place, "lb1", ("reboot", "-f"), terminal=False),
+            _ssh_argv(place, director, ("reboot", "-f"), terminal=False),
             capture_output=True,
             timeout=60,
             check=False,
         )
-    return _await_ready(place, say, boots=before.boots + 1)
+    return _await_ready(place, say, director, before.boot_of(director).boots + 1)
 
 
-def _cut_power(place: Folder, record: Record) -> None:
+def _cut_power(place: Folder, record: Record, director: str) -> None:
     for member in psutil.Process(record.keeper.pid).children(recursive=True):
         # Processes of other nodes may end at any time.
         with contextlib.suppress(psutil.NoSuchProcess):
-            named = (
-                "lb1,debug-threads=on" in member.cmdline()
-            )  # real servers may be guests as well
+            # Real servers may be guests as well.
+            named = f"{director},debug-threads=on" in member.cmdline()
             if named and member.name().startswith("qemu-system"):
-                place.power_cut.touch()
+                place.power_cut(director).touch()
                 member.kill()
                 return
     raise LabError(
-        "The director's QEMU is not running. Start a new lab: dirtune lab down && dirtune lab up"
+        f"The QEMU of {director} is not running. Start a new lab: "
+        "dirtune lab down && dirtune lab up"
     )
 
 
@@ -184,6 +189,8 @@ def _require(spec: Spec) -> None:
             "The exact clock needs --cpus 1: to count instructions, QEMU executes two CPUs in "
             "turns, never at the same time. Use --clock host with two CPUs."
         )
+    if spec.backup:
+        _require_pair(spec)
     facts = read_facts(LiveHost())
     # A real server that is a guest boots a standard kernel.
     guests = any(spec.is_guest(node) for node in spec.with_role(Role.REAL_SERVER))
@@ -191,6 +198,21 @@ def _require(spec: Spec) -> None:
     lacks = dict.fromkeys(lack for kind in kinds for lack in doctor.lab_obstacles(facts, kind))
     if lacks:
         raise LabError("; ".join(f"{lack.why}: {lack.remedy}" for lack in lacks))
+
+
+def _require_pair(spec: Spec) -> None:
+    if spec.clock == "exact":
+        raise LabError(
+            "--backup needs --clock host: VRRP compares the clocks of two directors, and exact "
+            "clocks fall behind by different times."
+        )
+    if spec.two_networks:
+        raise LabError(
+            "--backup needs --forwarding dr or tun: with NAT, the director's own address is the "
+            "gateway of the real servers, and keepalived of the lab does not move that address."
+        )
+    if shutil.which("keepalived", path=_PATH) is None:
+        raise LabError("--backup needs keepalived, which is not installed: apt install keepalived")
 
 
 def _require_plain(place: Folder, spec: Spec) -> None:
@@ -270,9 +292,8 @@ def _prepare(place: Folder, spec: Spec, say: Say) -> None:
     place.opt.mkdir()
     prefix.copy(place.opt / Path(prefix.PLACE).name)
     say("writing keys and configuration")
-    for path in (place.keys, place.path / "tmp", place.share):
+    for path in (place.keys, place.path / "tmp"):
         path.mkdir(_ROOTS_ALONE)
-    (place.share / "var/lib/dirtune").mkdir(parents=True)
     for name in ("user_key", "host_key"):
         key = place.keys / name
         run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "dirtune lab", "-f", str(key)))
@@ -280,15 +301,25 @@ def _prepare(place: Folder, spec: Spec, say: Say) -> None:
     (place.keys / "known_hosts").write_text(f"dirtune-lab {host_key}")
     director_cpus, _ = cpu_layout(os.sched_getaffinity(0), spec.cpus)
     place.plan.write_text(plan(spec, director_cpus))
-    _prepare_director(place, spec)
+    _prepare_tools(place)
     for node in spec.nodes():
-        if node.role != Role.DIRECTOR:
-            _prepare_node(place, node, spec)
-    run(("tar", "-cf", str(place.share / "opt.tar"), "-C", str(place.opt), "."))
+        prepare = _prepare_director if node.role == Role.DIRECTOR else _prepare_node
+        prepare(place, node, spec)
 
 
-def _prepare_director(place: Folder, spec: Spec) -> None:
-    etc = place.share / "etc"
+def _prepare_tools(place: Folder) -> None:
+    tools = place.opt / "lab"
+    tools.mkdir()
+    for name, text in _TOOLS.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+
+
+def _prepare_director(place: Folder, node: Node, spec: Spec) -> None:
+    share = place.node(node.name)
+    share.mkdir(_ROOTS_ALONE)
+    (share / "var/lib/dirtune").mkdir(parents=True)
+    etc = share / "etc"
     etc.mkdir()
     run(("cp", "-a", f"{_ETC}/.", str(etc)))
     options = f"{spec.scenario.boot} {spec.append}".strip()
@@ -299,18 +330,17 @@ def _prepare_director(place: Folder, spec: Spec) -> None:
         "default/grub.d/10-lab.cfg": drop_in,
         "ssh/dirtune_lab": sshd_config(str(place.keys), _NODE_PATH),
     }
-    for name in ("default", "default/grub.d", "grub.d", "sysctl.d", "modprobe.d", "ssh"):
+    if spec.backup:
+        files[pair.CONFIGURATION.removeprefix("/etc/")] = pair.keepalived(spec, node)
+    folders = ("default", "default/grub.d", "grub.d", "sysctl.d", "modprobe.d", "ssh")
+    for name in (*folders, "keepalived"):
         _unlink(etc / name)
         (etc / name).mkdir(exist_ok=True)
     for name, text in files.items():
         _unlink(etc / name)
         (etc / name).write_text(text)
-    (place.path / "director.sh").write_text(director_boot(spec))
-    tools = place.opt / "lab"
-    tools.mkdir()
-    for name, text in _TOOLS.items():
-        (tools / name).write_text(text)
-        (tools / name).chmod(0o755)
+    place.script(node.name).write_text(director_boot(spec, node))
+    run(("tar", "-cf", str(share / "opt.tar"), "-C", str(place.opt), "."))
 
 
 def _unlink(path: Path) -> None:
@@ -371,7 +401,7 @@ def _first_child(holder: "subprocess.Popen[bytes]") -> Process:
     )
 
 
-def _await_ready(place: Folder, say: Say, boots: int = 1) -> Status:
+def _await_ready(place: Folder, say: Say, director: str = "lb1", boots: int = 1) -> Status:
     end = time.monotonic() + UP_LIMIT_S
     last = ""
     while time.monotonic() < end:
@@ -383,7 +413,7 @@ def _await_ready(place: Folder, say: Say, boots: int = 1) -> Status:
         if status and status.phase != last:
             last = status.phase
             say(last)
-        if status and status.ready and status.boots >= boots:
+        if status and status.ready and status.boot_of(director).boots >= boots:
             return status
         time.sleep(0.2)
     raise LabError(f"The lab was not ready within {UP_LIMIT_S} s. {_last_line(place)}")
@@ -425,4 +455,6 @@ def describe() -> LabDocument:
             "command_line": status.command_line,
             "error": status.error,
         }
+        if status.backup:
+            result["backup"] = msgspec.to_builtins(status.backup)
     return result

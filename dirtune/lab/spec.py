@@ -115,6 +115,8 @@ class Spec(msgspec.Struct, frozen=True):
     clock: Literal["exact", "host"] = "host"
     """The director's clock: `exact` counts the instructions that the director has executed, `host`
     follows this machine's clock."""
+    backup: bool = False
+    """Whether a second director, lb2, takes over when the first one fails (`pair.py`)."""
 
     def nodes(self) -> tuple[Node, ...]:
         """Return all nodes of the lab, the director first."""
@@ -122,6 +124,7 @@ class Spec(msgspec.Struct, frozen=True):
         beyond = 128 if self.two_networks else 0
         return (
             _node("lb1", Role.DIRECTOR, 1),
+            *([_node("lb2", Role.DIRECTOR, 2)] if self.backup else ()),
             *(_node(f"rs{n}", Role.REAL_SERVER, 10 + n) for n in servers),
             *(_node(f"c{n}", Role.CLIENT, 20 + n, network=beyond) for n in clients),
         )
@@ -168,7 +171,8 @@ def network_commands(spec: Spec) -> tuple[str, ...]:
     """Return the arguments of `ip` that build the lab's two switches and connect every node.
 
     The commands run in the lab's main network namespace, which contains both switches. A guest has
-    two taps, which QEMU opens; any other node is a namespace with two veth pairs.
+    two taps, which QEMU opens; any other node is a namespace with two veth pairs. The additional
+    NICs of a scenario are those of the first director.
     """
     switches = (
         "link set lo up",
@@ -190,7 +194,7 @@ def network_commands(spec: Spec) -> tuple[str, ...]:
             f"link set tap-load{number} master br-load up",
         )
     )
-    others = (node for node in spec.nodes() if node.role != Role.DIRECTOR)
+    others = spec.nodes()[1:]
     return (*switches, *more, *(line for node in others for line in _plug_in(node, spec)))
 
 
@@ -222,7 +226,7 @@ def _plug_in(node: Node, spec: Spec) -> tuple[str, ...]:
 
 def tap(node: Node, switch: str) -> str:
     """Return the name of the tap that connects the guest *node* to *switch* (load or ctl)."""
-    return f"tap-{node.name}-{switch}"
+    return f"tap-{switch}" if node.name == "lb1" else f"tap-{node.name}-{switch}"
 
 
 def mac(node: Node, switch: str) -> str:
@@ -241,11 +245,17 @@ def _routes(node: Node, spec: Spec) -> tuple[str, ...]:
 
 
 def ipvs_commands(spec: Spec) -> tuple[str, ...]:
-    """Return the arguments of the `ipvsadm` commands that create the lab's only service."""
+    """Return the arguments of the `ipvsadm` commands that set up IPVS on a director.
+
+    They create the lab's only service, unless keepalived creates it on a pair of directors.
+    """
+    timeouts = f"--set 900 {spec.scenario.ipvs_tcpfin_s} 300"
+    if spec.backup:
+        return (timeouts,)
     flag = {"dr": "-g", "nat": "-m", "tun": "-i"}[spec.forwarding]
     servers = spec.with_role(Role.REAL_SERVER)
     return (
-        f"--set 900 {spec.scenario.ipvs_tcpfin_s} 300",
+        timeouts,
         f"-A -t {VIP}:80 -s rr",
         *(f"-a -t {VIP}:80 -r {rs.load_address}:80 {flag} -w 1" for rs in servers),
     )
@@ -305,7 +315,8 @@ def plan(spec: Spec, host_cpus: tuple[int, ...]) -> str:
 
 def _tables(spec: Spec, host_cpus: tuple[int, ...]) -> dict[str, object]:
     experiment = spec.scenario.experiment or DEFAULT_EXPERIMENT
-    director = spec.with_role(Role.DIRECTOR)[0]
+    director, *others = spec.with_role(Role.DIRECTOR)
+    backup = {"host": others[0].name, "address": others[0].load_address} if others else None
     servers = spec.with_role(Role.REAL_SERVER)
     return {
         "title": spec.scenario.title,
@@ -317,6 +328,7 @@ def _tables(spec: Spec, host_cpus: tuple[int, ...]) -> dict[str, object]:
             "host_cpus": list(host_cpus) if spec.clock == "host" else [],
             "max_overhead": 50,
         },
+        **({"backup": backup} if backup else {}),
         "services": [
             {
                 "vip": VIP,

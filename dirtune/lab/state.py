@@ -74,17 +74,32 @@ class Record(msgspec.Struct, frozen=True):
     """Start time of the lab in seconds since the epoch."""
 
 
-class Status(msgspec.Struct, frozen=True):
-    """The progress of the lab, as its keeper records it."""
+class Boot(msgspec.Struct, frozen=True):
+    """The last boot of a director."""
+
+    ready: bool = False
+    boots: int = 0
+    """Number of this boot; the first is 1, and 0 means that QEMU has not started yet."""
+    boot_s: float | None = None
+    """Seconds from the start of QEMU until the director answered on SSH; None until then."""
+    command_line: str | None = None
+    """The kernel options of the boot, from the grub drop-ins of the director."""
+
+
+class Status(Boot, frozen=True, kw_only=True):
+    """The progress of the lab, as its keeper records it, and the last boot of its director.
+
+    The lab is `ready` if all directors are.
+    """
 
     phase: str
-    ready: bool = False
     error: str | None = None
-    boots: int = 0
-    boot_s: float | None = None
-    """Seconds from the start of QEMU until the director answered on SSH, at the last boot."""
-    command_line: str | None = None
-    """The kernel options of the last boot, from the grub drop-ins of the director."""
+    backup: Boot | None = None
+    """The last boot of the second director; None if the lab has only one."""
+
+    def boot_of(self, node: str) -> Boot:
+        """Return the last boot of the director *node*."""
+        return self.backup if node != "lb1" and self.backup else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +115,10 @@ class Folder:
 
     @property
     def share(self) -> Path:
-        """The folder with the director's files that survive a reboot, such as its copy of /etc."""
+        """The folder with the director's files that survive a reboot, such as its copy of /etc.
+
+        The folder of a second director is `node("lb2")`.
+        """
         return self.path / "lb1"
 
     @property
@@ -118,10 +136,21 @@ class Folder:
         """The plan file of the lab."""
         return self.path / "plan.toml"
 
-    @property
-    def power_cut(self) -> Path:
-        """A file that tells the keeper to boot the director again after QEMU was killed."""
-        return self.path / "power-cut"
+    def power_cut(self, director: str) -> Path:
+        """Return the file that tells the keeper to boot *director* again after QEMU was killed."""
+        return self.path / f"power-cut-{director}"
+
+    def console(self, director: str) -> Path:
+        """Return the file with the console output of *director*."""
+        return self.path / f"console{_suffix(director)}.log"
+
+    def monitor(self, director: str) -> Path:
+        """Return the socket of the QEMU monitor of *director*."""
+        return self.path / f"qmp{_suffix(director)}.sock"
+
+    def script(self, director: str) -> Path:
+        """Return the boot script of *director*, which the guest cannot change."""
+        return self.path / f"director{_suffix(director)}.sh"
 
     def node(self, name: str) -> Path:
         """Return the folder with the files of the node *name*."""
@@ -173,6 +202,10 @@ class Folder:
         new = self.path / f".{name}.new"
         new.write_bytes(msgspec.json.encode(value))
         new.replace(self.path / f"{name}.json")
+
+
+def _suffix(director: str) -> str:
+    return "" if director == "lb1" else f"-{director}"
 
 
 def folder() -> Folder:

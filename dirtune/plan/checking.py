@@ -70,10 +70,17 @@ def _check_nodes(plan: Plan) -> None:
         for number, peer in enumerate(peers):
             if peer.address is not None:
                 services.address_of(f"{key}[{number}].address", peer.address)
+    if plan.backup is not None and plan.backup.host == plan.director.host:
+        raise PlanError(f"backup.host: {plan.backup.host} is the director. Name another host")
     _require_distinct("clients", tuple(peer.host for peer in plan.clients))
     _require_distinct("real_servers", tuple(s.address or s.label for s in plan.real_servers))
     router = None if plan.controls is None else plan.controls.router
-    for at, text in (("director.address", plan.director.address), ("controls.router", router)):
+    backup = None if plan.backup is None else plan.backup.address
+    for at, text in (
+        ("director.address", plan.director.address),
+        ("backup.address", backup),
+        ("controls.router", router),
+    ):
         if text is not None:
             services.address_of(at, text)
 

@@ -190,6 +190,9 @@ class Plan(Traffic, frozen=True, kw_only=True):
 
     load: Load
     clients: tuple[Peer, ...]
+    backup: Peer | None = None
+    """The director that takes over if the director fails. An audit of the cluster reads it; trials
+    use only the director."""
     settle: Settle = Settle()
     validity: Validity = Validity()
     notes: tuple[str, ...] = ()
@@ -232,7 +235,9 @@ class Plan(Traffic, frozen=True, kw_only=True):
     @property
     def become(self) -> frozenset[str]:
         """The hosts on which dirtune runs commands through `sudo -n`."""
-        peers = {peer.host for peer in (*self.real_servers, *self.clients) if peer.become}
+        backup = () if self.backup is None else (self.backup,)
+        every = (*self.real_servers, *self.clients, *backup)
+        peers = {peer.host for peer in every if peer.become}
         return frozenset(peers | ({self.director.host} if self.director.become else set()))
 
     @property

@@ -173,4 +173,6 @@ class LabDocument(TypedDict):
     boots: NotRequired[int]
     boot_s: NotRequired[float | None]
     command_line: NotRequired[str | None]
+    backup: NotRequired[dict[str, bool | int | float | str | None]]
+    """The last boot of the second director: its keys ready, boots, boot_s and command_line."""
     error: NotRequired[str | None]

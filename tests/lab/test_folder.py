@@ -133,11 +133,10 @@ def test_what_a_lab_writes_into_its_copy_of_etc_is_not_written_into_etc(path, mo
     monkeypatch.setattr(lifecycle, "_ETC", etc)
     before = {each: each.read_bytes() if each.is_file() else None for each in _all(etc, elsewhere)}
     place = state.folder()
-    for folder in (place.share, place.opt):
-        folder.mkdir()
+    place.opt.mkdir()
 
     spec = Spec(scenario=state.scenario("shared"), real_servers=1, clients=1)
-    lifecycle._prepare_director(place, spec)
+    lifecycle._prepare_director(place, spec.nodes()[0], spec)
 
     after = {each: each.read_bytes() if each.is_file() else None for each in _all(etc, elsewhere)}
     assert after == before
