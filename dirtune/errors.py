@@ -46,6 +46,10 @@ class NotPossible(DirtuneError):
     """This host or this user lacks something that the command needs."""
 
 
+class NotRecorded(NotPossible):
+    """All changes were undone, but the journal cannot record the undo."""
+
+
 class NotInstalled(NotPossible):
     """A command is not installed on a node."""
 

@@ -19,6 +19,17 @@ def here() -> str:
     return _name(Path("/proc/self/ns/net"))
 
 
+def is_main() -> bool | None:
+    """Whether this is the network namespace of process 1, which exists again after a reboot.
+
+    The result is None if the namespace of process 1 cannot be read, as in some containers.
+    """
+    try:
+        return _name(Path("/proc/1/ns/net")) == here()
+    except OSError:
+        return None
+
+
 def is_here(name: str) -> bool:
     """Whether *name* is this process's network namespace, or is unknown."""
     return _same(name, here())

@@ -30,6 +30,9 @@ class Planned(msgspec.Struct, frozen=True, tag="planned", tag_field="record"):
     """The version of dirtune that wrote the journal."""
     network: str = ""
     """The network namespace of the changes, valid until the next boot; empty if it is unknown."""
+    main_network: bool | msgspec.UnsetType = msgspec.UNSET
+    """Whether a reboot makes the network namespace again, because it is that of process 1; missing
+    if this is unknown, and in older journals."""
     schema: str = SCHEMA
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import msgspec
 
 from dirtune import __version__
-from dirtune.change import journal, network
+from dirtune.change import journal, network, origin
 from dirtune.change.action import Action, Saved
 from dirtune.change.apply import ON_THE_WAY, apply, carry_through, roll_back
+from dirtune.change.origin import Origin
 from dirtune.change.plan import Change, Plan
 from dirtune.change.record import (
     Applied,
@@ -30,7 +31,7 @@ from dirtune.change.record import (
     State,
     Stuck,
 )
-from dirtune.errors import ApplyError, NotPossible
+from dirtune.errors import ApplyError, NotPossible, NotRecorded
 from dirtune.host import Host, WritableHost
 from dirtune.signals import undisturbed
 from dirtune.snapshot import take
@@ -58,6 +59,8 @@ class Settled:
     state: State
     already: bool
     """Whether the journal already had this state before the command."""
+    note: str = ""
+    """A sentence if changes could not be undone, because their network namespace is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,8 @@ def _in_time(at: Place, host: Host, name: str | None) -> tuple[Path, Entry]:
     if entry.state is State.ROLLED_BACK:
         raise ApplyError(f"{path.stem} was rolled back already. Apply the changes again.")
     _require_its_network(entry, host)
+    if origin.lost(entry, boot_id(host)):
+        raise ApplyError(f"{origin.gone(entry)} Run: dirtune rollback {shlex.quote(path.stem)}")
     left = entry.seconds_left(boot_id(host), journal.boot_clock_s())
     if entry.state is not State.CONFIRMED and (left is None or left <= 0):
         raise ApplyError(f"{path.stem} was not confirmed in time. Run: dirtune rollback")
@@ -179,7 +184,7 @@ def take_back(
     Raises `ApplyError`, with the names of the changes, if an undo fails. Raises `NotPossible` if a
     later journal changed the same setting and was not rolled back, because the later journal must
     be undone first. Raises `NotPossible` too if the changes were made in another network namespace
-    that still exists.
+    that still exists. If that namespace is gone, only the changes outside it are undone.
     """
     with journal.lock(at.run):
         path = journal.find(at.state, name)
@@ -188,14 +193,24 @@ def take_back(
             return Settled(path.stem, State.ROLLED_BACK, already=True)
         _require_its_network(entry, host)
         _require_last(entry, at, host)
+        note = origin.gone(entry) if origin.lost(entry, boot_id(host)) else ""
         undo_journal(path, host, why)
-        return Settled(path.stem, State.ROLLED_BACK, already=False)
+        return Settled(path.stem, State.ROLLED_BACK, already=False, note=note)
 
 
 def undo_journal(path: Path, host: WritableHost, why: str) -> None:
-    """Undo one journal; the caller must hold the lock. Signals take effect after the undo."""
+    """Undo one journal; the caller must hold the lock. Signals take effect after the undo.
+
+    Raises `NotRecorded` if everything was undone, but the journal cannot record that. Only
+    `record_undo` must follow then, because the host's settings may since have changed.
+    """
     with undisturbed():
         _undo(path, host, why)
+
+
+def record_undo(path: Path, why: str) -> None:
+    """Record that the journal *path* was undone; the caller must hold the lock."""
+    _Kept(path, why).undone(())
 
 
 def _undo(path: Path, host: WritableHost, why: str) -> None:
@@ -205,7 +220,7 @@ def _undo(path: Path, host: WritableHost, why: str) -> None:
         with suppress(NotPossible):  # a full disk does not prevent the undo
             journal.append(path, Stuck(ON_THE_WAY))
     done = entry.done
-    if _network_is_gone(entry, host):
+    if origin.of(entry.planned, boot_id(host)) is Origin.GONE:
         # Here, settings with the same names belong to another network.
         done = tuple((action, saved) for action, saved in done if not action.in_network)
     stuck = roll_back(done, host)
@@ -215,9 +230,9 @@ def _undo(path: Path, host: WritableHost, why: str) -> None:
             _Kept(path, why).undone(stuck)
         except NotPossible as error:
             left = f", except for these: {'; '.join(stuck)}" if stuck else ""
-            raise NotPossible(
+            raise (NotPossible if stuck else NotRecorded)(
                 f"{error}. The changes were undone{left}, but the journal cannot record that. "
-                "Free some space, then run dirtune rollback again."
+                "Free some space or make the folder writable, then run dirtune rollback again."
             ) from error
     if stuck:
         quoted = shlex.quote(str(path))
@@ -238,7 +253,7 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
     made = [
         (entry.planned.journal, change, change.action.in_network and network_is_gone)
         for entry in here
-        for network_is_gone in (_network_is_gone(entry, host),)
+        for network_is_gone in (origin.of(entry.planned, boot_id(host)) is Origin.GONE,)
         for change in _made(entry, host)
     ]
     last = {
@@ -249,7 +264,7 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
     }
     now = take(host, _TELLING)
     return tuple(
-        Holding(journal, change, held, () if held else change.action.suspects(now))
+        Holding(journal, change, held, () if held or gone else change.action.suspects(now))
         for journal, change, gone in made
         if not checks or change.reason in checks
         if all(last.get(thing, journal) == journal for thing in change.action.targets)
@@ -260,7 +275,7 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
 def elsewhere(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return a sentence for each journal that can only be checked in another network namespace."""
     return tuple(
-        f"{entry.planned.journal} {_elsewhere(entry)}"
+        origin.elsewhere(entry.planned, boot_id(host))
         for entry in _standing(at)
         if any(not checks or change.reason in checks for change in entry.made)
         if _is_elsewhere(entry, host)
@@ -313,6 +328,7 @@ def _planned(plan: Plan, host: Host, at: Place, confirm_s: float, forced: str | 
     stamp = f"{time.strftime('%Y%m%dT%H%M%S', now)}.{rest_ns // 1000:06d}Z"
     name = journal.next_name(at.state, stamp)
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", now)
+    main = network.is_main()
     return Planned(
         journal=name,
         made=made,
@@ -322,6 +338,7 @@ def _planned(plan: Plan, host: Host, at: Place, confirm_s: float, forced: str | 
         forced=forced,
         version=__version__,
         network=network.here(),
+        main_network=msgspec.UNSET if main is None else main,
     )
 
 
@@ -339,26 +356,11 @@ def _require_settled(at: Place) -> None:
 
 def _require_its_network(entry: Entry, host: Host) -> None:
     if _is_elsewhere(entry, host):
-        raise NotPossible(f"{entry.planned.journal} {_elsewhere(entry)}")
+        raise NotPossible(origin.elsewhere(entry.planned, boot_id(host)))
 
 
 def _is_elsewhere(entry: Entry, host: Host) -> bool:
-    planned = entry.planned
-    return planned.boot == boot_id(host) and network.is_elsewhere(planned.network)
-
-
-def _network_is_gone(entry: Entry, host: Host) -> bool:
-    """Whether the network namespace of the changes was removed, with all settings in it."""
-    planned = entry.planned
-    here = planned.boot != boot_id(host) or network.is_here(planned.network)
-    return not here and not network.is_elsewhere(planned.network)
-
-
-def _elsewhere(entry: Entry) -> str:
-    return (
-        f"was made in another network namespace, {entry.planned.network}. "
-        "Run this command there: ip netns exec NAME dirtune ..."
-    )
+    return origin.of(entry.planned, boot_id(host)) is Origin.ELSEWHERE
 
 
 def _require_last(entry: Entry, at: Place, host: Host) -> None:

@@ -11,6 +11,7 @@ could die unnoticed, and a change would stay for ever. If the watchdog is stoppe
 or at shutdown, it first rolls the changes back.
 """
 
+import itertools
 import json
 import math
 import os
@@ -28,8 +29,8 @@ from pathlib import Path
 
 from dirtune.change import journal, private
 from dirtune.change.record import State
-from dirtune.change.transaction import Place, boot_id, undo_journal
-from dirtune.errors import DirtuneError, NotPossible, ParseError
+from dirtune.change.transaction import Place, boot_id, record_undo, undo_journal
+from dirtune.errors import DirtuneError, NotPossible, NotRecorded, ParseError
 from dirtune.escape import one_line
 from dirtune.exit_status import fault
 from dirtune.host import WritableHost, run
@@ -42,6 +43,7 @@ _READY_S = 20.0
 """Seconds that a watchdog may take to report that it is watching, on a busy director."""
 _MOST_BYTES = 1 << 16
 _ENDING = ".ready"
+_LATE = "not confirmed in time"
 # Nothing of this machine is part of the program: values are passed as arguments. A descriptor that
 # the starter inherited, such as the lock of flock(1), would be held until the watchdog ends.
 _PROGRAM = (
@@ -233,10 +235,29 @@ def watch(path: Path, at: Place, host: WritableHost) -> None:
     The process that applies the changes holds the lock until all changes are made. So if the
     watchdog gets the lock and the journal is unfinished, that process has died. A failed undo is
     tried again after a pause, which doubles each time. The error of the last attempt is raised.
+
+    If the undo cannot be recorded, as on a full disk, only the record is tried again, until it
+    succeeds: somebody may set the host up anew in the meantime.
     """
     pauses = iter(_PAUSES_S)
-    while (pause := _pause(path, at, host, pauses)) is not None:
+    try:
+        while (pause := _pause(path, at, host, pauses)) is not None:
+            time.sleep(pause)
+    except NotRecorded as error:
+        _log(error)
+        # If a signal ends this process, the changes are undone all the same.
+        with suppress(Ended):
+            _record(path, at)
+
+
+def _record(path: Path, at: Place) -> None:
+    """Record that the journal *path* was undone, as soon as the journal can be written."""
+    for pause in itertools.chain(_PAUSES_S, itertools.repeat(_PAUSES_S[-1])):
         time.sleep(pause)
+        with suppress(DirtuneError, OSError), journal.lock(at.run, wait_s=math.inf):
+            if journal.begun(path) and journal.load(path).state is not State.ROLLED_BACK:
+                record_undo(path, _LATE)
+            return
 
 
 def _settle(path: Path, at: Place, host: WritableHost, why: str) -> None:
@@ -247,7 +268,11 @@ def _settle(path: Path, at: Place, host: WritableHost, why: str) -> None:
     with journal.lock(at.run, wait_s=math.inf):
         if _left(path, host) is None:
             return
-        undo_journal(path, host, why)
+        try:
+            undo_journal(path, host, why)
+        except NotRecorded as error:  # if systemd restarted the watchdog, it would undo again
+            _log(error)
+            return
     syslog.syslog(syslog.LOG_WARNING, one_line(f"{path.stem} was rolled back: {why}"))
 
 
@@ -259,7 +284,7 @@ def _pause(path: Path, at: Place, host: WritableHost, pauses: Iterator[float]) -
     """
     try:
         return _look(path, at, host)
-    except ParseError:
+    except (ParseError, NotRecorded):
         raise  # another attempt would read the same
     except Exception as error:  # without systemd, nothing restarts this process
         _log(error)
@@ -273,7 +298,7 @@ def _look(path: Path, at: Place, host: WritableHost) -> float | None:
     with journal.lock(at.run, wait_s=math.inf):
         left = _left(path, host)
         if left is not None and left <= 0:
-            undo_journal(path, host, "not confirmed in time")
+            undo_journal(path, host, _LATE)
             return None
         return None if left is None else min(left, _LOOK_S)
 

@@ -30,3 +30,5 @@ def command(journal: str | None, form: str) -> None:
     text = render.settled_json if form == "json" else render.settled_table
     shown = text(done.journal, done.state, already=done.already)
     _output.result(markdown.literal(shown, form), form)
+    if done.note:
+        _output.warning(done.note)

@@ -500,6 +500,74 @@ def test_an_undo_that_fails_is_tried_again(tmp_path, at, this_machine, monkeypat
     ]
 
 
+@pytest.fixture
+def unwritable(monkeypatch):
+    """A state folder that can record nothing until the list is empty; each try removes one."""
+    tries, append = ["full"] * 4, journal.append
+
+    def appending(path, record):
+        if tries:
+            tries.pop()
+            raise NotPossible(f"{path}: No space left on device")
+        append(path, record)
+
+    def fill():
+        monkeypatch.setattr(journal, "append", appending)
+
+    monkeypatch.setattr("dirtune.change.watchdog._PAUSES_S", (0.0,) * 2)
+    return fill
+
+
+@pytest.mark.usefixtures("unarmed")
+def test_an_undo_that_cannot_be_recorded_is_made_once_and_recorded_later(
+    value, at, this_machine, unwritable, monkeypatch
+):
+    name, logged = carry_out(setting(value, "old", "one"), this_machine, at, confirm_s=0.1), []
+    unwritable()
+    monkeypatch.setattr("syslog.syslog", lambda _level, text: logged.append(text))
+
+    def by_hand(_pause):
+        if value.read_text().strip() == "old":
+            value.write_text("by hand")
+
+    monkeypatch.setattr("dirtune.change.watchdog.time.sleep", by_hand)
+    watch(journal.path_of(at.state, name), at, this_machine)
+
+    assert value.read_text() == "by hand"
+    assert state(at) is State.ROLLED_BACK
+    (line,) = logged
+    assert "The changes were undone, but the journal cannot record that." in line
+
+
+@pytest.mark.usefixtures("unarmed")
+@pytest.mark.parametrize("moment", ["while it records", "while it waits"])
+def test_a_signal_to_a_watchdog_that_cannot_record_undoes_nothing_again(
+    value, at, this_machine, unwritable, monkeypatch, moment
+):
+    late = moment == "while it records"
+    seconds = 0.1 if late else 60
+    name = carry_out(setting(value, "old", "one"), this_machine, at, confirm_s=seconds)
+    unwritable()
+    writes, write = [], WritableHost.write
+
+    def writing(self, path, text):
+        writes.append(text)
+        write(self, path, text)
+
+    monkeypatch.setattr(WritableHost, "write", writing)
+
+    def end(_pause):
+        if not late or writes:
+            raise Ended(signal.SIGTERM)
+
+    monkeypatch.setattr("dirtune.change.watchdog.time.sleep", end)
+    monkeypatch.setattr("dirtune.change.watchdog.prepare", lambda: None)
+
+    watchdog.main(str(journal.path_of(at.state, name)), str(at.state), str(at.run))
+
+    assert len(writes) == 1
+
+
 def test_a_watchdog_is_not_started_anew_for_a_journal_that_nobody_can_read(at):
     path = journal.path_of(at.state, "20260101T000000.000000Z")
     path.parent.mkdir(parents=True)
@@ -963,7 +1031,7 @@ if sys.argv[4] == "apply":
     carry_out(Plan(changes), host, at)
 else:
     print([held.holds for held in verify(at, host)])
-    take_back(at, host)
+    print(take_back(at, host).note)
 """
 REMOVED_NETWORK = f"""
 set -e; mount -t sysfs none /sys; mount -t tmpfs none /run
@@ -977,16 +1045,64 @@ ip netns exec lb bash -c 'set -e; link down 0; run apply'
 ip netns del lb
 # The kernel removes the namespace a moment later.
 sleep 0.3
+if [ "$1" = reboot ]; then
+    echo another > "$RUN/../boot_id"
+    mount --bind "$RUN/../boot_id" /proc/sys/kernel/random/boot_id
+    ip netns add lb
+fi
 run back
 ip -o link show v0; ip -o addr show v0; cat /proc/sys/net/ipv4/ip_forward "$FILE"
 """
 
 
+FORWARD = SetValue("/proc/sys/net/ipv4/ip_forward", "0", "1")
+
+
+def test_a_kept_change_of_a_network_that_a_reboot_removed_cannot_be_confirmed(
+    value, at, this_machine, monkeypatch
+):
+    change = Change(FORWARD, Risk.SAFE, "net/x", "set", "t")
+    with monkeypatch.context() as then:
+        then.setattr("dirtune.change.network.is_main", lambda: False)
+        then.setattr(SetValue, "save", lambda *_: Saved("0"))
+        then.setattr(SetValue, "make", lambda *_: None)
+        then.setattr(SetValue, "require_made", lambda *_: None)
+        name = carry_out(Plan((change,)), this_machine, at)
+    monkeypatch.setattr("dirtune.change.transaction.boot_id", lambda _host: "another")
+
+    with pytest.raises(ApplyError, match=f"^{name} was made in a network namespace that is gone"):
+        confirm(at, this_machine)
+
+    (held,) = verify(at, this_machine)
+    assert (held.holds, held.by) == (False, ())
+    assert take_back(at, this_machine).note.startswith(f"{name} was made in a network")
+
+
+@pytest.mark.parametrize("main", [True, False])
+def test_after_a_reboot_the_changes_of_the_main_network_are_undone_there_alone(
+    value, at, this_machine, monkeypatch, main
+):
+    with monkeypatch.context() as then:
+        then.setattr("dirtune.change.network.is_main", lambda: True)
+        name = carry_out(setting(value, "old", "one"), this_machine, at)
+    monkeypatch.setattr("dirtune.change.transaction.boot_id", lambda _host: "another")
+    monkeypatch.setattr("dirtune.change.network.is_main", lambda: main)
+
+    if main:
+        assert take_back(at, this_machine).note == ""
+    else:
+        with pytest.raises(NotPossible, match=f"^{name} was made in the network .* nsenter"):
+            take_back(at, this_machine)
+
+    assert value.read_text().strip() == ("old" if main else "one")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")
-def test_the_settings_of_a_network_that_is_gone_are_not_set_in_another(value, at, tmp_path):
+@pytest.mark.parametrize("by", ["removal", "reboot"])
+def test_the_settings_of_a_network_that_is_gone_are_not_set_in_another(value, at, by):
     """The names are the same, but they are another interface and another sysctl."""
     environ = {"STATE": at.state, "RUN": at.run, "FILE": value, "CODE": IN_A_NETWORK}
-    argv = ("unshare", "-mn", "bash", "-c", REMOVED_NETWORK)
+    argv = ("unshare", "-mnpf", "--mount-proc", "bash", "-c", REMOVED_NETWORK, "bash", by)
 
     done = subprocess.run(
         argv,
@@ -998,8 +1114,11 @@ def test_the_settings_of_a_network_that_is_gone_are_not_set_in_another(value, at
     )
 
     assert done.returncode == 0, done.stderr
-    held, link, *addresses, forward, text = done.stdout.splitlines()
+    held, note, link, *addresses, forward, text = done.stdout.splitlines()
     assert held == "[False, False, False, True]"
+    assert note.endswith(
+        " was made in a network namespace that is gone, and its changes there are gone with it."
+    )
     assert ",UP" in link
     assert [row.split()[3] for row in addresses if "inet " in row] == [
         "10.9.9.9/32",
