@@ -8,6 +8,7 @@ changed.
 
 import itertools
 import shlex
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -135,7 +136,7 @@ async def run_pairs(
     """Run the missing pairs of trials, with the planned looks (interim tests)."""
 
     async def reach(plan: Plan) -> None:
-        done, keep = kept.run.trials, keeping(kept, say)
+        done, keep = kept.run.trials, keeping(kept, say, 2 * plan.load.pairs)
         await campaign.pairs(nodes, plan, switch, keep, done=done, measure=measure)
 
     def judge() -> Comparison:
@@ -309,8 +310,13 @@ async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
     }
 
 
-def keeping(kept: Store, say: Say) -> Callable[[Result], None]:
-    """Return a function that writes a trial to disk, and reports the trial in one line."""
+def keeping(kept: Store, say: Say, trials: int | None = None) -> Callable[[Result], None]:
+    """Return a function that writes a trial to disk, and reports the trial in one line.
+
+    If the number of judged *trials* that the run needs is known, the line also estimates how long
+    the rest of them will take.
+    """
+    began, before = time.monotonic(), _counted(kept.run)
 
     def keep(result: Result) -> None:
         kept.keep(result)
@@ -320,6 +326,20 @@ def keeping(kept: Store, say: Say) -> Callable[[Result], None]:
         why = f": {trial.reason}" if trial.reason else ""
         seen = trial.metrics.get("connections_per_s")
         rate = f"{trial.reply_rate:.0f} replies/s" if seen is None else f"{seen:.0f} connections/s"
-        say(f"{trial.id}  {value}  {rate}  {trial.validity}{why}")
+        count = _counted(kept.run)
+        left = _left(time.monotonic() - began, count - before, (trials or 0) - count)
+        say(f"{trial.id}  {value}  {rate}  {trial.validity}{why}{left}")
 
     return keep
+
+
+def _counted(run: Run) -> int:
+    return sum(trial.kind == TrialKind.JUDGED and trial.valid for trial in run.trials)
+
+
+def _left(passed_s: float, done: int, missing: int) -> str:
+    """Return how long *missing* trials will take, if *done* trials took *passed_s* seconds."""
+    if done < 1 or missing < 1:
+        return ""
+    minutes = passed_s / done * missing / 60
+    return f"  (about {minutes:.0f} min left)" if minutes >= 1 else "  (less than 1 min left)"

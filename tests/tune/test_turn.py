@@ -279,3 +279,20 @@ def test_a_primary_metric_is_compared_once(tmp_path):
 
     metrics = [found.metric for found in run.comparisons]
     assert metrics == ["reply_rate", "cpu_us_per_connection"]
+
+
+def test_each_judged_trial_says_how_long_the_others_will_take(tmp_path, monkeypatch):
+    store = turn.begin(turn.Trying(PLAN, ("irq/shared-with-nic",), "T", "dirtune tune"), tmp_path)
+    clock = iter([0.0, 30.0, 60.0, 90.0, 120.0])
+    monkeypatch.setattr(turn.time, "monotonic", lambda: next(clock))
+    lines = []
+    keep = turn.keeping(store, lines.append, 4)
+    noisy = {"validity": "noisy", "reason": "a program ran"}
+
+    for name, changes in (("p01-1-A", {}), ("p01-2-B", noisy), ("p02-1-A", {}), ("p02-2-B", {})):
+        keep(Result(trial(name, arm=name[-1], **changes), {}))
+
+    assert lines[0].endswith("valid  (about 2 min left)")  # three trials of 30 s
+    assert lines[1].endswith("noisy: a program ran  (about 3 min left)")  # three of 60 s
+    assert lines[2].endswith("valid  (about 2 min left)")  # two of 45 s
+    assert lines[3].endswith("valid  (less than 1 min left)")  # one of 40 s
