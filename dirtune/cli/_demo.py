@@ -65,7 +65,7 @@ def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) ->
     kept = turn.begin(trying, out)
     signals.run(turn.turn(trying, kept, say))
     if full:
-        say("reboot arm: three boots with the kernel option and three without it, in turn")
+        say("reboot arm: five boots with the kernel option and five without it, in turn")
         _close(signals.run(demo.reboots(trying, out, say)))
     _close(kept)
 

@@ -32,9 +32,8 @@ from dirtune.tune.decide import Trying
 
 Say = Callable[[str], None]
 
-_BOOTS = 3
-"""Boots with the fix, and as many without it. A verdict needs five; the demo only shows how it
-works."""
+_BOOTS = 5
+"""Boots with the fix, and as many without it: the fewest that can give a verdict."""
 
 
 @contextmanager
