@@ -88,10 +88,12 @@ def busy_percent(states: Mapping[str, CpuShare]) -> float:
 def lock_percent(probed: Probed) -> dict[str, float]:
     """Return the time that CPUs spun on each lock, as a percentage of one CPU, by lock."""
     sums: dict[str, float] = {}
-    for one in probed.locks.locks if probed.locks else ():
-        assert probed.locks is not None
+    window = probed.locks
+    if window is None:
+        return sums
+    for one in window.locks:
         if one.kind.startswith(("spinlock", "rwlock")):
-            sums[one.lock] = sums.get(one.lock, 0.0) + one.total_ns / probed.locks.seconds / 1e7
+            sums[one.lock] = sums.get(one.lock, 0.0) + one.total_ns / window.seconds / 1e7
     return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 

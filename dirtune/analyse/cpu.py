@@ -71,7 +71,9 @@ def shares(earlier: Sample, later: Sample) -> dict[str, float] | None:
         return _group_shares(earlier, later, earlier.group, later.group)
     if earlier.stat is None or later.stat is None:
         return None
-    return _stat_shares(earlier.stat.total, later.stat.total, _elapsed(earlier, later))
+    return _stat_shares(
+        earlier.stat.total, later.stat.total, _elapsed(earlier.at_s, later.at_s, later.stat)
+    )
 
 
 def busy_s(earlier: Sample, later: Sample) -> float | None:
@@ -85,7 +87,8 @@ def busy_s(earlier: Sample, later: Sample) -> float | None:
     if earlier.stat is None or later.stat is None:
         return None
     waited = _waited(later.stat.total) - _waited(earlier.stat.total)
-    return max(0.0, (_elapsed(earlier, later) - waited) / USER_HZ)
+    elapsed = _elapsed(earlier.at_s, later.at_s, later.stat)
+    return max(0.0, (elapsed - waited) / USER_HZ)
 
 
 def idle_percent(earlier: Sample, later: Sample) -> float | None:
@@ -146,11 +149,9 @@ def _waited(times: CpuTimes) -> int:
     return times.idle + (times.iowait or 0) + (times.steal or 0)
 
 
-def _elapsed(earlier: Sample, later: Sample) -> float:
-    """Return the clock time between two samples, summed over all CPUs, in ticks of USER_HZ."""
-    assert later.stat is not None
-    cpus = max(1, len(later.stat.cpus))
-    return (later.at_s - earlier.at_s) * USER_HZ * cpus
+def _elapsed(start_s: float, end_s: float, stat: Stat) -> float:
+    """Return the time between two samples, summed over the CPUs of *stat*, in ticks of USER_HZ."""
+    return (end_s - start_s) * USER_HZ * max(1, len(stat.cpus))
 
 
 def _group_shares(

@@ -193,7 +193,8 @@ def _by_counters(
 
 def _vectors(window: SoftirqWindow | None) -> Mapping[str, float]:
     sums: dict[str, float] = {}
-    for one in window.softirqs if window else ():
-        assert window is not None
+    if window is None:
+        return sums
+    for one in window.softirqs:
         sums[one.vector] = sums.get(one.vector, 0.0) + one.total_ns / window.seconds / 1e7
     return sums

@@ -47,7 +47,7 @@ class Search:
                 return self._gave_up(trial)
             log.append((ask, trial))
         result = self._found(ask, log)
-        return result if result.rate is None else await self._confirm(result)
+        return result if result.rate is None else await self._confirm(result, result.rate)
 
     async def _answer(self, ask: Ask, log: Sequence[tuple[Ask, Trial]]) -> Trial:
         order = Order(f"{self._name}-{len(log) + 1:02}", "A", TrialKind.SEARCH, ask.rate)
@@ -116,17 +116,16 @@ class Search:
             invalid=self._invalid(),
         )
 
-    async def _confirm(self, found: Knee) -> Knee:
+    async def _confirm(self, knee: Knee, rate: float) -> Knee:
         """Return the result after confirming trials just below and just above the knee's rate.
 
         These trials use the plan's window, which is longer than the window of the search.
         """
-        assert found.rate is not None
         trials = []
-        for share in _AROUND if found.above is not None else _AROUND[:1]:
-            order = Order(f"{self._name}-x{share:g}", "A", TrialKind.CONFIRM, share * found.rate)
+        for share in _AROUND if knee.above is not None else _AROUND[:1]:
+            order = Order(f"{self._name}-x{share:g}", "A", TrialKind.CONFIRM, share * rate)
             trials.append(await self._trial(self._cell.plan, order))
-        return capacity.confirmed(msgspec.structs.replace(found, invalid=self._invalid()), trials)
+        return capacity.confirmed(msgspec.structs.replace(knee, invalid=self._invalid()), trials)
 
     def _invalid(self) -> int:
         return capacity.not_counted(tuple(self._mine.values()))

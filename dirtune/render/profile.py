@@ -7,7 +7,7 @@ from dirtune.analyse.phases import by_module, top_symbols
 from dirtune.analyse.probed import Probed, SoftirqWindow
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.profile_difference import Difference
-from dirtune.analyse.run import CpuShare, Validity
+from dirtune.analyse.run import CpuShare, Forecast, Validity
 from dirtune.analyse.work import Work
 from dirtune.escape import one_line
 from dirtune.render import cells
@@ -127,18 +127,17 @@ def _work_lines(work: Work) -> Iterator[str]:
     for name, lost in work.device_drops.items():
         yield f"{name}: {lost} packets dropped, because the receive ring was full"
     if work.forecast is not None:
-        yield f"forecast: {_forecast(work)}"
+        yield f"forecast: {_forecast(work.forecast)}"
 
 
-def _forecast(work: Work) -> str:
-    assert work.forecast is not None
-    ratio, interval = work.forecast.ratio, work.forecast.interval
+def _forecast(forecast: Forecast) -> str:
+    ratio, interval = forecast.ratio, forecast.interval
     if ratio is None or interval is None:
-        return work.forecast.basis
+        return forecast.basis
     low, high = interval
     return (
         f"with separate interrupt lines, a connection would take {ratio:.3f} times the CPU time "
-        f"({low:.3f} to {high:.3f}); {work.forecast.basis}"
+        f"({low:.3f} to {high:.3f}); {forecast.basis}"
     )
 
 
