@@ -2,8 +2,9 @@ import statistics
 from collections.abc import Mapping
 
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
+from dirtune.checks.counters import card
 from dirtune.checks.ipvs import entries
-from dirtune.checks.nic import card, ports, queue_packets, received
+from dirtune.checks.nic import ports, queue_packets, received
 from dirtune.checks.realserver import tunnelled
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
