@@ -8,18 +8,19 @@ the old file or the new file, even after a power cut.
 import os
 import weakref
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
 import msgspec
 
-from dirtune import locking, reading, writing
-from dirtune.analyse.run import Run, Trial
+from dirtune import __version__, locking, reading, writing
+from dirtune.analyse.run import Cell, Looks, Run, Trial
 from dirtune.bench import exchange
 from dirtune.bench.trial import Result
 from dirtune.errors import NotPossible, ParseError, SourceMissing, TrialError
 from dirtune.formats import from_json
+from dirtune.plan.tables import Plan
 
 OUT = Path("dirtune-runs")
 _NAME, _LOCK = "run.json", ".lock"
@@ -76,6 +77,46 @@ class Store:
         text = msgspec.json.format(msgspec.json.encode(run), indent=1)
         write(self.folder / _NAME, text)
         self.run = run
+
+
+def begin(  # noqa: PLR0913  (all by name: what distinguishes one run from another)
+    out: Path,
+    plan: Plan,
+    *,
+    title: str,
+    command: str,
+    scenario: dict[str, object] | None = None,
+    cells: tuple[Cell, ...] = (),
+    looks: Looks | None = None,
+) -> Store:
+    """Create a folder below *out* for a run of *plan* that has no results yet.
+
+    *command* is the command line of dirtune. Raises `TrialError` if the folder cannot be created.
+    """
+    now = datetime.now(UTC)
+    run = Run(
+        id=new_id(out, now),
+        started=now.isoformat(timespec="seconds"),
+        finished=None,
+        command=command,
+        version=__version__,
+        title=title,
+        plan_document=msgspec.to_builtins(plan),
+        scenario=scenario,
+        inventory={},
+        primary_metric=plan.compare.primary,
+        audits={},
+        handlers={},
+        trials=(),
+        forecast=None,
+        comparisons=(),
+        steps=(),
+        verdict=None,
+        notes=plan.notes,
+        cells=cells,
+        looks=looks,
+    )
+    return create(out, run)
 
 
 def create(out: Path, run: Run) -> Store:

@@ -4,7 +4,6 @@ import shlex
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -13,7 +12,7 @@ from dirtune import __version__, signals
 from dirtune import plan as plans
 from dirtune.analyse import compare, looks
 from dirtune.analyse.arms import arms_of
-from dirtune.analyse.run import Comparison, Run
+from dirtune.analyse.run import Comparison
 from dirtune.bench import campaign, link, looking, matrix, rig, store, tour
 from dirtune.bench.hold import held
 from dirtune.bench.matrix import Cell
@@ -24,6 +23,7 @@ from dirtune.bench.trial import Result
 from dirtune.errors import NodeUnreachable, NotPossible, ParseError, PlanError, TrialError
 from dirtune.jobs import booting, notes, plan_files
 from dirtune.plan.tables import Plan
+from dirtune.tune import record
 
 
 def dry_run(plan: Plan) -> tour.Itinerary:
@@ -41,29 +41,14 @@ def new(plan: Plan, out: Path, *, aa: bool) -> Store:
             plan.load.pairs, f"Set pairs = {compare.LEAST_PAIRS} or more in [load] of the plan."
         )
     cells = () if aa else matrix.cells(plan, boots=booting.possible(plan))
-    run = Run(
-        id=store.new_id(out, datetime.now(UTC)),
-        started=now(),
-        finished=None,
-        command=shlex.join(("dirtune", *sys.argv[1:])),
-        version=__version__,
+    return store.begin(
+        out,
+        plan,
         title=plan.title or ("A/A comparison" if aa else "Sweep"),
-        plan_document=msgspec.to_builtins(plan),
-        scenario=None,
-        inventory={},
-        primary_metric=plan.compare.primary,
-        audits={},
-        handlers={},
-        trials=(),
-        forecast=None,
-        comparisons=(),
-        steps=(),
-        verdict=None,
-        notes=plan.notes,
+        command=shlex.join(("dirtune", *sys.argv[1:])),
         cells=tuple(cell.record for cell in cells if cell.name),
         looks=looks.planned(plan.load.pairs, plan.load.at_most) if aa else None,
     )
-    return store.create(out, run)
 
 
 def interrupted(folder: Path, given: str | None, force: str | None) -> tuple[Plan, Store]:
@@ -92,7 +77,7 @@ def carry_out(plan: Plan, kept: Store, *, aa: bool) -> None:
         signals.run(_pairs(plan, kept) if aa else _tour(plan, kept))
         if aa:
             _judge_noise(plan, kept)
-        kept.save(msgspec.structs.replace(kept.run, finished=now()))
+        kept.save(msgspec.structs.replace(kept.run, finished=record.now()))
 
 
 async def _pairs(plan: Plan, kept: Store) -> None:
@@ -193,8 +178,3 @@ def announced(itinerary: tour.Itinerary) -> str:
     boots = f", {itinerary.boots} boots" if itinerary.boots else ""
     total = f"{len(itinerary.trials)} trials, {len(itinerary.searches)} searches{boots}"
     return "\n".join([*lines, f"{total}: about {itinerary.estimate_s / 60:.0f} min"])
-
-
-def now() -> str:
-    """Return the current date and time in UTC, in ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

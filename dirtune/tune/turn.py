@@ -11,12 +11,9 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-
-from dirtune import __version__, remote
+from dirtune import remote
 from dirtune.analyse import compare, lines, looks
 from dirtune.analyse.arms import arms_of
 from dirtune.analyse.forecast import forecast
@@ -56,28 +53,14 @@ def begin(trying: Trying, out: Path, *, paired: bool = True) -> Store:
     comparison of boots has none.
     """
     load = trying.plan.load
-    run = Run(
-        id=store.new_id(out, datetime.now(UTC)),
-        started=now(),
-        finished=None,
-        command=trying.command,
-        version=__version__,
+    return store.begin(
+        out,
+        trying.plan,
         title=trying.title,
-        plan_document=msgspec.to_builtins(trying.plan),
+        command=trying.command,
         scenario=trying.scenario,
-        inventory={},
-        primary_metric=trying.plan.compare.primary,
-        audits={},
-        handlers={},
-        trials=(),
-        forecast=None,
-        comparisons=(),
-        steps=(),
-        verdict=None,
-        notes=trying.plan.notes,
         looks=looks.planned(load.pairs, load.at_most) if paired else None,
     )
-    return store.create(out, run)
 
 
 async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> Run:
