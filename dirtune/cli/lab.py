@@ -4,9 +4,10 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
+from msgspec import structs
 
 from dirtune.cli import _output
 from dirtune.cli._group import Group
@@ -67,18 +68,17 @@ def _say(phase: str) -> None:
 )
 @click.option(
     "--cpus",
-    type=click.IntRange(1, 2),
-    default=1,
-    show_default=True,
+    type=click.IntRange(1, 4),
     metavar="NUMBER",
-    help="Give the director NUMBER virtual CPUs.",
+    help="Give the director NUMBER virtual CPUs.  "
+    "[default: the number in the scenario's file, or 1]",
 )
 @click.option(
     "--clock",
     type=click.Choice(["exact", "host"]),
     help="With exact, the director's clock counts the instructions that the director executes, so "
     "it does not depend on other programs. With host, it follows this machine's clock.  "
-    "[default: exact, or host with --cpus 2 or --backup]",
+    "[default: exact, or host with several CPUs or --backup]",
 )
 @click.option(
     "--real-servers",
@@ -114,8 +114,8 @@ def _say(phase: str) -> None:
 )
 def up(
     scenario: str,
-    cpus: int,
-    clock: str | None,
+    cpus: int | None,
+    clock: Literal["exact", "host"] | None,
     real_servers: int | None,
     backup: bool,
     **options: str,
@@ -127,18 +127,12 @@ def up(
       dirtune lab up --backup
     """
     from dirtune.lab import lifecycle, state
-    from dirtune.lab.spec import Spec, text_of_clock
+    from dirtune.lab.spec import spec_of, text_of_clock
 
     # Each guest takes its share of this machine's CPUs.
     servers = real_servers or (1 if options["forwarding"] == "tun" else 4)
-    spec = Spec(
-        scenario=state.scenario(scenario),
-        cpus=cpus,
-        clock=clock or ("host" if backup or cpus > 1 else "exact"),  # type: ignore[arg-type]
-        backup=backup,
-        real_servers=servers,
-        **options,  # type: ignore[arg-type]
-    )
+    defaults = spec_of(state.scenario(scenario), cpus=cpus, clock=clock, backup=backup)
+    spec = structs.replace(defaults, real_servers=servers, **options)
     status = lifecycle.up(spec, _say)
     place = state.folder()
     booted = f"The director booted in {status.boot_s:.0f} s"

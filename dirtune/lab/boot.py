@@ -21,6 +21,7 @@ def director_boot(spec: Spec, node: Node | None = None) -> str:
     vrrp = pair.start(spec, director) if spec.backup else ":"
     ipvs = "\n".join(f"ipvsadm {line}" for line in ipvs_commands(spec))
     forwards = _BETWEEN_NETWORKS if spec.two_networks else ":"
+    faults = "\n".join(spec.scenario.faults)
     return f"""set -ex
 share=/mnt
 {_MOUNTS}
@@ -41,6 +42,7 @@ sysctl -qw net.ipv4.vs.conn_reuse_mode=3
 {ipvs}
 for f in /etc/sysctl.d/*.conf; do [ -e "$f" ] && sysctl -qp "$f" || true; done
 {vrrp}
+{faults}
 exec /usr/sbin/sshd -D -e -f /etc/ssh/dirtune_lab
 """
 

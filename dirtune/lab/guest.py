@@ -127,17 +127,23 @@ def argv(
     """Return the command that boots *node* in QEMU, by default the first director."""
     first = spec.with_role(Role.DIRECTOR)[0]
     director = node or first
+    hardware = spec.scenario.lab
     devices = [("-device", _options(d)) for d in spec.scenario.devices]
     cards = spec.scenario.more_nics if director == first else ()
     more = [(f"load{n}", _options(card)) for n, card in enumerate(cards)]
-    nic = f",{spec.scenario.nic_options}" if spec.scenario.nic_options else ""
-    load = f"e1000,bus=pcie.0,addr=0x10,mac={mac(director, 'load')}{nic}"
+    load = ",".join(
+        (
+            f"{hardware.nic},bus=pcie.0,addr=0x10,mac={mac(director, 'load')}",
+            *((f"mq=on,vectors={2 * hardware.queues + 2}",) if hardware.queues > 1 else ()),
+            *((spec.scenario.nic_options,) if spec.scenario.nic_options else ()),
+        )
+    )
     control = f"virtio-net-pci,bus=pcie.0,addr=0xf,mac={mac(director, 'ctl')}"
     size = (spec.cpus, spec.memory_mib)
     return (
         *_machine(director, kernel, size, share, script, options=options),
         *(_EXACT if spec.clock == "exact" else ()),
-        *_nic("load", tap(director, "load"), load),
+        *_nic("load", tap(director, "load"), load, hardware.queues),
         *_nic("ctl", tap(director, "ctl"), control),
         *(word for name, card in more for word in _nic(name, f"tap-{name}", card)),
         *(word for pair in devices for word in pair),
@@ -193,9 +199,10 @@ def _options(device: Device) -> str:
     )
 
 
-def _nic(name: str, tap: str, device: str) -> Sequence[str]:
+def _nic(name: str, tap: str, device: str, queues: int = 1) -> Sequence[str]:
+    several = f",queues={queues}" if queues > 1 else ""
     return (
-        *("-netdev", f"tap,id={name},ifname={tap},script=no,downscript=no"),
+        *("-netdev", f"tap,id={name},ifname={tap},script=no,downscript=no{several}"),
         *("-device", f"{device},netdev={name}"),
     )
 

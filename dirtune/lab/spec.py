@@ -67,6 +67,17 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Trials without the fix, and as many with it, that measure the director's peak."""
 
 
+class Hardware(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The CPUs of a scenario's director, and its NIC for the load."""
+
+    cpus: int = 1
+    """Number of virtual CPUs, unless `dirtune lab up --cpus` gives another number."""
+    nic: str = "e1000"
+    """QEMU's name for the NIC, such as `e1000`, `e1000e`, `vmxnet3` or `virtio-net-pci`."""
+    queues: int = 1
+    """Number of pairs of queues of the NIC. Only `virtio-net-pci` can have more than one."""
+
+
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A scenario for the lab: the director's devices and kernel options."""
 
@@ -78,7 +89,11 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     boot: str = ""
     """Kernel options of the director, which the lab writes into a grub drop-in."""
     nic_options: str = ""
-    """Options for QEMU's e1000, such as `mitigation=off`."""
+    """Options for QEMU's NIC, such as `mitigation=off` for an e1000."""
+    lab: Hardware = Hardware()
+    faults: tuple[str, ...] = ()
+    """Shell commands that the director runs at each boot when its NICs are up. `$load` is the name
+    of the NIC for the load."""
     more_nics: tuple[Device, ...] = ()
     """Number of additional NICs of the director on the load's switch, without addresses."""
     devices: tuple[Device, ...] = ()
@@ -153,6 +168,22 @@ class Spec(msgspec.Struct, frozen=True):
         return tuple(node for node in self.nodes() if node.role == role)
 
 
+def spec_of(
+    scenario: Scenario,
+    *,
+    cpus: int | None = None,
+    clock: Literal["exact", "host"] | None = None,
+    backup: bool = False,
+) -> Spec:
+    """Return the spec of a lab for *scenario*; None stands for the default of the scenario.
+
+    With one CPU and one director, the default clock is exact.
+    """
+    cpus = cpus or scenario.lab.cpus
+    clock = clock or ("exact" if cpus == 1 and not backup else "host")
+    return Spec(scenario=scenario, cpus=cpus, clock=clock, backup=backup)
+
+
 def _node(name: str, role: Role, host: int, network: int = 0) -> Node:
     return Node(name, role, f"198.18.{network}.{host}", f"198.19.0.{host}")
 
@@ -181,7 +212,7 @@ def network_commands(spec: Spec) -> tuple[str, ...]:
         "link add br-ctl type bridge",
         "addr add 198.19.255.254/16 dev br-ctl",
         "link set br-ctl up",
-        "tuntap add tap-load mode tap",
+        f"tuntap add tap-load mode tap{_queues(spec.with_role(Role.DIRECTOR)[0], 'load', spec)}",
         "link set tap-load master br-load up",
         "tuntap add tap-ctl mode tap",
         "link set tap-ctl master br-ctl up",
@@ -205,7 +236,7 @@ def _plug_in(node: Node, spec: Spec) -> tuple[str, ...]:
             line
             for switch in ("load", "ctl")
             for line in (
-                f"tuntap add {tap(node, switch)} mode tap",
+                f"tuntap add {tap(node, switch)} mode tap{_queues(node, switch, spec)}",
                 f"link set {tap(node, switch)} master br-{switch} up",
             )
         )
@@ -222,6 +253,11 @@ def _plug_in(node: Node, spec: Spec) -> tuple[str, ...]:
         f"-n {name} link set ctl up",
         *_routes(node, spec),
     )
+
+
+def _queues(node: Node, switch: str, spec: Spec) -> str:
+    several = node.role == Role.DIRECTOR and switch == "load" and spec.scenario.lab.queues > 1
+    return " multi_queue" if several else ""
 
 
 def tap(node: Node, switch: str) -> str:

@@ -30,6 +30,7 @@ def test_every_scenario_reads_and_is_named_after_its_file():
     files = {path.stem for path in Path(lifecycle.__file__).parent.glob("scenarios/*.toml")}
 
     assert {"crowded", "misconfigured", "noapic", "separate", "shared"} <= files
+    assert {"multiqueue", "single-cpu-irq"} <= files
     assert set(state.scenario_names()) == files
     for name in state.scenario_names():
         assert state.scenario(name).name == name
@@ -267,6 +268,60 @@ def test_an_exact_clock_counts_instructions_and_keeps_to_real_time(crowded, tmp_
     assert f"-kernel {tmp_path}/vmlinux-1" in counted.partition("--qemu-opts")[2]
     # What this machine's hypervisor takes is in no account of such a director.
     assert plan.parse(spec.plan(exact, (0,))).director.host_cpus == ()
+
+
+def test_a_nic_with_several_queues_has_them_on_its_tap_and_a_vector_for_each(tmp_path):
+    asked = spec.spec_of(state.scenario("multiqueue"))
+    text = " ".join(guest.argv(asked, PACKED, "", tmp_path, tmp_path / "s"))
+
+    # QEMU's documentation: two vectors for each pair of queues, one for control, one for config.
+    load = "virtio-net-pci,bus=pcie.0,addr=0x10,mac=52:54:00:12:00:01,mq=on,vectors=18"
+    assert f"-device {load},rss=on,hash=on,netdev=load " in text
+    assert "tap,id=load,ifname=tap-load,script=no,downscript=no,queues=8 " in text
+    assert "tap,id=ctl,ifname=tap-ctl,script=no,downscript=no " in text
+    assert "tuntap add tap-load mode tap multi_queue" in spec.network_commands(asked)
+    assert "tuntap add tap-ctl mode tap" in spec.network_commands(asked)
+    assert "-device vmxnet3,bus=pcie.0,addr=0x18,netdev=load0" in text
+    assert "-device e1000e,bus=pcie.0,addr=0x19,netdev=load1" in text
+    assert "--cpus 4" in text
+
+
+def test_a_nic_with_one_queue_is_as_before(crowded, tmp_path):
+    text = " ".join(guest.argv(crowded, PACKED, "", tmp_path, tmp_path / "s"))
+
+    assert "e1000,bus=pcie.0,addr=0x10,mac=52:54:00:12:00:01,mitigation=off,netdev=load" in text
+    assert "queues=" not in text
+    assert "vectors=" not in text
+    assert "tuntap add tap-load mode tap" in spec.network_commands(crowded)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "cpus", "clock"),
+    [
+        ("crowded", {}, 1, "exact"),
+        ("crowded", {"cpus": 2}, 2, "host"),
+        ("crowded", {"clock": "host"}, 1, "host"),
+        ("single-cpu-irq", {}, 4, "host"),
+        ("single-cpu-irq", {"cpus": 1}, 1, "exact"),
+        ("multiqueue", {"cpus": 2, "clock": "exact"}, 2, "exact"),
+    ],
+)
+def test_a_scenario_has_defaults_that_options_replace(name, given, cpus, clock):
+    asked = spec.spec_of(state.scenario(name), **given)
+
+    assert (asked.cpus, asked.clock) == (cpus, clock)
+
+
+def test_the_faults_of_a_scenario_are_set_before_the_director_answers():
+    for name in ("multiqueue", "single-cpu-irq"):
+        asked = spec.spec_of(state.scenario(name))
+        script = boot.director_boot(asked)
+
+        assert asked.scenario.faults
+        for fault in asked.scenario.faults:
+            assert script.index("ip link set $load up") < script.index(fault)
+            assert script.index(fault) < script.index("exec /usr/sbin/sshd")
+        subprocess.run(["sh", "-n"], input=script, text=True, check=True)
 
 
 def test_two_cpus_have_no_exact_clock_and_say_why(crowded):
