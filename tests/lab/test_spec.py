@@ -284,6 +284,9 @@ def test_a_nic_with_several_queues_has_them_on_its_tap_and_a_vector_for_each(tmp
     assert "-device vmxnet3,bus=pcie.0,addr=0x18,netdev=load0" in text
     assert "-device e1000e,bus=pcie.0,addr=0x19,netdev=load1" in text
     assert "--cpus 4" in text
+    pair = spec.network_commands(structs.replace(asked, backup=True))
+    assert "tuntap add tap-lb2-load mode tap multi_queue" in pair
+    assert "tuntap add tap-lb2-ctl mode tap" in pair
 
 
 def test_a_nic_with_one_queue_is_as_before(crowded, tmp_path):
