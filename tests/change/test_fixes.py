@@ -381,9 +381,9 @@ def test_fixes_are_chosen_by_check():
     assert by_themselves({"irq/shared-with-nic": None}) == (UNBIND,)
     assert by_themselves({"irq/shared-with-nic": "unbind-partners"}) == (UNBIND,)
     assert by_themselves({"irq/shared-with-nic": "drop-noapic", "irq/xtpic-mode": None}) == ()
-    assert named(("irq/xtpic-mode", "ipvs/conn-reuse-delay/no-conn-reuse")) == {
+    assert named(("irq/xtpic-mode", "ipvs/conn-reuse-delay/stop-ipvs-conntrack")) == {
         "irq/xtpic-mode": None,
-        "ipvs/conn-reuse-delay": "no-conn-reuse",
+        "ipvs/conn-reuse-delay": "stop-ipvs-conntrack",
     }
     with pytest.raises(PlanError, match="No such check: no/such"):
         named(("no/such",))

@@ -114,8 +114,8 @@ def named(words: tuple[str, ...]) -> dict[str, str | None]:
     """Return the checks that *words* name, each with the id of the fix to apply.
 
     For the word `ipvs/conn-reuse-delay`, the id is None: dirtune applies the first fix that it can
-    make. For `ipvs/conn-reuse-delay/no-conn-reuse`, the id is `no-conn-reuse`. Raises `PlanError`
-    for an unknown check.
+    make. For `ipvs/conn-reuse-delay/stop-ipvs-conntrack`, the id is `stop-ipvs-conntrack`. Raises
+    `PlanError` for an unknown check.
     """
     choices: dict[str, str | None] = {}
     for word in words:

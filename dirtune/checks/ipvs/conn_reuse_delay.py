@@ -1,5 +1,3 @@
-import re
-
 from dirtune.checks import (
     Finding,
     Fix,
@@ -13,14 +11,13 @@ from dirtune.checks import (
     uncounted,
 )
 from dirtune.checks.ipvs import forwarding, per_second
+from dirtune.checks.ipvs.port_reuse import delays, vendor
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.kernel import Kernel
 from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _FAST = 300  # new connections per second
-_CURED = (5, 9)  # no file shows whether a kernel has the correction
-_RELEASE = re.compile(r"(?P<major>\d+)\.(?P<minor>\d+)(?P<patch>\.\d+)?(?P<vendor>[-+~_.].*)?")
 _VS = "net/ipv4/vs/"
 
 
@@ -38,7 +35,8 @@ def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Ve
     The check reports a kernel before 5.9 with `net.ipv4.vs.conn_reuse_mode` of 1 or more and
     `net.ipv4.vs.conntrack=1`, if the director takes 300 new connections/s or more. The finding is
     `high`. On a distribution's kernel, which may have the correction, it is `medium`. The check
-    uses the kernel version, because nothing else shows whether the kernel has this fault.
+    uses the kernel version, unless a newer setting (`est_cpulist`, `conn_max`,
+    `conn_reuse_old_conntrack`) shows that the kernel has the correction.
 
     ## Why it matters
     The old connection of a reused port may be in TIME_WAIT and still have a conntrack entry. The
@@ -46,8 +44,9 @@ def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Ve
     5.9 corrects this.
 
     ## Remediation
-    Use a newer kernel. Or set `net.ipv4.vs.conntrack=0` if no stateful rule needs conntrack. Or
-    set `conn_reuse_mode=0` together with `expire_nodest_conn=1`.
+    Use a newer kernel, or set `net.ipv4.vs.conntrack=0` if no stateful rule needs conntrack. Do
+    not set `conn_reuse_mode=0`: before Linux 5.16, clients that reuse ports then stay with a
+    destination of weight 0 (`ipvs/stale-conn-policy`).
 
     ## Known problems
     The check knows only the rate of all clients together: one busy client waits often, and many
@@ -59,20 +58,19 @@ def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Ve
     """
     reuse = sysctls.number(f"{_VS}conn_reuse_mode")
     tracked = sysctls.number(f"{_VS}conntrack")
-    release = _RELEASE.fullmatch(kernel.osrelease or "")
     if tracked == 0 or reuse == 0:
         return
     if reuse is None or tracked is None:
         yield not_applicable(
             "this kernel lacks net.ipv4.vs.conn_reuse_mode or net.ipv4.vs.conntrack"
         )
-    elif release is None:
+    elif delays(snapshot) is None:
         yield inconclusive(
             f"the kernel version {kernel.osrelease!r} does not show whether the kernel is "
             "older than 5.9"
         )
-    elif (int(release["major"]), int(release["minor"])) < _CURED:
-        yield from _judged(snapshot, sysctls, kernel, vendor=release["vendor"] is not None)
+    elif delays(snapshot):
+        yield from _judged(snapshot, sysctls, kernel, vendor=vendor(snapshot))
 
 
 def _judged(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel, *, vendor: bool) -> Verdicts:
@@ -111,16 +109,6 @@ def _fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
             "stop-ipvs-conntrack",
             "Stop tracking IPVS connections, if no stateful or NAT rule needs the tracking",
             {f"{_VS}conntrack": 0},
-            what="ipvs",
-        ),
-        sysctl(
-            snapshot,
-            "no-conn-reuse",
-            (
-                "Send a client that reuses a port to the same real server, and expire the "
-                "entries of removed servers"
-            ),
-            {f"{_VS}conn_reuse_mode": 0, f"{_VS}expire_nodest_conn": 1},
             what="ipvs",
         ),
         Fix("newer-kernel", "Use kernel 5.9 or later", Risk.REBOOT),

@@ -1,16 +1,17 @@
 from collections.abc import Iterator
 
-from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import destinations, running
+from dirtune.checks.ipvs.port_reuse import VS, delays, ignores_weight_0
 from dirtune.checks.remedies import sysctl
+from dirtune.checks.together import few
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _DELETES = ("kube-proxy", "kube-router")
 _MAY_DELETE = ("keepalived", "ldirectord", "pybal", "seesaw_ncc")
-_VS = "net/ipv4/vs/"
-_NODEST, _QUIESCENT = f"{_VS}expire_nodest_conn", f"{_VS}expire_quiescent_template"
+_NODEST, _QUIESCENT = f"{VS}expire_nodest_conn", f"{VS}expire_quiescent_template"
 
 
 @check(
@@ -28,7 +29,9 @@ def stale_conn_policy(
     ## What it does
     The check reports `expire_nodest_conn=0`. The finding is `high` if a destination with
     connections was deleted between two samples. It is also `high` if `conn_reuse_mode` is 0 too
-    and the connections of a destination with weight 0 do not decrease. It is `medium` if
+    and the connections of a destination with weight 0 do not decrease. Before Linux 5.16 this is
+    reported whatever `expire_nodest_conn` is, because these kernels ignore the weight if
+    `conn_reuse_mode` is 0; with one sample the finding is `medium`. It is `medium` if
     kube-proxy or kube-router runs, because these programs delete destinations. The check also
     reports `expire_quiescent_template=0` if a service is persistent: `high` if a destination has
     weight 0, else `medium`. A director whose services all use one-packet scheduling has no
@@ -40,8 +43,10 @@ def stale_conn_policy(
     ports, stay with a server that has weight 0.
 
     ## Remediation
-    Set `expire_nodest_conn=1` and `expire_quiescent_template=1`. Sessions then end immediately.
-    Some operators prefer 0, so that sessions survive until the server returns.
+    Set `expire_nodest_conn=1` and `expire_quiescent_template=1`. If `conn_reuse_mode` is 0 and the
+    kernel is older than 5.16, use a newer kernel, or set `conn_reuse_mode=1`; before Linux 5.9,
+    set `conntrack=0` with it, or clients wait one second (`ipvs/conn-reuse-delay`). Sessions then
+    end immediately. Some operators prefer 0, so that sessions survive until the server returns.
 
     ## Known problems
     keepalived deletes a failed destination, or sets its weight to 0 with `inhibit_on_failure`. The
@@ -54,6 +59,9 @@ def stale_conn_policy(
     if all(service.ops for service in services):
         return
     nodest = sysctls.number(_NODEST)
+    ignored = tuple(_ignored(snapshot, sysctls))
+    if ignored:
+        yield _reuse(snapshot, sysctls, ignored)
     if nodest is None:
         yield inconclusive("net.ipv4.vs.expire_nodest_conn could not be read")
     elif nodest == 0:
@@ -62,7 +70,8 @@ def stale_conn_policy(
 
 
 def _no_destination(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
-    gone, stuck = tuple(_gone(snapshot)), tuple(_stuck(snapshot, sysctls))
+    gone = tuple(_gone(snapshot))
+    stuck = () if ignores_weight_0(snapshot) else tuple(_stuck(snapshot, sysctls))
     managers = running(snapshot, (*_DELETES, *_MAY_DELETE))
     deleting = tuple(name for name in managers or () if name in _DELETES)
     if gone:
@@ -96,6 +105,46 @@ def _no_destination(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     )
 
 
+def _ignored(snapshot: Snapshot, sysctls: Sysctls) -> Iterator[str]:
+    """Yield the destinations whose weight 0 the kernel ignores when a client reuses a port."""
+    if sysctls.number(f"{VS}conn_reuse_mode") != 0 or not ignores_weight_0(snapshot):
+        return
+    if snapshot.earlier is not None:
+        yield from _stuck(snapshot, sysctls)
+        return
+    for service, server in destinations(snapshot):
+        if server.weight <= 0 and server.active > 0 and not service.ops:
+            yield f"{server.address}:{server.port} of {service.name}"
+
+
+def _reuse(snapshot: Snapshot, sysctls: Sysctls, ignored: tuple[str, ...]) -> Finding:
+    slow, tracked = delays(snapshot), sysctls.number(f"{VS}conntrack")
+    values = {f"{VS}conn_reuse_mode": 1}
+    title = "Reschedule connections whose client reuses a port"
+    if slow and tracked != 0:
+        values[f"{VS}conntrack"] = 0
+        title += (
+            ", and stop tracking IPVS connections, or each of them waits 1 s. Where rules need "
+            "the tracking, as those of kube-proxy do, use the newer kernel instead"
+        )
+    reschedule = sysctl(snapshot, "reuse-by-weight", title, values, what="ipvs")
+    newer = Fix("newer-kernel", "Use kernel 5.16 or later", Risk.REBOOT)
+    return Finding(
+        subject="net.ipv4.vs.conn_reuse_mode",
+        severity=Severity.HIGH if snapshot.earlier else Severity.MEDIUM,
+        message="net.ipv4.vs.conn_reuse_mode is 0, and this kernel then ignores that a "
+        f"destination has weight 0, so clients that reuse ports stay with {few(ignored)}, "
+        "whatever expire_nodest_conn is",
+        evidence={
+            "stuck": list(ignored),
+            "osrelease": snapshot.kernel and snapshot.kernel.osrelease,
+            "expire_nodest_conn": sysctls.number(_NODEST),
+            "conntrack": tracked,
+        },
+        fixes=(reschedule, newer),
+    )
+
+
 def _gone(snapshot: Snapshot) -> Iterator[str]:
     """Yield the destinations that had connections and were deleted between the samples."""
     if snapshot.earlier is None or snapshot.earlier.services is None:
@@ -110,7 +159,7 @@ def _gone(snapshot: Snapshot) -> Iterator[str]:
 
 def _stuck(snapshot: Snapshot, sysctls: Sysctls) -> Iterator[str]:
     """Yield the destinations with weight 0 that keep connections because clients reuse ports."""
-    if snapshot.earlier is None or sysctls.number(f"{_VS}conn_reuse_mode") != 0:
+    if snapshot.earlier is None or sysctls.number(f"{VS}conn_reuse_mode") != 0:
         return
     before = {(s.name, d.address, d.port): d for s, d in destinations(snapshot.earlier)}
     for service, server in destinations(snapshot):

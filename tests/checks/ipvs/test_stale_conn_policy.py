@@ -2,6 +2,7 @@ import pytest
 
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.ipvs.stale_conn_policy import stale_conn_policy
+from dirtune.collect.kernel import Kernel
 from tests.checks.machines import director, program, service
 
 NEW = {"expire_nodest_conn": 1, "expire_quiescent_template": 1, "conn_reuse_mode": 1}
@@ -94,3 +95,61 @@ def test_nothing_stays(quiet):
 )
 def test_what_is_not_known_leaves_it_open(unknown):
     assert unknown().status is Status.INCONCLUSIVE
+
+
+GLUED = (service(1, 0, loads=((5, 0), (12, 555))),)
+
+
+def on_kernel(release, *, version=None, mode=0, nodest=1, samples=2, **settings):
+    return outcome(
+        *GLUED,
+        sysctls={"conn_reuse_mode": mode, "expire_nodest_conn": nodest} | settings,
+        before=GLUED if samples == 2 else None,
+        kernel=Kernel("lb1", release, version),
+    )
+
+
+@pytest.mark.parametrize("release", ["4.19.325", "5.4.0-1035-aws", "5.10.82", "5.15.5"])
+@pytest.mark.parametrize("nodest", [0, 1])
+def test_before_november_2021_mode_0_ignores_weight_0_whatever_expire_nodest_conn_is(
+    release, nodest
+):
+    found = next(f for f in on_kernel(release, nodest=nodest).findings if "ignores" in f.message)
+
+    assert (found.severity, found.subject) == (Severity.HIGH, "net.ipv4.vs.conn_reuse_mode")
+    assert "198.18.0.12:80" in found.message
+    assert [fix.id for fix in found.fixes] == ["reuse-by-weight", "newer-kernel"]
+    assert "sysctl -w 'net.ipv4.vs.conn_reuse_mode=1'" in found.fixes[0].commands
+    assert "expire_nodest_conn" not in str(found.fixes)
+
+
+@pytest.mark.parametrize(
+    ("release", "conntrack", "stopped"),
+    [("5.4.10", 1, True), ("5.4.10", 0, False), ("5.9.1", 1, False), ("5.15.1", 1, False)],
+)
+def test_the_fix_stops_tracking_only_where_mode_1_would_delay(release, conntrack, stopped):
+    (found,) = on_kernel(release, conntrack=conntrack).findings
+
+    assert ("sysctl -w 'net.ipv4.vs.conntrack=0'" in found.fixes[0].commands) is stopped
+
+
+@pytest.mark.parametrize(
+    ("release", "settings", "version"),
+    [
+        ("5.16.0", {}, None),
+        ("6.1.0-56-amd64", {}, None),
+        ("5.10.83", {}, None),
+        ("5.15.6", {}, None),
+        ("5.10.0-46-amd64", {}, "#1 SMP Debian 5.10.257-1 (2026-05-01)"),
+        ("5.14.0-427.el9.x86_64", {"est_cpulist": ""}, None),
+        ("5.4.0", {"mode": 1}, None),
+    ],
+)
+def test_patched_kernels_and_mode_1_look_at_the_weight(release, settings, version):
+    assert on_kernel(release, version=version, **settings).status is Status.PASSED
+
+
+def test_one_sample_shows_that_clients_may_stay():
+    (found,) = on_kernel("5.4.0-1035-aws", samples=1).findings
+
+    assert found.severity is Severity.MEDIUM
