@@ -55,7 +55,7 @@ from dirtune.collect.ip_vs import Forward, Service, Stats
 from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.irq_threads import IrqThread
 from dirtune.collect.kernel import Kernel
-from dirtune.collect.kernel_log import LogLine
+from dirtune.collect.log_messages import LogLine
 from dirtune.collect.modules import Modules
 from dirtune.collect.mounts import Mount
 from dirtune.collect.net import Interface

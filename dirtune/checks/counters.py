@@ -1,10 +1,11 @@
-"""How counters of NICs rose between the samples, for checks and for the engine."""
+"""How counters of NICs rose between the samples, and how old messages of the kernel log are."""
 
 from collections.abc import Mapping
 
 from dirtune.analyse import rates
 from dirtune.analyse.losses import Loss, increases, losses
 from dirtune.collect.ethtool import Card
+from dirtune.collect.log_messages import LogLine
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -31,6 +32,12 @@ def loss(snapshot: Snapshot, port: Interface) -> Loss | None:
     then = before(snapshot, port.name)
     generic = increases(then.statistics, port.statistics) if then else None
     return losses(port.driver, generic or {}, rises(snapshot, port.name))
+
+
+def age_s(snapshot: Snapshot, line: LogLine) -> float | None:
+    """Return how many seconds ago the kernel wrote *line*; None if unknown."""
+    known = line.seconds is not None and snapshot.taken_s is not None
+    return (snapshot.taken_s or 0) - (line.seconds or 0) if known else None
 
 
 def arriving(snapshot: Snapshot) -> int | None:

@@ -7,6 +7,7 @@ tool or the module is missing, the list is empty.
 
 from collections.abc import Collection
 
+from dirtune.collect import log_messages
 from dirtune.collect.frames import OPEN, frames
 from dirtune.errors import Exhausted, NotPossible, ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host, recorded_text, run
@@ -22,8 +23,8 @@ QDISC = "/cmd/qdisc"
 _ETHTOOL_TEXT = "/cmd/ethtool"
 ETHTOOL_TEXTS = f"{_ETHTOOL_TEXT}/[glckSx]/*"
 """Path pattern of ethtool(8)'s outputs: one folder per option, one file per interface in it."""
-# The lines of the kernel log that checks need; the complete log would be most of the transfer.
-_LOG = "irq|vector|msi|apic|tsc|clocksource|conntrack|ipvs|ip_vs|allocation failure|watchdog"
+# The complete kernel log would be most of the transfer.
+_LOG = log_messages.words()
 COMMANDS = {
     IP_ADDR: "ip -o addr show",
     IP_RULE: "ip rule show",

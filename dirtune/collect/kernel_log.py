@@ -2,24 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from dirtune.collect.commands import DMESG, output, spelled
+from dirtune.collect.log_messages import LogLine
 from dirtune.errors import SourceMissing
 from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCES = (DMESG,)
 _ROW = re.compile(r"(?:<\d+>)?\[\s*(?P<s>\d+\.\d+)\](?:\s*\[[^\]]+\])?\s?(?P<text>.*)")
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One message of the kernel log."""
-
-    seconds: float | None
-    """Seconds since boot; None if the time is printed in another form."""
-    text: str
 
 
 def in_order(text: str, first: re.Pattern[str], then: re.Pattern[str]) -> bool:

@@ -32,6 +32,7 @@ SOURCES = (
     f"{_CLASS}/*",
     f"{_CLASS}/*/master",
     f"{_CLASS}/*/device/driver",
+    f"{_CLASS}/*/phydev",
     *(f"{_CLASS}/*/{name}" for name in _FACTS),
     *(f"{_CLASS}/*/statistics/{name}" for name in _STATISTICS),
     f"{_CLASS}/*/queues/rx-*/rps_cpus",
@@ -87,6 +88,8 @@ class Interface:
     """Whether NAPI runs in kernel threads."""
     statistics: Mapping[str, int] = field(default_factory=dict)
     """Counters since the interface was created, by the names of their files."""
+    phy: str | None = None
+    """Name of the PHY in the kernel's messages (`r8169-0-2200:00`); None if unknown."""
     rx_queues: tuple[Queue, ...] = ()
     tx_queues: tuple[Queue, ...] = ()
 
@@ -152,6 +155,7 @@ def _interface(host: Host, path: str) -> Interface:
         master=link_of(host, f"{path}/master").rpartition("/")[2] or None,
         threaded=None if threaded is None else bool(threaded),
         statistics=statistics,
+        phy=link_of(host, f"{path}/phydev").rpartition("/")[2] or None,
         rx_queues=_queues(host, path, "rx", "rps_cpus"),
         tx_queues=_queues(host, path, "tx", "xps_cpus"),
     )

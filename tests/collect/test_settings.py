@@ -8,7 +8,8 @@ from dirtune.collect.cpu_power import IdleState, read_cpu_power
 from dirtune.collect.cpus import read_cpus
 from dirtune.collect.interrupts import read_interrupts
 from dirtune.collect.ipvs_netlink import parse_ipvs
-from dirtune.collect.kernel_log import LogLine, parse_kernel_log
+from dirtune.collect.kernel_log import parse_kernel_log
+from dirtune.collect.log_messages import LogLine
 from dirtune.collect.modules import read_modules
 from dirtune.collect.net import read_interfaces
 from dirtune.collect.packet import PacketSocket, parse_packet

@@ -9,6 +9,7 @@ the same way in paths, links and texts. A source without a rule is left out of t
 import re
 from collections.abc import Callable, Iterable
 
+from dirtune.analyse.nic_drivers import NIC_DRIVERS
 from dirtune.analyse.redact import sources
 from dirtune.analyse.redact.addresses import Addresses, networks
 from dirtune.analyse.redact.names import Names
@@ -21,6 +22,7 @@ _INTERFACES = re.compile(
     r"(?:/sys/class/net|/proc/sys/net/ipv[46]/(?:conf|neigh)|/cmd/ethtool/[a-zA-Z])/(?P<name>[^/]+)"
 )
 _DRIVER = re.compile(r"/sys/bus/pci/drivers/(?P<name>[^/]+)/")
+_NO_INTERFACE = ("/device/driver", "/phydev")
 _HOSTNAME = "/proc/sys/kernel/hostname"
 _CONTAINERS = ("net", "block", "virtual")
 
@@ -66,7 +68,7 @@ class Redactor:
         """Return the redacted *target* of the symbolic link *path*."""
         *folders, last = target.split("/")
         kept = [self._name(part, folders[at - 1] if at else "") for at, part in enumerate(folders)]
-        if path.startswith("/sys/class/net/") and not path.endswith("/device/driver"):
+        if path.startswith("/sys/class/net/") and not path.endswith(_NO_INTERFACE):
             return "/".join((*kept, self._names.interface(last)))
         if path.startswith("/sys/class/block/"):
             return "/".join((*kept, self._names.disk(last)))
@@ -98,4 +100,5 @@ class Redactor:
         }
         if before in named:
             return named[before](part)
-        return part if sources.DEVICE.fullmatch(part) else self._names.word(part)
+        common = part in NIC_DRIVERS or sources.DEVICE.fullmatch(part)
+        return part if common else self._names.word(part)

@@ -3,8 +3,10 @@ from collections.abc import Iterator, Mapping
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.conntrack import BUCKETS, COUNT, MOST, VS_CONNTRACK, stop_tracking
+from dirtune.checks.counters import age_s
 from dirtune.checks.irq import listed
 from dirtune.checks.remedies import sysctl
+from dirtune.collect import log_messages
 from dirtune.snapshot import Snapshot
 
 _HIGH_PERCENT, _MEDIUM_PERCENT = 90, 75
@@ -127,10 +129,8 @@ def _rises(snapshot: Snapshot) -> Mapping[str, int] | None:
 
 def _messages(snapshot: Snapshot) -> Iterator[tuple[float | None, str]]:
     """Yield each kernel message about a full table, with its age in seconds (None if unknown)."""
-    for line in snapshot.kernel_log or ():
-        if _FULL in line.text:
-            known = line.seconds is not None and snapshot.taken_s is not None
-            yield (snapshot.taken_s or 0) - (line.seconds or 0) if known else None, line.text
+    for line in log_messages.CONNTRACK_FULL.lines(snapshot.kernel_log):
+        yield age_s(snapshot, line), line.text
 
 
 def _fixes(snapshot: Snapshot, most: int | None) -> tuple[Fix, ...]:

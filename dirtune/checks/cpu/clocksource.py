@@ -1,5 +1,6 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.remedies import commands
+from dirtune.collect import log_messages
 from dirtune.collect.cpu_power import CpuPower
 from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
@@ -49,7 +50,11 @@ def _steady(snapshot: Snapshot) -> bool:
 
 
 def _finding(snapshot: Snapshot, current: str, offered: tuple[str, ...]) -> Finding:
-    why = [r.text for r in snapshot.kernel_log or () if any(w in r.text for w in _UNSTABLE)]
+    why = [
+        r.text
+        for r in log_messages.CLOCK.lines(snapshot.kernel_log)
+        if any(w in r.text for w in _UNSTABLE)
+    ]
     if "tsc" in offered:
         rows = (KernelFile(_FILE, "tsc"),)
         fix = commands(

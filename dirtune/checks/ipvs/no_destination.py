@@ -1,14 +1,20 @@
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
+from dirtune.checks.counters import age_s
 from dirtune.checks.ipvs import counted, detail
 from dirtune.checks.owners import KUBERNETES, Owner, owner, words
 from dirtune.checks.remedies import competitors
+from dirtune.collect import log_messages
 from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
 
 _REDUNDANT = 3  # destinations
+_DAY_S = 86_400
+# net/netfilter/ipvs/ip_vs_sched.c, ip_vs_scheduler_err()
+_SERVICE = re.compile(r": (FWM \d+|[A-Z]+ \S+)(?: 0x[0-9A-Fa-f]+)? - no destination available")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +43,14 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
     ## What it does
     A destination is usable if its weight is above 0 and it is not over its upper threshold. The
     finding is `critical` if a service has no usable destination, and `high` if only one of three
-    or more destinations is usable. If kube-proxy or kube-router owns the table, the finding is
-    `high` if packets for such a service came between two samples, else `low`: with a traffic
-    policy of Local it is intended on nodes without a pod of the service, and one destination is
-    the same as several, because Kubernetes gives a failed pod's place to another pod. The check
-    examines services whose address this host has, or whose packet counters rise between two
-    samples; other services are probably served by another director. It does not report a service
-    that was created between the samples. A sorry server counts as a destination.
+    or more destinations is usable. It is `medium` if the kernel log reports the service without a
+    destination in the last day, although it has one now. If kube-proxy or kube-router owns the
+    table, the finding is `high` if packets for such a service came between two samples, else
+    `low`: with a traffic policy of Local it is intended on nodes without a pod of the service, and
+    one destination is the same as several, because Kubernetes gives a failed pod's place to
+    another pod. The check examines services whose address this host has, or whose packet counters
+    rise between two samples; other services are probably served by another director. It does not
+    report a service that was created between the samples. A sorry server counts as a destination.
 
     ## Why it matters
     IPVS answers a new connection with ICMP port unreachable, or drops its packets.
@@ -65,9 +72,12 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_bind_dest()`
     """
     runs = owner(snapshot)
+    reports = _reported(snapshot)
     for service in services:
         left = _left(snapshot, service)
         if left.enough or (left.usable and runs in KUBERNETES):
+            if service.name in reports and runs not in KUBERNETES:
+                yield _was_empty(snapshot, service, left, reports[service.name])
             continue
         serves = _serves(snapshot, service)
         if serves is None:
@@ -79,6 +89,30 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
             yield inconclusive(f"{reason}, so another host may serve {service.name}")
         elif serves and not _new(snapshot, service):
             yield _finding(snapshot, service, left, runs)
+
+
+def _reported(snapshot: Snapshot) -> Mapping[str, tuple[float, str]]:
+    """Return age in seconds and text of the last message of the last day, by service."""
+    reports = {}
+    for line in log_messages.NO_DESTINATION.lines(snapshot.kernel_log):
+        named, age = _SERVICE.search(line.text), age_s(snapshot, line)
+        if named and age is not None and age <= _DAY_S:
+            reports[named[1]] = (age, line.text)
+    return reports
+
+
+def _was_empty(
+    snapshot: Snapshot, service: Service, left: _Left, report: tuple[float, str]
+) -> Finding:
+    age, text = report
+    return Finding(
+        subject=service.name,
+        severity=Severity.MEDIUM,
+        message=f"{service.name} had no usable destination {age / 60:,.0f} minutes ago, as the "
+        "kernel log reports, but has one now",
+        evidence={**_evidence(snapshot, service, left), "log": text},
+        fixes=_fixes(snapshot, left, owner(snapshot)),
+    )
 
 
 def _left(snapshot: Snapshot, service: Service) -> _Left:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import drop_nomsi, no_msi, paravirtual
 from dirtune.checks.remedies import boot, commands
+from dirtune.collect import log_messages
 from dirtune.collect.pci import PciDevice
 from dirtune.settings import BootOption, ModuleOptions, shell, written
 from dirtune.snapshot import Snapshot
@@ -124,7 +125,7 @@ def _causes(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
         yield _Cause("pci=nomsi is on the kernel command line", fix, "irq/msi-off")
     yield from _options(snapshot, device)
     yield from _bridges(snapshot, device)
-    for row in snapshot.kernel_log or ():
+    for row in log_messages.VECTORS.lines(snapshot.kernel_log):
         mine = any(name in row.text for name in (device.address, *device.nets))
         if mine and _MSI.search(row.text) and _BAD.search(row.text):
             yield _Cause(f"of an error in the kernel log, {row.text!r}", _look())

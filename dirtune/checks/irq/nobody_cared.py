@@ -3,6 +3,7 @@ import re
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import rate, who
 from dirtune.checks.remedies import boot
+from dirtune.collect import log_messages
 from dirtune.collect.interrupts import Line
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
@@ -47,7 +48,7 @@ def nobody_cared(snapshot: Snapshot, cmdline: tuple[str, ...]) -> Verdicts:
     if snapshot.kernel_log is None:
         yield inconclusive("the kernel log could not be read")
         return
-    rows = (_MESSAGE.search(row.text) for row in snapshot.kernel_log)
+    rows = (_MESSAGE.search(r.text) for r in log_messages.INTERRUPTS.lines(snapshot.kernel_log))
     irqs = dict.fromkeys(row["irq"] or row["off"] for row in rows if row)
     for irq in irqs:
         line = snapshot.interrupts.line(irq) if snapshot.interrupts else None

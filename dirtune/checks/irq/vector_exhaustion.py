@@ -3,7 +3,9 @@ import re
 from dirtune.analyse.nic_drivers import NIC_DRIVERS
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
 from dirtune.checks.remedies import boot
-from dirtune.collect.kernel_log import LogLine, in_order
+from dirtune.collect import log_messages
+from dirtune.collect.kernel_log import in_order
+from dirtune.collect.log_messages import LogLine
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
 
@@ -43,7 +45,7 @@ def vector_exhaustion(snapshot: Snapshot, kernel_log: tuple[LogLine, ...]) -> Ve
     ## References
     - Documentation/admin-guide/kernel-parameters.txt, `intremap=`, `nox2apic`
     """
-    rows = [row.text for row in kernel_log]
+    rows = [row.text for row in log_messages.VECTORS.lines(kernel_log)]
     cards = [text for text in rows if _fewer(text) and _of_card(snapshot, text)]
     strays = [text for text in rows if _STRAY.search(text)]
     if cards:

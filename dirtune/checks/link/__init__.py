@@ -3,10 +3,13 @@
 import re
 
 from dirtune.analyse import rates
-from dirtune.checks.counters import before
+from dirtune.checks.counters import age_s, before
+from dirtune.collect import log_messages
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
+_PCI = re.compile(r"([0-9a-f]+):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
+_PHYS = 32  # addresses on an MDIO bus
 # Drivers of virtual NICs, whose link speed and slot have no meaning.
 MADE_UP = frozenset(
     {"virtio_net", "vmxnet3", "e1000", "e1000e", "8139cp", "8139too", "pcnet32", "hv_netvsc"}
@@ -27,12 +30,33 @@ def rise(snapshot: Snapshot, interface: Interface, counter: str) -> int | None:
     return rates.increase(then.statistics.get(counter), interface.statistics.get(counter))
 
 
-def logged(snapshot: Snapshot, interface: str) -> tuple[tuple[float | None, str], ...]:
-    """Return age (in seconds, None if unknown) and text of kernel messages about an interface."""
-    name = re.compile(rf"(?<![\w.-]){re.escape(interface)}(?![\w.-])")
-    now = snapshot.taken_s
+def logged(snapshot: Snapshot, interface: Interface) -> tuple[tuple[float | None, str], ...]:
+    """Return age (in seconds, None if unknown) and text of messages about an interface's link.
+
+    Messages of phylib name the PHY instead of the interface.
+    """
+    names = tuple(filter(None, (interface.name, interface.phy, *_phys(interface))))
+    spelled = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, names))})(?![\w.-])")
     return tuple(
-        (None if now is None or row.seconds is None else now - row.seconds, row.text)
-        for row in snapshot.kernel_log or ()
-        if interface in row.text and name.search(row.text)
+        (age_s(snapshot, line), line.text)
+        for line in log_messages.LINK.lines(snapshot.kernel_log)
+        if spelled.search(line.text)
     )
+
+
+def _phys(interface: Interface) -> tuple[str, ...]:
+    """Return the names that phylib may give the PHY of a PCI NIC, if sysfs does not tell it.
+
+    Drivers name the MDIO bus after the PCI function: r8169 (`r8169-2200`, later `r8169-0-2200`),
+    tg3 (`2200`), lan743x (`pci-0000:22:00.0`). The PHY's address on that bus follows.
+    """
+    if interface.phy or interface.pci is None:
+        return ()
+    address = _PCI.fullmatch(interface.pci)
+    if address is None:
+        return ()
+    domain, bus, slot, function = (int(part, 16) for part in address.groups())
+    number = f"{bus << 8 | slot << 3 | function:x}"
+    driver = interface.driver or ""
+    buses = (f"{driver}-{number}", f"{driver}-{domain:x}-{number}", number, f"pci-{interface.pci}")
+    return tuple(f"{name}:{phy:02x}" for name in buses for phy in range(_PHYS))

@@ -61,7 +61,7 @@ def errors_flaps(snapshot: Snapshot) -> Verdicts:
 def _seen(snapshot: Snapshot, interface: Interface) -> Iterator[tuple[str, object]]:
     """Yield the name and the evidence of each fault of a link."""
     packets, errors = rise(snapshot, interface, "rx_packets"), _errors(snapshot, interface)
-    if errors and packets is not None and not _fresh(snapshot, interface.name):
+    if errors and packets is not None and not _fresh(snapshot, interface):
         worst, count = max(errors.items(), key=lambda item: item[1])
         if count >= _ERRORS_PER_PACKET * packets:
             yield "errors", {worst: count}
@@ -74,7 +74,7 @@ def _seen(snapshot: Snapshot, interface: Interface) -> Iterator[tuple[str, objec
         yield "flaps_per_day", round(per_day, 1)
     timeouts = [
         text
-        for age, text in logged(snapshot, interface.name)
+        for age, text in logged(snapshot, interface)
         if _WATCHDOG in text and age is not None and age <= _DAY_S
     ]
     if timeouts:
@@ -93,11 +93,11 @@ def _errors(snapshot: Snapshot, interface: Interface) -> dict[str, int]:
     return {name: count for name, count in counters.items() if count}
 
 
-def _fresh(snapshot: Snapshot, name: str) -> bool:
+def _fresh(snapshot: Snapshot, interface: Interface) -> bool:
     """Whether the kernel log shows that the link came up within the last minute."""
     if snapshot.taken_s is not None and snapshot.taken_s < _SETTLING_S:
         return True
-    ups = (age for age, text in logged(snapshot, name) if _UP.search(text))
+    ups = (age for age, text in logged(snapshot, interface) if _UP.search(text))
     return any(age is not None and age < _SETTLING_S for age in ups)
 
 

@@ -48,7 +48,7 @@ def speed_duplex(snapshot: Snapshot) -> Verdicts:
                 f"{_group(port, peer)}, runs at {peer.speed_mbps} Mbit/s"
             )
             yield _finding(port, Severity.HIGH, message, peer)
-        elif _downshifted(snapshot, name):
+        elif _downshifted(snapshot, port):
             message = f"{name} came up at a lower speed than both ends support{_at(port)}"
             yield _finding(port, Severity.HIGH, message, None)
     if known and all(i.speed_mbps is None and i.duplex != "half" for i in known):
@@ -78,9 +78,9 @@ def _group(interface: Interface, peer: Interface) -> str:
     return f"has the same driver {interface.driver}"
 
 
-def _downshifted(snapshot: Snapshot, name: str) -> bool:
+def _downshifted(snapshot: Snapshot, port: Interface) -> bool:
     downshifted = False
-    for _, text in logged(snapshot, name):
+    for _, text in logged(snapshot, port):
         downshifted = not _DOWN.search(text) and (downshifted or bool(_DOWNSHIFT.search(text)))
     return downshifted
 

@@ -5,6 +5,7 @@ from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import listed
 from dirtune.checks.remedies import sysctl
+from dirtune.collect import log_messages
 from dirtune.collect.kernel_log import in_order
 from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
@@ -81,7 +82,7 @@ def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
 def _messages(snapshot: Snapshot) -> tuple[str, ...]:
     """Return the messages about failed allocations; none if the only one is over a week old."""
     failures = []
-    for row in snapshot.kernel_log or ():
+    for row in log_messages.ALLOCATION.lines(snapshot.kernel_log):
         pages = _PAGES.search(row.text)
         small = pages is not None and int(pages["order"]) < _LARGE_ORDER
         if small or in_order(row.text, _NEW, _NO_MEMORY):

@@ -1,14 +1,18 @@
 from collections.abc import Mapping
 
 from dirtune.analyse import rates
-from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, skipped
+from dirtune.checks.counters import age_s
 from dirtune.checks.remedies import sysctl
+from dirtune.collect import log_messages
 from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 _FULL_PERCENT = 80
 _FIRST_STEP = 4096  # entries, gc_thresh1; gc_thresh2 is twice and gc_thresh3 four times that
 _NAMES = {"ipv4": "ARP", "ipv6": "IPv6 neighbour"}
+_CACHES = {"ipv4": "arp_cache", "ipv6": "ndisc_cache"}
+_DAY_S = 86_400
 
 
 @check(
@@ -17,15 +21,14 @@ _NAMES = {"ipv4": "ARP", "ipv6": "IPv6 neighbour"}
     trust="A",
     mends=True,
 )
-def neigh_overflow(
-    snapshot: Snapshot, neighbours: Mapping[str, Mapping[str, int]], sysctls: Sysctls
-) -> Verdicts:
+def neigh_overflow(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     """The neighbour table is at its limit.
 
     ## What it does
     The check compares two samples of /proc/net/stat/arp_cache and ndisc_cache. The finding is
-    `high` if `table_fulls` rose, and `medium` if a table holds 80 % of `gc_thresh3` entries or
-    more. Permanent IPv4 entries do not count.
+    `high` if `table_fulls` rose. If the counter is not in both samples, it is `high` if the kernel
+    log reports an overflow in the last day. It is `medium` if a table holds 80 % of `gc_thresh3`
+    entries or more. Permanent IPv4 entries do not count.
 
     ## Why it matters
     At the limit the kernel cannot add a neighbour, so it drops packets to a real server or gateway
@@ -45,16 +48,24 @@ def neigh_overflow(
     - Documentation/networking/ip-sysctl.rst, `neigh/default/gc_thresh3`
     - net/core/neighbour.c, `neigh_alloc()`
     """
-    for family in neighbours:
+    for family in snapshot.neighbours or ():
         yield from _judged(snapshot, sysctls, family)
+    if snapshot.neighbours is None:
+        for family in _NAMES:
+            if _reported(snapshot, family):
+                yield _finding(snapshot, sysctls, family, None)
+        yield skipped(
+            snapshot.errors.get("neighbours") or "the record contains no neighbour table"
+        )
 
 
 def _judged(snapshot: Snapshot, sysctls: Sysctls, family: str) -> Verdicts:
     table = (snapshot.neighbours or {})[family]
     entries, limit = _entries(table), _limit(sysctls, family)
     rise = _rise(snapshot, family)
+    reports = _reported(snapshot, family)
     percent = 100 * table["entries"] / limit if limit and "entries" in table else None
-    if rise:
+    if rise or (rise is None and reports):
         yield _finding(snapshot, sysctls, family, rise)
     elif percent is None:
         yield inconclusive(
@@ -93,9 +104,21 @@ def _rise(snapshot: Snapshot, family: str) -> int | None:
     return rates.increase(then.get("table_fulls"), now.get("table_fulls"))
 
 
+def _reported(snapshot: Snapshot, family: str) -> tuple[str, ...]:
+    """Return the kernel's messages of the last day about an overflow of the table."""
+    return tuple(
+        line.text
+        for line in log_messages.NEIGHBOURS.lines(snapshot.kernel_log)
+        if _CACHES[family] in line.text and (age_s(snapshot, line) or 0) <= _DAY_S
+    )
+
+
 def _finding(snapshot: Snapshot, sysctls: Sysctls, family: str, rise: int | None) -> Finding:
-    table, limit = (snapshot.neighbours or {})[family], _limit(sysctls, family)
+    table, limit = (snapshot.neighbours or {}).get(family, {}), _limit(sysctls, family)
     facts = [] if not rise else [f"was full {rise:,} times in {snapshot.seconds or 0:.0f} s"]
+    reports = _reported(snapshot, family)
+    if reports and not rise:
+        facts.append("overflowed in the last day, as the kernel log reports")
     if "entries" in table:
         most = "an unknown number of" if limit is None else f"{limit:,}"
         facts.append(f"holds {table['entries']:,} of {most} entries (gc_thresh3)")
@@ -108,7 +131,7 @@ def _finding(snapshot: Snapshot, sysctls: Sysctls, family: str, rise: int | None
     }
     return Finding(
         subject=f"{_NAMES[family]} table",
-        severity=Severity.HIGH if rise else Severity.MEDIUM,
+        severity=Severity.HIGH if rise or reports else Severity.MEDIUM,
         message=f"The {_NAMES[family]} table {' and '.join(facts)}",
         evidence={
             "family": family,
@@ -116,6 +139,7 @@ def _finding(snapshot: Snapshot, sysctls: Sysctls, family: str, rise: int | None
             "permanent": table.get("permanent"),
             "gc_thresh3": limit,
             "table_fulls_rise": rise,
+            "log": list(reports[-3:]),
         },
         fixes=(
             sysctl(

@@ -12,7 +12,9 @@ from dirtune.checks import (
     inconclusive,
     one_sample,
 )
+from dirtune.checks.counters import age_s
 from dirtune.checks.remedies import sysctl
+from dirtune.collect import log_messages
 from dirtune.snapshot import Snapshot
 
 # The default since 5.4; 128 before.
@@ -22,6 +24,8 @@ _BACKLOG = 8192
 _FULL = "TcpExt.ListenOverflows"
 _DROPPED = "TcpExt.ListenDrops"
 _SYN_FULL = "TcpExt.TCPReqQFullDrop"
+_FLOOD = log_messages.SYN_FLOOD
+_DAY_S = 86_400
 _COUNTERS = (_FULL, _DROPPED, _SYN_FULL)
 
 
@@ -37,8 +41,9 @@ def listen_overflow(snapshot: Snapshot, snmp: Mapping[str, int]) -> Verdicts:
 
     ## What it does
     The check reports a rise of `ListenOverflows`, `ListenDrops` or `TCPReqQFullDrop` (TcpExt)
-    between the two samples; earlier drops do not count. Without a rise, a `net.core.somaxconn`
-    below 1,024 is `low`, because the default has been 4,096 since Linux 5.4.
+    between the two samples; earlier drops do not count. With only one sample, a message of the
+    kernel log about SYN flooding in the last day is `medium`. Without a rise, a
+    `net.core.somaxconn` below 1,024 is `low`, because the default has been 4,096 since Linux 5.4.
 
     ## Why it matters
     The server drops the client's SYN or ACK, and the client sends it again a second later, so the
@@ -60,6 +65,7 @@ def listen_overflow(snapshot: Snapshot, snmp: Mapping[str, int]) -> Verdicts:
     """
     yield from _small(snapshot)
     if snapshot.earlier is None or snapshot.earlier.snmp is None or not snapshot.seconds:
+        yield from _reported(snapshot)
         yield one_sample()
         return
     now, then = snmp, snapshot.earlier.snmp
@@ -70,6 +76,28 @@ def listen_overflow(snapshot: Snapshot, snmp: Mapping[str, int]) -> Verdicts:
     elif known[_FULL] is None or known[_DROPPED] is None:
         yield inconclusive(
             "TcpExt.ListenOverflows is not counted, or was reset between the samples"
+        )
+
+
+def _reported(snapshot: Snapshot) -> Verdicts:
+    """Report the kernel's messages of the last day about a full queue of half-open connections."""
+    ages = [(age_s(snapshot, line), line) for line in _FLOOD.lines(snapshot.kernel_log)]
+    recent = [line.text for age, line in ages if age is not None and age <= _DAY_S]
+    if recent:
+        yield Finding(
+            "listening sockets",
+            Severity.MEDIUM,
+            f"The kernel log reports a full queue of half-open connections in the last day: "
+            f"{recent[-1]!r}",
+            {"log": recent[-3:]},
+            (
+                sysctl(
+                    snapshot,
+                    "raise-syn-queue",
+                    "Allow more half-open connections",
+                    {"net/ipv4/tcp_max_syn_backlog": _BACKLOG},
+                ),
+            ),
         )
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.conntrack.table_full import table_full
-from dirtune.collect.kernel_log import LogLine
+from dirtune.collect.log_messages import LogLine
 from tests.checks.machines import director, service
 
 NF = "net/netfilter/nf_conntrack_"

@@ -2,7 +2,7 @@ import pytest
 
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.cpu.clocksource import clocksource
-from dirtune.collect.kernel_log import LogLine
+from dirtune.collect.log_messages import LogLine
 from dirtune.snapshot import Snapshot
 from tests.checks.cpu.hosts import GUEST, METAL, power
 

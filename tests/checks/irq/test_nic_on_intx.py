@@ -5,7 +5,7 @@ import pytest
 from dirtune.checks import Risk, Severity, Status, run
 from dirtune.checks.irq.nic_on_intx import nic_on_intx
 from dirtune.collect.cpuinfo import CpuInfo
-from dirtune.collect.kernel_log import LogLine
+from dirtune.collect.log_messages import LogLine
 from dirtune.collect.modules import Modules
 from dirtune.collect.pci import PciDevice
 from dirtune.snapshot import Snapshot

@@ -5,7 +5,7 @@ import pytest
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.irq.nobody_cared import nobody_cared
 from dirtune.collect.interrupts import Interrupts, Line
-from dirtune.collect.kernel_log import LogLine
+from dirtune.collect.log_messages import LogLine
 from dirtune.snapshot import Snapshot
 from tests.checks.machines import SHARED, host, line
 from tests.checks.samples import two

@@ -2,7 +2,7 @@ import pytest
 
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.irq.vector_exhaustion import vector_exhaustion
-from dirtune.collect.kernel_log import LogLine
+from dirtune.collect.log_messages import LogLine
 from dirtune.collect.pci import PciDevice
 from dirtune.snapshot import Snapshot
 

@@ -2,7 +2,7 @@
 
 from dirtune.checks import run
 from dirtune.collect.cpuinfo import CpuInfo
-from dirtune.collect.kernel_log import LogLine
+from dirtune.collect.log_messages import LogLine
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 

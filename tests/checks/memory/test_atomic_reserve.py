@@ -3,7 +3,7 @@ import pytest
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.memory.atomic_reserve import atomic_reserve
 from dirtune.collect.ethtool import Card
-from dirtune.collect.kernel_log import LogLine
+from dirtune.collect.log_messages import LogLine
 from dirtune.collect.net import Interface
 from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
