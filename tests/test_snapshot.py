@@ -6,6 +6,7 @@ import pytest
 from dirtune import checks
 from dirtune.analyse.handlers import HandlerCounts
 from dirtune.analyse.probed import LockWindow, NotProbed, Probed
+from dirtune.checks import discovery
 from dirtune.fetch import record
 from dirtune.host import LiveHost, RecordedHost
 from dirtune.jobs.snapshots import Source, samples
@@ -141,6 +142,6 @@ def test_a_clock_that_stands_still_breaks_no_check():
     risen = {"/proc/interrupts": "   CPU0\n10: 90 XT-PIC eth0\nERR: 70\n"}
     samples = tuple(RecordedHost(files, {}, taken_s=5.0) for files in (table, risen))
 
-    outcomes = checks.run(checks.all_checks(), take_all(samples))
+    outcomes = checks.run(discovery.all_checks(), take_all(samples))
 
-    assert [o.check.name for o in outcomes if o.status is checks.Status.ERROR] == []
+    assert [o.check.id for o in outcomes if o.status is checks.Status.ERROR] == []
