@@ -26,9 +26,9 @@ class Origin(Enum):
 def of(planned: Planned, boot: str) -> Origin:
     """Return the origin of the changes in *planned*; *boot* is the kernel's boot_id of now."""
     if planned.boot == boot:
-        if network.is_here(planned.network):
-            return Origin.HERE
-        return Origin.ELSEWHERE if network.is_elsewhere(planned.network) else Origin.GONE
+        if network.is_elsewhere(planned.network):
+            return Origin.ELSEWHERE
+        return Origin.HERE if network.is_here(planned.network) else Origin.GONE
     if planned.main_network is UNSET:
         return Origin.HERE
     if not planned.main_network:

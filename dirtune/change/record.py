@@ -58,6 +58,12 @@ class RolledBack(msgspec.Struct, frozen=True, tag="rolled-back", tag_field="reco
     """Every change was undone."""
 
     why: str
+    """The reason: one of `KNOWN_TO_USER`, or that of the watchdog."""
+
+
+ASKED = "asked"
+KNOWN_TO_USER = (ASKED, "the apply failed", "the confirmation failed")
+"""Reasons for an undo that the user ordered, or whose cause a command printed at that time."""
 
 
 class Stuck(msgspec.Struct, frozen=True, tag="stuck", tag_field="record"):
@@ -118,6 +124,12 @@ class Entry:
         """The changes that were made, each once."""
         numbers = sorted({index for index, _ in self.begun})
         return tuple(self.planned.changes[index] for index in numbers)
+
+    @property
+    def rolled_back_alone(self) -> str:
+        """The reason why the watchdog undid the changes; empty if it did not."""
+        reasons = [record.why for record in self.rest if isinstance(record, RolledBack)]
+        return reasons[-1] if reasons and reasons[-1] not in KNOWN_TO_USER else ""
 
     def seconds_left(self, boot: str, now_s: float) -> float | None:
         """Return the seconds left to confirm; None if no changes wait for confirmation.

@@ -22,6 +22,7 @@ from dirtune.change.apply import ON_THE_WAY, apply, carry_through, roll_back
 from dirtune.change.origin import Origin
 from dirtune.change.plan import Change, Plan
 from dirtune.change.record import (
+    ASKED,
     Applied,
     Begun,
     Confirmed,
@@ -176,9 +177,7 @@ def _make_lasting(path: Path, entry: Entry, host: WritableHost) -> None:
             raise ApplyError(f"{text}. Everything was rolled back.") from error
 
 
-def take_back(
-    at: Place, host: WritableHost, name: str | None = None, why: str = "asked"
-) -> Settled:
+def take_back(at: Place, host: WritableHost, name: str | None = None, why: str = ASKED) -> Settled:
     """Undo the changes of the journal *name*, or of the last journal if *name* is None.
 
     Raises `ApplyError`, with the names of the changes, if an undo fails. Raises `NotPossible` if a

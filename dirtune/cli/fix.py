@@ -103,7 +103,7 @@ def apply(
       dirtune fix apply ipvs/conn-reuse-delay --persist
       dirtune fix apply irq/shared-with-nic --confirm 60 --force vrrp="the backup serves"
     """
-    from dirtune.change import transaction
+    from dirtune.change import overdue, transaction
     from dirtune.host import WritableHost
     from dirtune.jobs import fixes
     from dirtune.render import overview
@@ -116,15 +116,16 @@ def apply(
         raise NotPossible(" | ".join(map(render.refusal_line, made.plan.refusals)))
     chosen = made.kept if persist else made.plan
     seconds = fixes.confirm_s(chosen, confirm_s)
-    journal = None
+    journal, at = None, transaction.place()
     if chosen.changes:
-        at = transaction.place()
         journal = transaction.carry_out(chosen, host, at, confirm_s=seconds, forced=made.forced)
     text = render.applied_json if form == "json" else render.applied_table
     notes = overview.left_open(made.by_hand, made.outcomes)
     shown = text(chosen, journal, seconds, made.left_out, notes)
     _output.result(markdown.literal(shown, form), form)
     _warn(notes, form)
+    if journal is not None:  # whoever reads the output may be slow
+        overdue.require_standing(at, host, journal)
 
 
 def _warn(notes: tuple[str, ...], form: str) -> None:
@@ -138,13 +139,14 @@ def _warn(notes: tuple[str, ...], form: str) -> None:
 def verify(checks: tuple[str, ...], form: str) -> None:
     """Check whether each change is still in effect; the exit status is 1 if one is not.
 
-    The exit status is also 1 if a journal cannot be read or was made in another network namespace.
+    The exit status is also 1 if a journal cannot be read or was made in another network namespace,
+    and if the last changes were rolled back because nobody confirmed them in time.
 
     Examples:
       dirtune fix verify
       dirtune fix verify ipvs/conn-reuse-delay --format json
     """
-    from dirtune.change import fixes, transaction
+    from dirtune.change import fixes, overdue, transaction
     from dirtune.host import LiveHost
     from dirtune.render import plan as render
 
@@ -159,7 +161,8 @@ def verify(checks: tuple[str, ...], form: str) -> None:
     ]
     shown = render.verify_json(rows) if form == "json" else render.verify_table(rows)
     _output.result(markdown.literal(shown, form), form)
-    for line in elsewhere:
+    undone = overdue.last_undone(at, names)
+    for line in (*elsewhere, *filter(None, (undone,))):
         _output.warning(line)
     gone = not all(holding.holds for holding in holdings)
-    sys.exit(1 if gone or elsewhere or transaction.unreadable(at) else 0)
+    sys.exit(1 if gone or elsewhere or undone or transaction.unreadable(at) else 0)

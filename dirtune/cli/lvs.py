@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import time
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
@@ -210,22 +211,30 @@ def apply(
         require_root("lvs apply")
         given = lvs_plans.Given(force=force, confirm_s=confirm_s)
         applied = real_servers.carry_out_here(source.configuration, desired, node, given)
-        _print_and_exit(_lvs_texts.applied(applied, form), 0, form)
+        _output.result(_lvs_texts.applied(applied, form), form, end="")
+        directors.require_standing_here(applied)
+        return
     given = lvs_plans.Given(drain_s if drain else None, load, expect, force, confirm_s)
     if dry_run:
         planned = directors.rehearsed(source, desired, given, here=here)
         _print_and_exit(_lvs_texts.rehearsed(planned, form), 0, form)
     if here:
-        _print_and_exit(_lvs_texts.applied(directors.apply_here(desired, given), form), 0, form)
+        applied = directors.apply_here(desired, given)
+        _output.result(_lvs_texts.applied(applied, form), form, end="")
+        directors.require_standing_here(applied)
+        return
     servers = () if director_only else real_servers.named(source.configuration, desired)
     if servers:
         directors.require_ready(source, desired, given)
     applied, done = real_servers.prepared(
         source.configuration, servers, given, lambda: directors.apply(source, desired, given)
     )
+    applied_s = time.monotonic()
     reach, status = real_servers.who_answers(source) if done else (None, 0)
     hold_s = real_servers.unconfirmed_s(given)
-    _print_and_exit(_lvs_texts.finished(applied, done, reach, hold_s, form), status, form)
+    _output.result(_lvs_texts.finished(applied, done, reach, hold_s, form), form, end="")
+    directors.require_standing(source, desired, applied, time.monotonic() - applied_s)
+    sys.exit(status)
 
 
 @command.command()

@@ -1,5 +1,6 @@
 """Plan and apply the changes to a plan's director, which is this host or another one."""
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ from dirtune.lvs.model import Table
 
 if TYPE_CHECKING:
     from dirtune.lvs.guard import Refusal
+
+_UNDO_S = 3.0
+"""Seconds within which a watchdog begins to undo overdue changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,38 @@ def carry_out(proposal: Proposal, confirm_s: float, force: tuple[str, ...]) -> A
             forced=", ".join(force) or None,
         )
     return Applied(plan, journal, confirm_s)
+
+
+def require_standing_here(applied: Applied) -> None:
+    """Raise `ApplyError` if the changes to this host were not confirmed in time."""
+    from dirtune.change import overdue, transaction
+
+    if applied.journal is not None:
+        overdue.require_standing(transaction.place(), LiveHost(), applied.journal)
+
+
+def require_standing(
+    source: PlanSource, desired: Table, applied: Applied, elapsed_s: float
+) -> None:
+    """Raise `ApplyError` if the plan's director has rolled *applied* back.
+
+    *elapsed_s* is the time since the changes were applied. Another host is asked only if the time
+    to confirm is over.
+    """
+    if lvs_plans.is_here(source, here=False):
+        require_standing_here(applied)
+        return
+    if applied.journal is None or not 0 < applied.confirm_s <= elapsed_s:
+        return
+    from dirtune.jobs import far_directors
+
+    time.sleep(_UNDO_S)
+    now = far_directors.planned(source, desired, drain_s=None, in_full=False)
+    if now.pending:
+        raise ApplyError(
+            f"{source.configuration.director.host}: {applied.journal} was rolled back: not "
+            "confirmed in time. Apply the changes again."
+        )
 
 
 def _read(host: LiveHost) -> Table:

@@ -3,14 +3,15 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
 
-from dirtune.change import journal
+from dirtune.change import journal, transaction, watchdog
 from dirtune.change.action import Saved
 from dirtune.change.record import Begun
-from dirtune.cli import main
+from dirtune.cli import _output, main
 from tests.change.machine import LINE, build
 
 
@@ -33,6 +34,12 @@ def host(tmp_path, monkeypatch):
 
 def dirtune(*argv):
     return CliRunner().invoke(main, argv)
+
+
+def dirtune_host():
+    from dirtune import host
+
+    return host.WritableHost()
 
 
 def data(*argv):
@@ -455,3 +462,55 @@ def test_a_time_that_has_no_end_is_no_time_to_wait(words, amount):
 
     assert done.exit_code == 2
     assert "is not a number of at most" in done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("irq/shared-with-nic",)])
+@pytest.mark.usefixtures("host")
+def test_what_the_watchdog_took_back_does_not_verify(words):
+    data("fix", "apply", "irq/shared-with-nic", "--confirm", "1")
+    path = journal.find(transaction.place().state, None)
+    watchdog.watch(path, transaction.place(), dirtune_host())
+
+    done = dirtune("fix", "verify", *words)
+
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [
+        f"dirtune: {path.stem} was rolled back: not confirmed in time. Apply the changes again."
+    ]
+
+
+@pytest.mark.usefixtures("host")
+def test_what_a_person_took_back_or_applied_again_verifies():
+    data("fix", "apply", "irq/shared-with-nic", "--confirm", "60")
+    dirtune("rollback")
+    assert dirtune("fix", "verify").exit_code == 0
+
+    data("fix", "apply", "irq/shared-with-nic", "--confirm", "1")
+    at = transaction.place()
+    watchdog.watch(journal.find(at.state, None), at, dirtune_host())
+    data("fix", "apply", "irq/shared-with-nic", "--confirm", "60")
+
+    assert dirtune("fix", "verify").exit_code == 0
+
+
+@pytest.mark.parametrize("undone", [True, False])
+@pytest.mark.usefixtures("host")
+def test_an_apply_that_was_not_confirmed_in_time_does_not_exit_as_if_it_had_been(
+    monkeypatch, undone
+):
+    """Whoever reads the output may be slow."""
+    result = _output.result
+
+    def slow(*words, **options):
+        result(*words, **options)
+        time.sleep(0.1)
+        at = transaction.place()
+        if undone:
+            watchdog.watch(journal.find(at.state, None), at, dirtune_host())
+
+    monkeypatch.setattr(_output, "result", slow)
+    done = dirtune("fix", "apply", "irq/shared-with-nic", "--confirm", "0.05")
+
+    assert done.exit_code == 2
+    (line,) = [row for row in done.stderr.splitlines() if "confirmed in time" in row]
+    assert ("was rolled back" in line) is undone

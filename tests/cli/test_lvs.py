@@ -2,12 +2,13 @@
 
 import json
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
 
 from dirtune.change.plan import Plan, Refusal
-from dirtune.cli import main
+from dirtune.cli import _output, main
 from dirtune.host import LiveHost
 from dirtune.jobs import real_servers
 from dirtune.lvs import guard, kernel
@@ -759,3 +760,42 @@ def test_a_text_without_a_service_is_not_imported(tmp_path):
 
     assert (done.exit_code, done.stdout) == (2, "")
     assert "contains no service" in done.stderr
+
+
+@pytest.mark.parametrize("undone", [True, False])
+def test_a_far_director_that_rolled_back_while_the_real_servers_were_asked_is_no_success(
+    nodes, plan, monkeypatch, undone
+):
+    (nodes / "set_up.json").write_text(json.dumps(SET_UP | {"confirm_s": 0.05}))
+    monkeypatch.setattr("dirtune.jobs.directors._UNDO_S", 0.0)
+
+    def slow(_source):
+        time.sleep(0.1)
+        if undone:
+            (nodes / "director").write_text(f"cat {nodes}/nothing.json; exit 1\n")
+        return None, 0
+
+    monkeypatch.setattr(real_servers, "who_answers", slow)
+    done = lvs("apply", plan, "--confirm", "0.05")
+
+    assert done.exit_code == (2 if undone else 0)
+    overdue = [row for row in done.stderr.splitlines() if "D1 was rolled back: not conf" in row]
+    assert len(overdue) == undone
+
+
+def test_an_apply_here_that_was_not_confirmed_in_time_is_no_success(ipvs, plan, monkeypatch):
+    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda path, at: 0)
+    result = _output.result
+
+    def slow(*words, **options):
+        result(*words, **options)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(_output, "result", slow)
+    done = lvs("apply", plan, "--here", "--confirm", "0.05")
+
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1].endswith(
+        "Run: dirtune rollback " + done.stderr.split()[-1]
+    )
+    assert "was not confirmed in time" in done.stderr
