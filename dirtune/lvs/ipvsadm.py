@@ -17,6 +17,7 @@ from dirtune.addresses import family, joined
 from dirtune.errors import NotPossible, ParseError
 from dirtune.lvs import values
 from dirtune.lvs.diff import Step, Verb
+from dirtune.lvs.listing import as_rules
 from dirtune.lvs.model import (
     IP_VS_SVC_F_ONEPACKET,
     TUNNEL_FLAGS,
@@ -131,10 +132,11 @@ def _options_of(step: Step) -> tuple[str, ...]:
 def parse(text: str) -> Table:
     """Return the table that `ipvsadm -R` would make of *text*.
 
-    Raises `ParseError`, which names the line, if *text* is invalid.
+    *text* may also be the output of `ipvsadm -Ln`. Raises `ParseError`, which names the line, if
+    *text* is invalid.
     """
     services: _Services = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(as_rules(text).splitlines(), 1):
         if len(line) > _LONGEST_LINE:  # shlex takes quadratic time for a long word
             why = f"The line is longer than {_LONGEST_LINE} characters."
             raise ParseError(f"line {number}", why)
@@ -208,10 +210,10 @@ def _service(get: dict[str, str]) -> Service:
         raise ValueError("the line needs exactly one of -t, -u, --sctp-service and -f")
     (option,) = named
     if option == "-f":
-        address, port = "", _number(get["-f"], 1, 2**32 - 1)
+        address, port = "", _mark(get["-f"])
         version: Literal[4, 6] = 6 if "-6" in get else 4
     else:
-        address, port = _endpoint(get[option])
+        address, port = _endpoint(get[option], _PROTOCOLS[option])
         version = family(address)
     scheduler = get.get("-s", "wlc")
     flags = values.flag_bits(scheduler, filter(None, get.get("-b", "").split(",")))
@@ -241,7 +243,7 @@ def _destination(get: dict[str, str], service: Service) -> Destination:
         raise ValueError(f"only one of the options {', '.join(methods)} can be used")
     forwarding = _FORWARDING[methods[0] if methods else "-g"]
     port = 0 if service.protocol == "fwmark" else service.port
-    address, port = _endpoint(get["-r"], port)
+    address, port = _endpoint(get["-r"], service.protocol, port)
     tunnel = get.get("--tun-type", "ipip")
     if tunnel not in {"ipip", "gue", "gre"}:
         raise ValueError(f"{tunnel} is not a tunnel type; use ipip, gue or gre")
@@ -258,7 +260,14 @@ def _destination(get: dict[str, str], service: Service) -> Destination:
     )
 
 
-def _endpoint(text: str, port: int | None = None) -> tuple[str, int]:
+def _mark(text: str) -> int:
+    """Return a firewall mark; ipvsadm 1.31 writes marks from 2^31 on as negative numbers."""
+    if re.fullmatch(r"-\d{1,10}", text):
+        return _number(str(int(text) + 2**32), 2**31, 2**32 - 1)
+    return _number(text, 1, 2**32 - 1)
+
+
+def _endpoint(text: str, protocol: str, port: int | None = None) -> tuple[str, int]:
     found = re.fullmatch(r"\[([^]%]+)\](?::([\w-]+))?|([^:\[\]]+)(?::([\w-]+))?", text)
     if not found:
         raise ValueError(f"{text} is not an address and a port")
@@ -266,7 +275,11 @@ def _endpoint(text: str, port: int | None = None) -> tuple[str, int]:
     digits = found[2] or found[4]
     if digits is None and port is None:
         raise ValueError(f"{text} lacks a port")
-    return address, port or 0 if digits is None else _number(digits, 0, 65535)
+    if digits is None:
+        return address, port or 0
+    if not digits.isdecimal() and protocol in {"tcp", "udp", "sctp"}:
+        return address, values.service_port(digits, protocol)
+    return address, _number(digits, 0, 65535)
 
 
 def _numeric(text: str) -> str:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from dirtune.addresses import family
-from dirtune.lvs.model import scheduler_flags
+from dirtune.lvs.model import SCHED_FLAGS, scheduler_flags
 
 LONGEST_PERSISTENCE_S = 86400 * 31
 """Limit of a persistence timeout in seconds (MAX_TIMEOUT of ipvsadm.c, ipvsadm 1.31)."""
@@ -43,11 +43,30 @@ def host_address(text: str) -> tuple[str, Literal[4, 6]]:
     return str(address), family(str(address))
 
 
+@lru_cache(maxsize=2**10)
+def service_port(name: str, protocol: str) -> int:
+    """Return the port of the service called *name*, as this machine's /etc/services has it.
+
+    Raises `ValueError` for an unknown name.
+    """
+    try:
+        return socket.getservbyname(name, protocol)
+    except OSError as error:
+        raise ValueError(
+            f"{name} is neither a port nor a {protocol} service of /etc/services. Save numbers "
+            "instead: ipvsadm -Sn"
+        ) from error
+
+
 def flag_bits(scheduler: str, names: Iterable[str]) -> int:
     """Return the kernel's bits for the flags of *scheduler* that are called *names*."""
     bits = {name: bit for bit, name in scheduler_flags(scheduler).items()}
+    numbered = {name: bit for bit, name in SCHED_FLAGS.items()}  # valid for every scheduler
     flags = 0
     for name in names:
+        if name in numbered:
+            flags |= numbered[name]
+            continue
         if name not in bits:
             raise ValueError(
                 f"the scheduler {scheduler} has no flag {name!r}. Its flags are {', '.join(bits)}"

@@ -135,8 +135,9 @@ def _destination(
     address, family = address_of(".address" if entry.node is None else ".node", text)
     default = 0 if service.protocol == "fwmark" else service.port
     port = default if entry.port is None else entry.port
-    if entry.forwarding != "nat" and port != default:
-        # With DR and tunnels, nothing rewrites the port, so it remains the port of the service.
+    if entry.forwarding != "nat" and port != default and service.protocol != "fwmark":
+        # With DR and tunnels, nothing rewrites the port, so it remains the port of the service. A
+        # firewall mark has no port, and IPVS keeps the port of its destinations without using it.
         rule = f"{entry.forwarding} cannot change the port of the service ({default}); use nat"
         raise PlanError(f".port: {rule}")
     if entry.forwarding != "tun":

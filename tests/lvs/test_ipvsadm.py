@@ -189,3 +189,39 @@ def test_a_line_that_is_none_is_named(text, said):
 def test_steps_as_commands(step, command):
     """As ipvsadm(8) has them."""
     assert ipvsadm.command(step) == command
+
+
+def only(text):
+    (service,) = ipvsadm.parse(text).services
+    return service
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [("-A -t 10.0.0.1:http", 80), ("-A -t [fd00::1]:https", 443), ("-A -u 10.0.0.1:domain", 53)],
+)
+def test_names_of_services_are_those_of_etc_services(text, port):
+    assert only(text).port == port
+
+
+def test_an_unknown_name_of_a_service_says_what_to_give():
+    with pytest.raises(ParseError, match="no-such-name is neither a port nor a tcp service"):
+        ipvsadm.parse("-A -t 10.0.0.1:no-such-name")
+
+
+@pytest.mark.parametrize("scheduler", ["sh", "mh", "rr", "wlc"])
+def test_numbered_flags_are_those_of_every_scheduler(scheduler):
+    # include/uapi/linux/ip_vs.h: IP_VS_SVC_F_SCHED1 to 3
+    assert only(f"-A -t 10.0.0.1:80 -s {scheduler} -b flag-1,flag-2").flags == 0x08 | 0x10
+    assert only(f"-A -t 10.0.0.1:80 -s {scheduler} -b flag-3").flags == 0x20
+
+
+@pytest.mark.parametrize(("text", "mark"), [("-1", 2**32 - 1), ("-2147483648", 2**31)])
+def test_ipvsadm_writes_large_marks_as_negative_numbers(text, mark):
+    assert only(f"-A -f {text} -s rr").port == mark
+
+
+@pytest.mark.parametrize("text", ["-0", "-4294967296", "-2147483649", "--5"])
+def test_other_negative_marks_are_refused(text):
+    with pytest.raises(ParseError):
+        ipvsadm.parse(f"-A -f {text} -s rr")
