@@ -50,7 +50,7 @@ def require_driver(host: Host, device: str, driver: str | None) -> None:
 
 
 def bind(host: WritableHost, device: str, driver: str) -> None:
-    """Bind *device* to *driver*."""
+    """Bind the PCI *device* to *driver*; raises `ApplyError` if the driver is not loaded."""
     folder = f"{DRIVERS}/{driver}"
     if not host.glob(literal(folder)):
         raise ApplyError(

@@ -177,7 +177,10 @@ def parse_services(text: str) -> tuple[Service, ...]:
 
 
 def parse_ip_vs_stats(text: str) -> Stats:
-    """Parse the text of /proc/net/ip_vs_stats."""
+    """Return the totals in the text of /proc/net/ip_vs_stats.
+
+    Raises `ParseError` if a total is missing or is not a hexadecimal number.
+    """
     rows = [row.split() for row in text.splitlines()]
     # The rates below the blank line are not read: run_estimation=0 freezes them.
     for head, values in pairwise(rows):

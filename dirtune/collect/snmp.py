@@ -34,13 +34,19 @@ def read_snmp(host: Host) -> Mapping[str, int]:
 
 @parsing(SOURCE)
 def parse_snmp(text: str) -> Mapping[str, int]:
-    """Parse the text of /proc/net/snmp or /proc/net/netstat."""
+    """Return the counters in the text of /proc/net/snmp or netstat, such as `Tcp.ActiveOpens`.
+
+    Raises `ParseError` if a row of names and its row of values do not fit together.
+    """
     return dict(_pairs(SOURCE, text))
 
 
 @parsing(_SOCKSTAT)
 def parse_sockstat(text: str) -> Mapping[str, int]:
-    """Parse the text of /proc/net/sockstat."""
+    """Return the numbers in the text of /proc/net/sockstat, such as `sockstat.TCP.inuse`.
+
+    Raises `ParseError` if a row does not consist of names and numbers.
+    """
     counters: dict[str, int] = {}
     for row in text.splitlines():
         prefix, _, rest = row.partition(":")

@@ -93,7 +93,7 @@ def of_cluster(path: Path, interval: float, options: Options) -> Report:
 
 
 def of_two(names: tuple[str, str], source: Source) -> "Comparison":
-    """Compare two directors: recorded trees, archives or hosts."""
+    """Compare two directors, each of which is a recorded tree, an archive or a host."""
     from dirtune.checks import difference
 
     sources = tuple(snapshots.of_path_or_host(name, source) for name in names)

@@ -94,7 +94,7 @@ def _planned(proposal: Proposal) -> Planned:
 
 
 def apply(source: PlanSource, desired: Table, given: Given) -> Applied:
-    """Set up the plan's director, here or on another host."""
+    """Set up the plan's director, here or on another host, and return the changes."""
     if lvs_plans.is_here(source, here=False):
         return apply_here(desired, given)
     from dirtune.jobs import far_directors
@@ -124,7 +124,10 @@ def rehearsed(source: PlanSource, desired: Table, given: Given, *, here: bool) -
 
 
 def apply_here(desired: Table, given: Given) -> Applied:
-    """Set this host up as a director."""
+    """Set this host up as a director, and return the changes.
+
+    Raises `ApplyError` or `NotPossible`, with the reason, if a change is refused.
+    """
     return carry_out(allowed_here(desired, given), given.confirm_s, given.force)
 
 
@@ -196,7 +199,7 @@ def against(proposal: Proposal) -> tuple[tuple[str, str], ...]:
 
 
 def carry_out(proposal: Proposal, confirm_s: float, force: tuple[str, ...]) -> Applied:
-    """Apply a proposal."""
+    """Apply *proposal*; *confirm_s* is the time to confirm it in seconds, 0 for no limit."""
     from dirtune.change import table, transaction
     from dirtune.host import WritableHost
 

@@ -73,7 +73,7 @@ def require_ready(source: PlanSource, given: Given) -> None:
 
 
 def apply(source: PlanSource, given: Given) -> Applied:
-    """Set up the plan's director."""
+    """Set up the plan's director with the dirtune there, and return the changes."""
     wait_s = (given.drain_s or 0) + _ANSWER_S
     done = _ask(source, _apply_words(given), AppliedDocument, wait_s)
     return Applied(Plan(done.changes, done.refusals), done.journal, done.confirm_s)

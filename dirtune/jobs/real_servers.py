@@ -55,7 +55,10 @@ def propose(configuration: Configuration, desired: Table, name: str) -> Plan:
 def carry_out_here(
     configuration: Configuration, desired: Table, name: str, given: Given
 ) -> Applied:
-    """Prepare this host as the plan's real server *name*."""
+    """Prepare this host as the plan's real server *name*, and return the changes.
+
+    Raises `NotPossible` with the first refusal that is not overruled.
+    """
     plan = propose(configuration, desired, name)
     for refusal in plan.refusals:
         if not refusal.name or refusal.name not in given.force:
@@ -100,7 +103,7 @@ def _with_clients(source: PlanSource) -> BenchPlan:
 
 
 def reached(plan: BenchPlan) -> Reach:
-    """Return which real servers answer through the VIP."""
+    """Return which real servers of *plan* answer the requests of its clients through the VIP."""
     from dirtune.bench.vip_check import reach
 
     return signals.run(reach(plan))

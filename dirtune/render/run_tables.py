@@ -110,7 +110,7 @@ def _every(run: Run) -> tuple[Cell, ...]:
 
 
 def label(run: Run, name: str) -> str:
-    """Return the printed label of a cell of the matrix: `2.4.0, 4 CPUs, dr, 2 real servers`."""
+    """Return the label of the cell *name*, such as `2.4.0, 4 CPUs, dr, 2 real servers`."""
     settings = next((cell.settings for cell in run.cells if cell.name == name), {})
     return ", ".join(value(axis, setting) for axis, setting in settings.items()) or name or PLAIN
 

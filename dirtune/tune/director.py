@@ -75,7 +75,7 @@ class Switch:
         self._lease_s = lease_s(trying.plan)
 
     async def look(self) -> None:
-        """Find out if an interrupted run left the fix active on the director."""
+        """Read from the director whether an interrupted run left the fix in force there."""
         self._journal = await in_force(self._trying)
 
     async def __call__(self, arm: str) -> None:
