@@ -21,6 +21,7 @@ from dirtune.change.documents import (
     SettledDocument,
     VerifyDocument,
 )
+from dirtune.checks import documents
 from dirtune.exit_status import outermost
 from dirtune.lvs.documents import LvsDocument, LvsPlanDocument
 from dirtune.plan.tables import Plan
@@ -31,8 +32,8 @@ from dirtune.tune.decide import Session
 PUBLISHED: dict[str, object] = {
     "plan-file": Plan,
     "applied": AppliedDocument,
-    "audit": json_documents.AuditDocument,
-    "audits": json_documents.AuditsDocument,
+    "audit": documents.AuditDocument,
+    "audits": documents.AuditsDocument,
     "bench-check": Readiness,
     "bench-trials": Itinerary,
     "checks": json_documents.ChecksDocument,

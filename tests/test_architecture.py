@@ -156,8 +156,9 @@ def test_the_outside_is_reached_through_one_place():
 
 
 def test_work_returns_data_and_the_command_renders_it():
+    # The lab writes keepalived.conf(5) with it, and declares the document of its state there.
     for layer, target, path in imports():
-        assert (layer, target) != ("jobs", "render"), f"{path} imports {target}"
+        assert target != "render" or layer in {"render", "cli", "schemas", "lab"}, path
 
 
 PRINTS = {

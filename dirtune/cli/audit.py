@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from dirtune import writing
-from dirtune.checks import Severity
+from dirtune.checks import Severity, documents
 from dirtune.checks.audits import Report, gravest
 from dirtune.cli import _amount, _output
 from dirtune.cli._group import Command
@@ -211,7 +211,7 @@ def _show(report: Report, format: str, output: Path | None, *, verbose: bool) ->
 
 def _document(report: Report) -> Mapping[str, object]:
     one = len(report.audits) == 1 and not report.unreachable and report.cross is None
-    return render.document(report.audits[0]) if one else render.documents(report)
+    return documents.of_audit(report.audits[0]) if one else documents.of_report(report)
 
 
 def _metrics(report: Report, output: Path | None) -> None:

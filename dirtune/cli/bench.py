@@ -163,11 +163,10 @@ def export(run: Path, arm: str | None) -> None:
 
 
 def _printed(result: "Run | Itinerary", format: str) -> str:
-    from dirtune.jobs import benches
     from dirtune.render import sweep
 
     if format == "json":
         return msgspec.json.format(msgspec.json.encode(result)).decode()
     if not isinstance(result, Run):
-        return benches.announced(result)
+        return sweep.itinerary(result)
     return (sweep.table if format == "table" else sweep.markdown)(result)

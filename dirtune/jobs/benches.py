@@ -168,13 +168,3 @@ def _noise_at(plan: Plan, kept: Store, rate: float | None) -> Comparison:
         alpha=looks.alpha(kept.run.looks),
     )
     return msgspec.structs.replace(comparison, noise_floor=compare.noise_floor(arms))
-
-
-def announced(itinerary: tour.Itinerary) -> str:
-    """Return the list of trials that a dry run prints."""
-    lines = [f"{trial.id}  {trial.offered_rate:g}/s" for trial in itinerary.trials]
-    lines += [f"{name}  a search for the knee" for name in itinerary.searches]
-    lines += [f"not measured: {reason}" for reason in itinerary.refused]
-    boots = f", {itinerary.boots} boots" if itinerary.boots else ""
-    total = f"{len(itinerary.trials)} trials, {len(itinerary.searches)} searches{boots}"
-    return "\n".join([*lines, f"{total}: about {itinerary.estimate_s / 60:.0f} min"])

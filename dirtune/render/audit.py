@@ -1,27 +1,18 @@
-"""Render an audit as text for a terminal, as Markdown, or as JSON (`dirtune/audit/1`)."""
+"""Render an audit as text for a terminal, or as Markdown."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import click
 
 from dirtune.checks import Check, Finding, Fix, Outcome, Severity, Status
-from dirtune.checks.audits import Audit, Report
+from dirtune.checks.audits import Audit
+from dirtune.checks.documents import summary
 from dirtune.escape import one_line
 from dirtune.render.each_text import each_text
 from dirtune.render.markdown import escaped, inline_code
 from dirtune.render.overview import overview
-
-if TYPE_CHECKING:
-    from dirtune.render.json_documents import (
-        AuditDocument,
-        AuditsDocument,
-        FindingDocument,
-        OutcomeDocument,
-        WaivedDocument,
-    )
 
 _COLOURS = {
     Severity.CRITICAL: "bright_red",
@@ -51,27 +42,6 @@ class _Node:
     children: "tuple[_Node, ...]"
     first: bool
     """Whether this is the first finding of its check, below which the check's reason is shown."""
-
-
-def document(audit: Audit) -> "AuditDocument":
-    """Return an audit in the schema `dirtune/audit/1`."""
-    return {
-        "schema": "dirtune/audit/1",
-        "host": audit.host,
-        "roles": list(audit.roles),
-        "outcomes": [_outcome(outcome) for outcome in audit.outcomes],
-        "summary": _summary(audit),
-    }
-
-
-def documents(report: Report) -> "AuditsDocument":
-    """Return several audits in the schema `dirtune/audits/1`."""
-    return {
-        "schema": "dirtune/audits/1",
-        "audits": [document(audit) for audit in report.audits],
-        "cross": [_outcome(outcome) for outcome in report.cross.outcomes] if report.cross else [],
-        "unreachable": [{"host": host, "reason": why} for host, why in report.unreachable],
-    }
 
 
 def text(audit: Audit, *, width: int = 100, verbose: bool = False) -> str:
@@ -106,56 +76,6 @@ def markdown(audit: Audit) -> str:
             f"| {o.check.id} | {o.status} | {escaped(o.reason or '', cell=True)} |" for o in rows
         ]
     return "\n".join(lines)
-
-
-def _outcome(outcome: Outcome) -> "OutcomeDocument":
-    return {
-        "check": outcome.check.id,
-        "status": outcome.status.value,
-        "severity": outcome.severity and outcome.severity.value,
-        "reason": outcome.reason,
-        "findings": [_finding(finding) for finding in outcome.findings],
-    }
-
-
-def _finding(finding: Finding) -> "FindingDocument":
-    return {
-        "subject": finding.subject,
-        "also": list(finding.also),
-        "severity": finding.severity.value,
-        "message": finding.message,
-        "cause": finding.cause,
-        "waived": _waiver(finding),
-        "evidence": dict(finding.evidence),
-        "fixes": [
-            {
-                "id": fix.id,
-                "title": fix.title,
-                "risk": fix.risk.value,
-                "commands": list(fix.commands),
-                "competes": list(fix.competes),
-            }
-            for fix in finding.fixes
-        ],
-    }
-
-
-def _waiver(finding: Finding) -> "WaivedDocument | None":
-    if finding.waived is None:
-        return None
-    return {"reason": finding.waived.reason, "expires": finding.waived.expires.isoformat()}
-
-
-def _summary(audit: Audit) -> dict[str, int]:
-    severities = [f.severity for o in audit.outcomes for f in o.findings if not f.waived]
-    counts = {severity.value: severities.count(severity) for severity in Severity}
-    for status in Status:
-        if status is not Status.FINDING:
-            number = sum(o.status is status for o in audit.outcomes)
-            counts[status.value.replace("-", "_")] = number
-    counts["waived"] = sum(bool(f.waived) for o in audit.outcomes for f in o.findings)
-    counts["known"] = audit.known
-    return counts
 
 
 def _tree(outcomes: Sequence[Outcome]) -> tuple[_Node, ...]:
@@ -310,7 +230,7 @@ def _undecided(audit: Audit, width: int) -> Iterator[str]:
 
 
 def _counts(audit: Audit) -> str:
-    counts = _summary(audit)
+    counts = summary(audit)
     severities = {severity.value for severity in Severity}
     findings = [f"{n} {name}" for name, n in counts.items() if n and name in severities]
     rest = [f"{n} {k.replace('_', ' ')}" for k, n in counts.items() if n and k not in severities]

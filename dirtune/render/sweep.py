@@ -1,11 +1,15 @@
-"""Render the judged trials of a run as a table: offered rate, replies, loss, cost."""
+"""Render the trials that a run would do, or its judged trials: rates, replies, loss, cost."""
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from dirtune.analyse.run import Run, Trial, TrialKind
 from dirtune.analyse.words import counted
 from dirtune.render import cells, run_tables
 from dirtune.render.figures import in_percent
+
+if TYPE_CHECKING:
+    from dirtune.bench.tour import Itinerary
 
 _SHOWN = frozenset({TrialKind.JUDGED, TrialKind.PEAK})
 
@@ -18,6 +22,16 @@ def table(run: Run) -> str:
 def markdown(run: Run) -> str:
     """Return the trials as Markdown."""
     return _document(run, "github")
+
+
+def itinerary(planned: "Itinerary") -> str:
+    """Return the trials that a run would do, and an estimate of their time in minutes."""
+    lines = [f"{trial.id}  {trial.offered_rate:g}/s" for trial in planned.trials]
+    lines += [f"{name}  a search for the knee" for name in planned.searches]
+    lines += [f"not measured: {reason}" for reason in planned.refused]
+    boots = f", {planned.boots} boots" if planned.boots else ""
+    total = f"{len(planned.trials)} trials, {len(planned.searches)} searches{boots}"
+    return "\n".join([*lines, f"{total}: about {planned.estimate_s / 60:.0f} min"])
 
 
 def _document(run: Run, style: str) -> str:

@@ -26,7 +26,7 @@ from dirtune.bench.outcome import Order
 from dirtune.bench.protocols import Rig
 from dirtune.bench.store import Store
 from dirtune.bench.trial import Result, conduct
-from dirtune.checks import audits, discovery
+from dirtune.checks import audits, discovery, documents
 from dirtune.collect.interrupts import Interrupts
 from dirtune.errors import NoVerdict, TrialError
 from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched
@@ -34,7 +34,6 @@ from dirtune.plan.metrics import METRICS
 from dirtune.plan.tables import Plan
 from dirtune.remote import Node
 from dirtune.remote.far_dirtune import FarDirtune
-from dirtune.render import audit as render_audit
 from dirtune.signals import to_the_end
 from dirtune.snapshot import Snapshot, take_all
 from dirtune.tune import decide, director, peaks
@@ -228,7 +227,7 @@ def audited(kept: Store, name: str, snapshot: Snapshot, when: str) -> None:
     save(
         kept,
         handlers=kept.run.handlers | timed,
-        audits=kept.run.audits | {when: render_audit.document(audit)},
+        audits=kept.run.audits | {when: documents.of_audit(audit)},
     )
 
 

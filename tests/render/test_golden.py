@@ -14,6 +14,7 @@ import dirtune.render
 from dirtune.analyse import capacity
 from dirtune.bench import store
 from dirtune.change.preparation import director_document
+from dirtune.checks import documents
 from dirtune.lvs.documents import plan_document
 from dirtune.render import (
     audit,
@@ -116,7 +117,7 @@ OUTPUTS = {
     "audit-table-verbose": lambda: audit.text(inputs.AUDIT, width=80, verbose=True),
     "overview": lambda: "\n".join(overview.overview(*case) for case in inputs.OVERVIEWS),
     "audit-markdown": lambda: audit.markdown(inputs.AUDIT),
-    "audit-json": lambda: pretty(audit.documents(inputs.REPORT)),
+    "audit-json": lambda: pretty(documents.of_report(inputs.REPORT)),
     "prometheus": lambda: generate_latest(prometheus.registry(inputs.REPORT, 1e9)).decode(),
     "irqs-table": lambda: several(lambda of: irqs.text(*of), IRQS, COUNTED),
     "irqs-markdown": lambda: several(lambda of: irqs.markdown(*of), IRQS, COUNTED),
