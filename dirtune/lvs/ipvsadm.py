@@ -268,11 +268,11 @@ def _mark(text: str) -> int:
 
 
 def _endpoint(text: str, protocol: str, port: int | None = None) -> tuple[str, int]:
-    found = re.fullmatch(r"\[([^]%]+)\](?::([\w-]+))?|([^:\[\]]+)(?::([\w-]+))?", text)
-    if not found:
+    parts = re.fullmatch(r"\[([^]%]+)\](?::([\w-]+))?|([^:\[\]]+)(?::([\w-]+))?", text)
+    if not parts:
         raise ValueError(f"{text} is not an address and a port")
-    address = _numeric(found[1] or found[3])
-    digits = found[2] or found[4]
+    address = _numeric(parts[1] or parts[3])
+    digits = parts[2] or parts[4]
     if digits is None and port is None:
         raise ValueError(f"{text} lacks a port")
     if digits is None:
