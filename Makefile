@@ -1,12 +1,13 @@
 # Targets: setup, demo, test, test-fast, test-long, test-newest, test-lowest, check, bench, docs,
-# lock.
+# objects, lock.
 
 SHELL := /bin/bash
 PY := .venv/bin/python
 PACKAGES := python3 python3-venv python3-bpfcc linux-image-amd64 linux-headers-amd64 \
 	linux-image-rt-amd64 linux-headers-rt-amd64 qemu-system-x86 ipvsadm iproute2 kmod cpio \
 	zstd busybox-static nginx-light nghttp2-client httperf wrk netpipe-tcp openssh-client \
-	openssh-server keepalived tcsh fish netcat-openbsd procps sysstat bpfcc-tools util-linux ethtool nftables strace
+	openssh-server keepalived tcsh fish netcat-openbsd procps sysstat bpfcc-tools util-linux ethtool \
+	nftables strace libbpf1 clang-14 llvm-14
 
 # The interpreter of test-newest and test-lowest.
 PYTHON ?= /usr/bin/python3
@@ -14,7 +15,7 @@ LOCK := requirements/dev.txt
 # More than the two cores of CI: many tests wait for processes and for time-outs.
 WORKERS := 4
 
-.PHONY: setup demo test test-fast test-long test-newest test-lowest check bench docs lock
+.PHONY: setup demo test test-fast test-long test-newest test-lowest check bench docs objects lock
 
 # Whatever is missing from apt and PyPI; quick when nothing is. policy-rc.d keeps the packages
 # from starting their daemons on this machine.
@@ -84,3 +85,7 @@ bench: setup
 docs: setup
 	.venv/bin/dirtune explain --format markdown > docs/checks.md
 	$(PY) -m dirtune.schemas docs/schema
+
+# The probes, as a wheel carries them. tests/probes/build_objects.py pins the compiler.
+objects: setup
+	$(PY) tests/probes/build_objects.py

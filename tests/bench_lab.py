@@ -140,7 +140,7 @@ def beside(probe, tool):
         loads.append(took)
         ns, runs, complaint = theirs(tool)
         peers = peers[0] + ns, peers[1] + runs
-    print(f"{probe}: compiled and attached in {min(loads):.1f} s (emulated)")
+    print(f"{probe}: loaded and attached in {min(loads):.1f} s (emulated)")
     if not mine[1] or not peers[1]:
         silent = tool if mine[1] else f"the {probe} probe (nothing happened)"
         print(f"{probe}: no ratio: {silent} measured nothing {complaint}".rstrip())
@@ -210,7 +210,7 @@ def prices():
     for probe in ALONE:
         ns, runs, took = ours(probe)
         of_run = f"{ns / runs:.0f} ns a run" if runs else "nothing happened"
-        print(f"{probe}: compiled and attached in {took:.1f} s (emulated), {of_run}")
+        print(f"{probe}: loaded and attached in {took:.1f} s (emulated), {of_run}")
 
 
 def locks():

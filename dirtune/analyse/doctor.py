@@ -4,6 +4,7 @@ import shlex
 
 import msgspec
 
+from dirtune.analyse.packages import install, installer
 from dirtune.collect.facts import COMMANDS, LAB_FREE_MIB, LAB_MODULES, VIRTME, Facts, lab_kernel
 from dirtune.extras import PACKAGES, pip_install
 
@@ -42,8 +43,8 @@ class Rung(msgspec.Struct, frozen=True):
     """One way to run a probe, such as eBPF, and the obstacles to it on this machine."""
 
     source: str
-    """`bpf`, `tracefs` or `proc`. A probe with two eBPF variants has `tracepoints` and
-    `kprobes`."""
+    """`prebuilt` (eBPF built ahead of time), `bcc` (eBPF compiled here), `kprobes` (the same,
+    attached to functions), `tracefs` or `proc`."""
     gives: str
     obstacles: tuple[Obstacle, ...]
 
@@ -88,7 +89,7 @@ def diagnose(facts: Facts) -> Diagnosis:
         notes=_present(
             (
                 not facts.btf,
-                "The running kernel has no BTF, so probes take longer to compile",
+                "The running kernel has no BTF, so bcc must compile some probes",
                 "Boot a kernel with CONFIG_DEBUG_INFO_BTF",
             ),
             _lab_headers(facts),
@@ -97,8 +98,44 @@ def diagnose(facts: Facts) -> Diagnosis:
 
 
 def probe_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    """Return the obstacles to eBPF probes, in the order in which to remove them."""
-    return (*_bpf_obstacles(facts), *_no_event(facts, "irq/irq_handler_entry"))
+    """Return the obstacles to the irq probe with eBPF, in the order in which to remove them.
+
+    If neither way of loading works, these are the obstacles to prebuilt objects.
+    """
+    event = _no_event(facts, "irq/irq_handler_entry")
+    ahead = prebuilt_obstacles(facts, types=True)
+    return (*(ahead if compiled_obstacles(facts) else ()), *event)
+
+
+def prebuilt_obstacles(facts: Facts, *, types: bool) -> tuple[Obstacle, ...]:
+    """Return the obstacles to probes that were built ahead of time.
+
+    *types* says whether the probe reads structures of the kernel, whose layout BTF tells.
+    """
+    return _present(
+        (not facts.root, "dirtune does not run as root", "Run it with sudo"),
+        (not facts.libbpf, "libbpf 1.0 or newer is not installed", _install(facts, "libbpf")),
+        (
+            types and not facts.btf,
+            "This kernel has no type information (BTF)",
+            "Boot a kernel with CONFIG_DEBUG_INFO_BTF",
+        ),
+        _lockdown(facts),
+    )
+
+
+def compiled_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
+    """Return the obstacles to probes that bcc compiles on this machine."""
+    return _present(
+        (not facts.root, "dirtune does not run as root", "Run it with sudo"),
+        (not facts.bcc, "bcc's Python module is not installed", _install(facts, "bcc")),
+        (
+            not facts.headers,
+            f"The headers of kernel {facts.release} are not installed",
+            _install(facts, "headers"),
+        ),
+        _lockdown(facts),
+    )
 
 
 def tracefs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
@@ -126,16 +163,32 @@ def tracefs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 
 def ladders(facts: Facts) -> tuple[Ladder, ...]:
     """Return each probe with its possible sources, the best source first."""
-    bpf = _bpf_obstacles(facts)
-    softirq = (*bpf, *_no_event(facts, "irq/softirq_entry", "napi/napi_poll"))
-    waits = (*bpf, *_no_event(facts, "lock/contention_begin"))
-    kprobes = (*bpf, *_no_option("kprobes", "CONFIG_KPROBES", there=facts.kprobes))
-    perf = (*bpf, *_no_option("perf events", "CONFIG_PERF_EVENTS", there=facts.perf_events))
-    ipvs = (*kprobes, *_present((not facts.ip_vs, "IPVS is not loaded", "modprobe ip_vs")))
+    bcc = compiled_obstacles(facts)
+    kprobes = (*bcc, *_no_option("kprobes", "CONFIG_KPROBES", there=facts.kprobes))
+    perf = _no_option("perf events", "CONFIG_PERF_EVENTS", there=facts.perf_events)
+    ipvs = _present((not facts.ip_vs, "IPVS is not loaded", "modprobe ip_vs"))
+    types = _present(
+        (
+            facts.ip_vs and not facts.ip_vs_types,
+            "This kernel has no type information (BTF) of IPVS",
+            "Boot a kernel with CONFIG_DEBUG_INFO_BTF_MODULES",
+        )
+    )
+
+    def bpf(gives: str, needs: tuple[Obstacle, ...], *, types: bool) -> tuple[Rung, Rung]:
+        ahead = (*prebuilt_obstacles(facts, types=types), *needs)
+        return Rung("prebuilt", gives, ahead), Rung("bcc", gives, (*bcc, *needs))
+
+    handlers = _no_event(facts, "irq/irq_handler_entry")
+    softirq = _no_event(facts, "irq/softirq_entry", "napi/napi_poll")
+    waits = _no_event(facts, "lock/contention_begin")
+    drops = _no_event(facts, "skb/kfree_skb")
+    passes = "time that IPVS takes for a packet"
+    hooks = (*prebuilt_obstacles(facts, types=True), *ipvs, *types)
     return (
         _ladder(
             "irq",
-            Rung("bpf", "calls, IRQ_NONE and time of each handler", probe_obstacles(facts)),
+            *bpf("calls, IRQ_NONE and time of each handler", handlers, types=True),
             Rung(
                 "tracefs",
                 "calls of each handler, IRQ_NONE by interrupt line",
@@ -143,18 +196,21 @@ def ladders(facts: Facts) -> tuple[Ladder, ...]:
             ),
             Rung("proc", "calls inferred from /proc/interrupts", _audit_obstacles(facts)),
         ),
-        _ladder("softirq", Rung("bpf", "runs, time and delay of softirqs, NAPI polls", softirq)),
+        _ladder(
+            "softirq", *bpf("runs, time and delay of softirqs, NAPI polls", softirq, types=True)
+        ),
         _ladder(
             "locks",
-            Rung("tracepoints", "waits for kernel locks", waits),
+            *bpf("waits for kernel locks", waits, types=False),
             Rung("kprobes", "waits for spin locks", kprobes),
         ),
-        _ladder("cpu", Rung("bpf", "kernel stacks at 99 Hz", perf)),
+        _ladder("cpu", *bpf("kernel stacks at 99 Hz", perf, types=False)),
+        _ladder("drops", *bpf("dropped packets by reason", drops, types=False)),
         _ladder(
-            "drops",
-            Rung("bpf", "dropped packets by reason", (*bpf, *_no_event(facts, "skb/kfree_skb"))),
+            "ipvs",
+            Rung("prebuilt", passes, hooks),
+            Rung("kprobes", passes, (*kprobes, *ipvs)),
         ),
-        _ladder("ipvs", Rung("kprobes", "time that IPVS takes for a packet", ipvs)),
     )
 
 
@@ -162,18 +218,8 @@ def _ladder(probe: str, *rungs: Rung) -> Ladder:
     return Ladder(probe, next((r.source for r in rungs if not r.obstacles), None), rungs)
 
 
-def _bpf_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
-    release = facts.release
-    return _present(
-        (not facts.root, "dirtune does not run as root", "Run it with sudo"),
-        (not facts.bcc, "bcc's Python module is not installed", "apt install python3-bpfcc"),
-        (
-            not facts.headers,
-            f"The headers of kernel {release} are not installed",
-            f"apt install linux-headers-{shlex.quote(release)}",
-        ),
-        _lockdown(facts),
-    )
+def _install(facts: Facts, package: str) -> str:
+    return install(installer(facts.os_release), package, facts.release)
 
 
 def _lockdown(facts: Facts) -> tuple[bool, str, str]:
@@ -252,7 +298,7 @@ def _lab_headers(facts: Facts) -> tuple[bool, str, str]:
     kernel = lab_kernel(facts.lab_kernels, "standard")
     return (
         # If no lab can start, its probes do not matter.
-        not lab_obstacles(facts) and kernel not in facts.lab_headers,
+        not lab_obstacles(facts) and not facts.libbpf and kernel not in facts.lab_headers,
         f"The headers of the lab's kernel {kernel} are not installed, so the lab runs no probe",
         f"apt install linux-headers-{shlex.quote(kernel or '')}",
     )

@@ -42,7 +42,7 @@ class HandlerWindow(msgspec.Struct, frozen=True):
     A line whose counts were reset is left out.
     """
     load_seconds: float | None = None
-    """Seconds that dirtune needed to compile and attach the probe before the window."""
+    """Seconds that dirtune needed to load and attach the probe before the window."""
     probe_ns: int | None = None
     """Nanoseconds spent in the probe's own programs; None if not measured."""
     events: int | None = None

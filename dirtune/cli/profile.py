@@ -99,7 +99,7 @@ def command(
 
     Choose one of three windows: --duration profiles this machine for some seconds, CMD profiles it
     while CMD runs, and --during-bench profiles all nodes of a plan under load, one sample a
-    second. Probes need root and bcc; dirtune prints which probes are unavailable, and why.
+    second. Probes need root and libbpf; dirtune prints which probes are unavailable, and why.
 
     Exit status: 0 if the profile is complete, 2 if CMD failed; the profile then ends when CMD
     ends.

@@ -4,6 +4,7 @@ The facts concern commands, Python modules, kernels and rights. Collecting them 
 loads no kernel module and starts no process.
 """
 
+import ctypes
 import importlib.util
 import os
 import re
@@ -22,6 +23,7 @@ from dirtune.host import Host, literal
 _DISTRIBUTION = "/usr/lib/python3/dist-packages"
 # sshd and qemu may be outside a user's PATH; virtme-run is next to the interpreter.
 _FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LIBBPF = "libbpf.so.1"
 COMMANDS = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
@@ -66,6 +68,10 @@ class Facts(msgspec.Struct, frozen=True):
     """Release of the running kernel."""
     proc_readable: bool
     """Whether /proc/interrupts can be read."""
+    os_release: str
+    """The text of /etc/os-release, which names the distribution; empty if it is missing."""
+    libbpf: bool
+    """Whether libbpf 1.0 or newer is installed."""
     bcc: bool
     headers: bool
     """Whether the headers of the running kernel, or the kernel's own copy of them, exist."""
@@ -84,6 +90,8 @@ class Facts(msgspec.Struct, frozen=True):
     perf_events: bool
     ip_vs: bool
     """Whether IPVS is loaded or built in."""
+    ip_vs_types: bool
+    """Whether the kernel contains the type information of IPVS."""
     lockdown: str | None
     """Mode of the lockdown security module; None without the module."""
     commands: frozenset[str]
@@ -114,6 +122,8 @@ def read_facts(host: Host) -> Facts:
         root=os.geteuid() == 0,
         release=release,
         proc_readable=_text(host, "/proc/interrupts") is not None,
+        os_release=_text(host, "/etc/os-release") or "",
+        libbpf=_has_libbpf(),
         bcc=_has_bcc(),
         headers=_has_headers(host, release) or bool(host.glob("/sys/kernel/kheaders.tar.xz")),
         tracefs=tracefs,
@@ -125,6 +135,14 @@ def read_facts(host: Host) -> Facts:
         btf=bool(host.glob("/sys/kernel/btf/vmlinux")),
         perf_events=bool(host.glob("/proc/sys/kernel/perf_event_paranoid")),
         ip_vs=bool(host.glob("/proc/net/ip_vs")),
+        # A module has a state; what is built in has its types in those of the kernel.
+        ip_vs_types=bool(
+            host.glob(
+                "/sys/kernel/btf/ip_vs"
+                if host.glob("/sys/module/ip_vs/initstate")
+                else "/sys/kernel/btf/vmlinux"
+            )
+        ),
         lockdown=parse_lockdown(_text(host, "/sys/kernel/security/lockdown")),
         commands=frozenset(name for name in (*COMMANDS, VIRTME) if _which(name)),
         modules=frozenset(name for name in _MODULES if importlib.util.find_spec(name)),
@@ -179,6 +197,14 @@ def parse_lockdown(text: str | None) -> str | None:
     if text is None or "[" not in text:
         return None
     return text.split("[", 1)[1].split("]", 1)[0]
+
+
+def _has_libbpf() -> bool:
+    try:
+        ctypes.CDLL(_LIBBPF)
+    except OSError:
+        return False
+    return True
 
 
 def _has_bcc() -> bool:

@@ -1,19 +1,37 @@
-"""Read offsets of structure members from the running kernel's type information (BTF).
+"""Read the types of a structure from BTF: of the running kernel, or of an object of dirtune.
 
-Source: /sys/kernel/btf/vmlinux, read with libbpf. With these offsets, a probe compiles without
-kernel headers, which take an emulated director half a minute to compile.
+Source: /sys/kernel/btf/vmlinux and the section `.BTF` of an object, read with libbpf; the format
+is in Documentation/bpf/btf.rst. With the offsets in the kernel's structures, bcc compiles a probe
+without kernel headers, which take an emulated director half a minute to compile. With the types of
+a map, dirtune reads what the C program wrote without a second declaration of it.
 """
 
 import ctypes
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-_STRUCT = 4  # BTF_KIND_STRUCT
+from dirtune.errors import NotPossible
+from dirtune.probes.libbpf import any_library
+
+_INT, _ARRAY, _STRUCT = 1, 3, 4  # BTF_KIND_*
+_NAMES_OF_TYPES = (8, 9, 10)  # BTF_KIND_TYPEDEF, _VOLATILE, _CONST
+_SIGNED = 1 << 24  # BTF_INT_SIGNED, in the word behind an integer
 _BIT_FIELDS = 1 << 31
-_LIBRARIES = ("libbpf.so.1", "libbpf.so.0")
+_INTEGERS = {
+    (1, False): ctypes.c_uint8,
+    (2, False): ctypes.c_uint16,
+    (4, False): ctypes.c_uint32,
+    (8, False): ctypes.c_uint64,
+    (1, True): ctypes.c_int8,
+    (2, True): ctypes.c_int16,
+    (4, True): ctypes.c_int32,
+    (8, True): ctypes.c_int64,
+}
 
 
 class _Type(ctypes.Structure):
+    # The third word is the size of the type, or the number of the type that it names.
     _fields_ = (("name", ctypes.c_uint), ("info", ctypes.c_uint), ("size", ctypes.c_uint))
 
 
@@ -21,14 +39,8 @@ class _Member(ctypes.Structure):
     _fields_ = (("name", ctypes.c_uint), ("type", ctypes.c_uint), ("offset", ctypes.c_uint))
 
 
-def libbpf() -> ctypes.CDLL | None:
-    """Return the library libbpf; None if it is not installed."""
-    for name in _LIBRARIES:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    return None
+class _Array(ctypes.Structure):
+    _fields_ = (("type", ctypes.c_uint), ("index", ctypes.c_uint), ("length", ctypes.c_uint))
 
 
 def offsets(members: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int] | None:
@@ -37,7 +49,7 @@ def offsets(members: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int] | 
     Return None if libbpf is not installed, if the kernel has no BTF, or if the offset of a member
     cannot be found, for example because the member is inside a nested structure.
     """
-    library = libbpf()
+    library = any_library()
     if library is None:
         return None
     with _kernel(library) as btf:
@@ -50,15 +62,49 @@ def offsets(members: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int] | 
     return known if len(known) == len(by_member) else None
 
 
+def layout(library: ctypes.CDLL, btf: int, number: int) -> Any:  # noqa: ANN401  (a ctypes class)
+    """Return the ctypes class of type *number*: an integer, an array, or a structure of those.
+
+    Raises `NotPossible` if the type has another part.
+    """
+    at = library.btf__type_by_id(btf, number)
+    if not at:
+        raise NotPossible(f"The object has no type {number}")
+    kind = _Type.from_address(at)
+    behind = at + ctypes.sizeof(_Type)
+    match _kind(kind):
+        case code if code in _NAMES_OF_TYPES:
+            return layout(library, btf, kind.size)
+        case code if code == _INT:
+            if library.btf__name_by_offset(btf, kind.name) == b"char":
+                return ctypes.c_char
+            encoding = ctypes.c_uint.from_address(behind).value
+            return _INTEGERS[kind.size, bool(encoding & _SIGNED)]
+        case code if code == _ARRAY:
+            array = _Array.from_address(behind)
+            return layout(library, btf, array.type) * array.length
+        case code if code == _STRUCT:
+            fields = [
+                (library.btf__name_by_offset(btf, row.name).decode(), row.type)
+                for row in _members(kind, behind)
+            ]
+            types = [(name, layout(library, btf, number)) for name, number in fields]
+            return type("Copy", (ctypes.Structure,), {"_fields_": types})
+        case code:
+            raise NotPossible(f"A map has a type of kind {code}, which dirtune cannot read")
+
+
+def _kind(kind: _Type) -> int:
+    return int(kind.info >> 24 & 0x1F)
+
+
+def _members(kind: _Type, behind: int) -> ctypes.Array[_Member]:
+    rows: ctypes.Array[_Member] = (_Member * (kind.info & 0xFFFF)).from_address(behind)
+    return rows
+
+
 @contextmanager
 def _kernel(library: ctypes.CDLL) -> Iterator[int | None]:
-    library.btf__load_vmlinux_btf.restype = ctypes.c_void_p
-    library.btf__free.argtypes = (ctypes.c_void_p,)
-    library.btf__type_by_id.restype = ctypes.c_void_p
-    library.btf__type_by_id.argtypes = (ctypes.c_void_p, ctypes.c_uint)
-    library.btf__find_by_name_kind.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint)
-    library.btf__name_by_offset.restype = ctypes.c_char_p
-    library.btf__name_by_offset.argtypes = (ctypes.c_void_p, ctypes.c_uint)
     btf = library.btf__load_vmlinux_btf()
     # Before libbpf 1.0, an error is returned as a pointer into the last page.
     usable = bool(btf) and btf < 2**64 - 4096
@@ -75,9 +121,8 @@ def _offset(library: ctypes.CDLL, btf: int, struct: str, member: str) -> int | N
         return None
     at = library.btf__type_by_id(btf, number)
     kind = _Type.from_address(at)
-    rows = (_Member * (kind.info & 0xFFFF)).from_address(at + ctypes.sizeof(_Type))
     mask = 0xFFFFFF if kind.info & _BIT_FIELDS else 0xFFFFFFFF
-    for row in rows:
+    for row in _members(kind, at + ctypes.sizeof(_Type)):
         if library.btf__name_by_offset(btf, row.name) == member.encode():
             return int((row.offset & mask) // 8)
     return None

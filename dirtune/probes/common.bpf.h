@@ -1,18 +1,98 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-// The histogram's slots, which all probes share. Slot k counts 2^k to 2^(k+1) - 1 ns; the last slot
-// also counts all longer times.
-#define SLOTS 32
+// What all probes share. Each probe is written once, in the words of libbpf, and built twice: ahead
+// of time with clang into NAME.bpf.o, which libbpf fits to the kernel by the kernel's type
+// information, and by bcc on a host where that does not work. compiled.py gives bcc its own words
+// for an access to a map, because bcc does not know any other.
+
+#ifdef DIRTUNE_BCC
 
 // The kernel allows GPL-only helpers in programs with this license; bcc writes it into the objects.
 #define BPF_LICENSE Dual MIT/GPL
 
+#undef SEC
+#define SEC(name)
+#define PERCPU_ARRAY(name, value, size) BPF_PERCPU_ARRAY(name, value, size)
+#define PERCPU_HASH(name, key, value, size) BPF_TABLE("percpu_hash", key, value, name, size)
+#define HASH(name, key, value, size) BPF_HASH(name, key, value, size)
+#define STACKS(name, size) BPF_STACK_TRACE(name, size)
+
+#else
+
+#define SEC(name) __attribute__((section(name), used))
+#define __always_inline inline __attribute__((always_inline))
+#define NULL ((void *)0)
+// The offset of a member in the running kernel: BPF_FIELD_BYTE_OFFSET, which libbpf fills in.
+#define KERNEL_OFFSET(type, member) \
+    __builtin_preserve_field_info(((struct type *)0)->member, 0)
+
+typedef unsigned int u32;
+typedef int s32;
+typedef unsigned long long u64;
+
+struct bpf_raw_tracepoint_args {
+    u64 args[4];
+};
+
+// enum bpf_map_type and enum bpf_func_id, include/uapi/linux/bpf.h: numbers that never change.
+#define BPF_MAP_TYPE_HASH 1
+#define BPF_MAP_TYPE_PERCPU_HASH 5
+#define BPF_MAP_TYPE_PERCPU_ARRAY 6
+#define BPF_MAP_TYPE_STACK_TRACE 7
+#define BPF_ANY 0
+static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*bpf_map_update_elem)(void *map, const void *key, const void *value,
+                                   u64 flags) = (void *)2;
+static long (*bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
+static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
+static u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
+static long (*bpf_get_stackid)(void *ctx, void *map, u64 flags) = (void *)27;
+static u64 (*bpf_get_current_task)(void) = (void *)35;
+static long (*bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
+static long (*bpf_probe_read_kernel_str)(void *to, u32 size, const void *from) = (void *)115;
+
+#define MAP(name, kind, key_type, value_type, size) \
+    struct {                                        \
+        int (*type)[kind];                          \
+        int (*max_entries)[size];                   \
+        key_type *key;                              \
+        value_type *value;                          \
+    } name SEC(".maps")
+#define PERCPU_ARRAY(name, value, size) MAP(name, BPF_MAP_TYPE_PERCPU_ARRAY, u32, value, size)
+#define PERCPU_HASH(name, key, value, size) \
+    MAP(name, BPF_MAP_TYPE_PERCPU_HASH, key, value, size)
+#define HASH(name, key, value, size) MAP(name, BPF_MAP_TYPE_HASH, key, value, size)
+// PERF_MAX_STACK_DEPTH addresses, of which the kernel fills as many as the stack has.
+struct stack_addresses {
+    u64 at[127];
+};
+#define STACKS(name, size) MAP(name, BPF_MAP_TYPE_STACK_TRACE, u32, struct stack_addresses, size)
+
+char dirtune_license[] SEC("license") = "Dual MIT/GPL";
+// The sources and the compiler of this object, which tests compare with those of the checkout.
+char dirtune_built_from[] SEC(".dirtune") = BUILT_FROM;
+
+#endif
+
+// The histogram's slots, which all probes share. Slot k counts 2^k to 2^(k+1) - 1 ns; slot 0 also
+// counts 0, and the last slot all longer times.
+#define SLOTS 32
+
 static __always_inline u32 slot_of(u64 ns)
 {
-    // bpf_log2l() counts from one, and also returns one for 0.
-    u32 slot = bpf_log2l(ns) - 1;
+    // The logarithm by comparisons: clang 14 cannot count leading zeros for BPF.
+    u32 rest = ns >> SLOTS ? ~0U : ns;
+    u32 slot = (rest > 0xFFFF) << 4, more;
 
-    if (slot >= SLOTS)
-        slot = SLOTS - 1;
+    rest >>= slot;
+    more = (rest > 0xFF) << 3;
+    rest >>= more;
+    slot |= more;
+    more = (rest > 0xF) << 2;
+    rest >>= more;
+    slot |= more;
+    more = (rest > 0x3) << 1;
+    rest >>= more;
+    slot |= more | rest >> 1;
     // The mask below changes nothing, as the compiler knows; the verifier must see the mask.
     asm volatile("" : "+r"(slot));
     return slot & (SLOTS - 1);

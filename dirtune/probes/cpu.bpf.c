@@ -8,22 +8,32 @@ struct cpu_key {
     u32 idle;
 };
 
-BPF_TABLE("percpu_hash", struct cpu_key, u64, cpu_samples, CPU_MAX_STACKS);
-BPF_STACK_TRACE(cpu_stacks, CPU_MAX_STACKS);
-BPF_PERCPU_ARRAY(cpu_lost, u64, 1);
+PERCPU_HASH(cpu_samples, struct cpu_key, u64, CPU_MAX_STACKS);
+STACKS(cpu_stacks, CPU_MAX_STACKS);
+PERCPU_ARRAY(cpu_lost, u64, 1);
 
+static __always_inline int cpu_count_lost(void)
+{
+    int zero = 0;
+    u64 *lost = bpf_map_lookup_elem(&cpu_lost, &zero);
+
+    if (lost)
+        ++*lost;
+    return 0;
+}
+
+SEC("perf_event")
 int dt_cpu_sample(void *ctx)
 {
     struct cpu_key key = {.idle = (u32)bpf_get_current_pid_tgid() == 0};
     u64 one = 1, *seen;
-    int zero = 0;
 
     // -EFAULT means that the CPU was in user mode and has no kernel stack.
-    key.stack = cpu_stacks.get_stackid(ctx, 0);
-    seen = cpu_samples.lookup(&key);
+    key.stack = bpf_get_stackid(ctx, &cpu_stacks, 0);
+    seen = bpf_map_lookup_elem(&cpu_samples, &key);
     if (seen)
         (*seen)++;
-    else if (cpu_samples.update(&key, &one))
-        cpu_lost.increment(zero);
+    else if (bpf_map_update_elem(&cpu_samples, &key, &one, BPF_ANY))
+        return cpu_count_lost();
     return 0;
 }

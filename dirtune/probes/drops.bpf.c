@@ -7,24 +7,41 @@ struct drop_key {
     u32 unused;
 };
 
-BPF_TABLE("percpu_hash", struct drop_key, u64, drop_counts, DROP_MAX);
-BPF_PERCPU_ARRAY(drop_lost, u64, 1);
+PERCPU_HASH(drop_counts, struct drop_key, u64, DROP_MAX);
+PERCPU_ARRAY(drop_lost, u64, 1);
 
-// kfree_skb(struct sk_buff *skb, void *location, enum skb_drop_reason reason)
-// Before Linux 5.17 there is no reason, and DROP_REASON is not set.
-int dt_drop_skb(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int drop_count_lost(void)
 {
-    struct drop_key key = {.location = ctx->args[1]};
-    u64 one = 1, *seen;
     int zero = 0;
+    u64 *lost = bpf_map_lookup_elem(&drop_lost, &zero);
 
-#ifdef DROP_REASON
-    key.reason = ctx->args[2];
-#endif
-    seen = drop_counts.lookup(&key);
+    if (lost)
+        ++*lost;
+    return 0;
+}
+
+static __always_inline int drop_count(u64 location, u32 reason)
+{
+    struct drop_key key = {.location = location, .reason = reason};
+    u64 one = 1, *seen = bpf_map_lookup_elem(&drop_counts, &key);
+
     if (seen)
         (*seen)++;
-    else if (drop_counts.update(&key, &one))
-        drop_lost.increment(zero);
+    else if (bpf_map_update_elem(&drop_counts, &key, &one, BPF_ANY))
+        return drop_count_lost();
     return 0;
+}
+
+// kfree_skb(struct sk_buff *skb, void *location, enum skb_drop_reason reason)
+SEC("raw_tp/kfree_skb")
+int dt_drop_skb_reason(struct bpf_raw_tracepoint_args *ctx)
+{
+    return drop_count(ctx->args[1], ctx->args[2]);
+}
+
+// Before Linux 5.17 there is no reason, and a program that reads it cannot be attached.
+SEC("raw_tp/kfree_skb")
+int dt_drop_skb(struct bpf_raw_tracepoint_args *ctx)
+{
+    return drop_count(ctx->args[1], 0);
 }

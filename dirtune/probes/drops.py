@@ -84,8 +84,7 @@ PROBE = Probe(
     ways=(
         Way(
             "raw tracepoint",
-            (Point("tracepoint", _EVENT, "dt_drop_skb", field="reason"),),
-            macros=("DROP_REASON",),
+            (Point("tracepoint", _EVENT, "dt_drop_skb_reason", field="reason"),),
         ),
         Way("raw tracepoint without reasons", (Point("tracepoint", _EVENT, "dt_drop_skb"),)),
     ),

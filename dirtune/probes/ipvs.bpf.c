@@ -24,14 +24,14 @@ struct ipvs_start {
     u64 depth;
 };
 
-BPF_PERCPU_ARRAY(ipvs_started, struct ipvs_start, 1);
-BPF_PERCPU_ARRAY(ipvs_times, struct ipvs_time, 1);
+PERCPU_ARRAY(ipvs_started, struct ipvs_start, 1);
+PERCPU_ARRAY(ipvs_times, struct ipvs_time, 1);
 
 static __always_inline int ipvs_begin(void)
 {
     int zero = 0;
     u64 now = bpf_ktime_get_ns(), task = bpf_get_current_task();
-    struct ipvs_start *start = ipvs_started.lookup(&zero);
+    struct ipvs_start *start = bpf_map_lookup_elem(&ipvs_started, &zero);
 
     if (!start)
         return 0;
@@ -49,8 +49,8 @@ static __always_inline int ipvs_end(u32 verdict)
 {
     int zero = 0;
     u64 now = bpf_ktime_get_ns();
-    struct ipvs_start *start = ipvs_started.lookup(&zero);
-    struct ipvs_time *seen = ipvs_times.lookup(&zero);
+    struct ipvs_start *start = bpf_map_lookup_elem(&ipvs_started, &zero);
+    struct ipvs_time *seen = bpf_map_lookup_elem(&ipvs_times, &zero);
 
     if (!start || !seen || !start->depth || start->task != bpf_get_current_task())
         return 0;
@@ -68,16 +68,22 @@ static __always_inline int ipvs_end(u32 verdict)
     return 0;
 }
 
-#ifdef IPVS_FENTRY
-KFUNC_PROBE(ip_vs_in_hook)
+#ifndef DIRTUNE_BCC
+
+// ip_vs_in_hook(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+SEC("fentry/ip_vs_in_hook")
+int dt_ipvs_hook(void *ctx)
 {
     return ipvs_begin();
 }
 
-KRETFUNC_PROBE(ip_vs_in_hook, void *priv, void *skb, void *state, int verdict)
+// The arguments and then the result.
+SEC("fexit/ip_vs_in_hook")
+int dt_ipvs_hook_return(u64 *ctx)
 {
-    return ipvs_end(verdict);
+    return ipvs_end(ctx[3]);
 }
+
 #else
 #include <uapi/linux/ptrace.h>
 

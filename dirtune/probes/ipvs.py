@@ -1,8 +1,8 @@
 """The ipvs probe, which measures the time that IPVS takes per packet.
 
 Source: the entry and the return of `ip_vs_in_hook` (net/netfilter/ipvs/ip_vs_core.c, Linux 5.14),
-timed in the kernel by `ipvs.bpf.c`. If IPVS is built into the kernel, the probe uses fentry. If
-IPVS is a module, the probe uses kprobes, because bcc's fentry does not find functions of modules.
+timed in the kernel by `ipvs.bpf.c`. The prebuilt object uses fentry, which finds the function in
+the type information of the module or of the kernel; bcc uses kprobes.
 """
 
 from dataclasses import dataclass
@@ -65,10 +65,9 @@ PROBE = Probe(
         Way(
             "fentry",
             (
-                Point("fentry", "ip_vs_in_hook", "kfunc__ip_vs_in_hook"),
-                Point("fentry", "ip_vs_in_hook", "kretfunc__ip_vs_in_hook"),
+                Point("fentry", "ip_vs:ip_vs_in_hook", "dt_ipvs_hook"),
+                Point("fentry", "ip_vs:ip_vs_in_hook", "dt_ipvs_hook_return"),
             ),
-            macros=("IPVS_FENTRY",),
         ),
         _kprobes("ip_vs_in_hook"),
         _kprobes("ip_vs_in"),

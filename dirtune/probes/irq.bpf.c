@@ -13,7 +13,12 @@
 #define IRQ_PROBE_NONE 0
 #define IRQ_PROBE_WAKE_THREAD 2
 
-#ifndef IRQACTION_NAME
+#ifndef DIRTUNE_BCC
+struct irqaction {
+    const char *name;
+} __attribute__((preserve_access_index));
+#define IRQACTION_NAME KERNEL_OFFSET(irqaction, name)
+#elif !defined(IRQACTION_NAME)
 #include <linux/interrupt.h>
 #define IRQACTION_NAME offsetof(struct irqaction, name)
 #endif
@@ -30,16 +35,17 @@ struct irq_handler {
     u64 slots[SLOTS];
 };
 
-BPF_PERCPU_ARRAY(irq_started_ns, u64, 1);
-BPF_TABLE("percpu_hash", u64, struct irq_handler, irq_handlers, IRQ_MAX_HANDLERS);
-BPF_PERCPU_ARRAY(irq_fresh, struct irq_handler, 1);
-BPF_PERCPU_ARRAY(irq_lost, u64, 1);
+PERCPU_ARRAY(irq_started_ns, u64, 1);
+PERCPU_HASH(irq_handlers, u64, struct irq_handler, IRQ_MAX_HANDLERS);
+PERCPU_ARRAY(irq_fresh, struct irq_handler, 1);
+PERCPU_ARRAY(irq_lost, u64, 1);
 
 // irq_handler_entry(int irq, struct irqaction *action)
+SEC("raw_tp/irq_handler_entry")
 int dt_irq_entry(void *ctx)
 {
     int zero = 0;
-    u64 *started = irq_started_ns.lookup(&zero);
+    u64 *started = bpf_map_lookup_elem(&irq_started_ns, &zero);
 
     if (started)
         *started = bpf_ktime_get_ns();
@@ -50,7 +56,7 @@ static __always_inline struct irq_handler *irq_first_call(u64 action, u32 irq)
 {
     int zero = 0;
     // A struct with its histogram is too large for the stack of a program.
-    struct irq_handler *fresh = irq_fresh.lookup(&zero);
+    struct irq_handler *fresh = bpf_map_lookup_elem(&irq_fresh, &zero);
     const char *name = NULL;
 
     if (!fresh)
@@ -58,18 +64,29 @@ static __always_inline struct irq_handler *irq_first_call(u64 action, u32 irq)
     fresh->irq = irq;
     bpf_probe_read_kernel(&name, sizeof(name), (void *)(action + IRQACTION_NAME));
     bpf_probe_read_kernel_str(fresh->name, sizeof(fresh->name), name);
-    irq_handlers.update(&action, fresh);
-    return irq_handlers.lookup(&action);
+    bpf_map_update_elem(&irq_handlers, &action, fresh, BPF_ANY);
+    return bpf_map_lookup_elem(&irq_handlers, &action);
+}
+
+static __always_inline int irq_count_lost(void)
+{
+    int zero = 0;
+    u64 *lost = bpf_map_lookup_elem(&irq_lost, &zero);
+
+    if (lost)
+        ++*lost;
+    return 0;
 }
 
 // irq_handler_exit(int irq, struct irqaction *action, int ret)
+SEC("raw_tp/irq_handler_exit")
 int dt_irq_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 now = bpf_ktime_get_ns();
     u64 action = ctx->args[1];
     int ret = ctx->args[2];
     int zero = 0;
-    u64 *started = irq_started_ns.lookup(&zero);
+    u64 *started = bpf_map_lookup_elem(&irq_started_ns, &zero);
 
     // The probe was attached while this handler was running, so its start is unknown.
     if (!started || !*started)
@@ -77,13 +94,11 @@ int dt_irq_exit(struct bpf_raw_tracepoint_args *ctx)
     u64 spent = now - *started;
     *started = 0;
 
-    struct irq_handler *seen = irq_handlers.lookup(&action);
+    struct irq_handler *seen = bpf_map_lookup_elem(&irq_handlers, &action);
     if (!seen)
         seen = irq_first_call(action, ctx->args[0]);
-    if (!seen) {
-        irq_lost.increment(zero);
-        return 0;
-    }
+    if (!seen)
+        return irq_count_lost();
     seen->calls++;
     seen->total_ns += spent;
     seen->slots[slot_of(spent)]++;

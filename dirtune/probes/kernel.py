@@ -9,10 +9,12 @@ from functools import cached_property
 
 from dirtune.collect.kallsyms import Symbols, read_kallsyms
 from dirtune.errors import SourceMissing, SourceRefused
-from dirtune.host import Host
+from dirtune.host import Host, literal
 from dirtune.probes.probe import Point, Probe, Way
 
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+BTF = "/sys/kernel/btf"
+"""The folder of the kernel's type information: of `vmlinux` and of each module."""
 _KPROBES = "/sys/bus/event_source/devices/kprobe/type"
 
 
@@ -45,18 +47,22 @@ class Kernel:
                     return "this kernel was built without kprobes (CONFIG_KPROBE_EVENTS)"
                 return self._lacks_function(point.target)
             case "fentry":
-                if self.symbols.in_module(point.target):
-                    return f"{point.target} is in a module, where fentry cannot be attached"
-                return self._lacks_function(point.target)
+                module, _, function = point.target.partition(":")
+                types = module if self.symbols.in_module(function) else "vmlinux"
+                if not self.host.glob(literal(f"{BTF}/{types}")):
+                    return f"this kernel has no type information in {BTF}/{types}"
+                return self._lacks_function(function)
         return None
 
-    def way(self, probe: Probe[object]) -> Way | str:
-        """Return the first way in which this kernel can attach *probe*.
+    def way(self, probe: Probe[object], kinds: frozenset[str]) -> Way | str:
+        """Return the first way in which this kernel can attach *probe* to points of these *kinds*.
 
         If this kernel can attach *probe* in no way, return the reasons as text.
         """
         reasons: list[str] = []
         for way in probe.ways:
+            if not kinds.issuperset(point.kind for point in way.points):
+                continue
             missing = next(filter(None, map(self.lacks, way.points)), None)
             if missing is None:
                 return way

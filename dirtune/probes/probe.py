@@ -1,7 +1,7 @@
 """The parts of a probe: a C program, its attach points, and functions that read its maps.
 
 A probe is the constant `PROBE` of a module whose C program is in the same folder, such as `irq.py`
-and `irq.bpf.c`.
+and `irq.bpf.c`. `make objects` builds `irq.bpf.o` from the program.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,22 +15,6 @@ from dirtune.host import Host
 R = TypeVar("R")
 
 
-class Program(Protocol):
-    """A loaded BPF program, as bcc represents it."""
-
-    fd: int
-
-
-class Bpf(Protocol):
-    """The part of bcc's class `BPF` that dirtune uses; bcc itself has no type annotations."""
-
-    funcs: Mapping[bytes, Program]
-
-    def __getitem__(self, table: str) -> Mapping[Any, Any]:
-        """Return the map called *table* in the C program."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Point:
     """An attach point in the kernel, and the function of the C program that is attached there."""
@@ -38,11 +22,36 @@ class Point:
     kind: str
     """tracepoint (raw), kprobe, kretprobe, fentry or clock (samples at a frequency)."""
     target: str
-    """The `group:event` of a tracepoint, a kernel function, or a frequency in Hz."""
+    """The `group:event` of a tracepoint, a kernel function, for fentry the `module:function`, or a
+    frequency in Hz."""
     function: str
     """The name of the attached function in the C program."""
     field: str = ""
     """A field that the tracepoint must have; older kernels lack the field."""
+
+
+class Bpf(Protocol):
+    """Loaded programs and maps: `prebuilt.Prebuilt` or `compiled.Compiled`."""
+
+    def attach(self, point: Point) -> None:
+        """Attach the program of *point*."""
+        ...
+
+    def detach(self, point: Point) -> None:
+        """Detach the program of *point*; its maps remain."""
+        ...
+
+    def descriptor(self, function: str) -> int:
+        """Return the descriptor of a program."""
+        ...
+
+    def __getitem__(self, table: str) -> Mapping[Any, Any]:
+        """Return the map called *table* in the C program."""
+        ...
+
+    def close(self) -> None:
+        """Detach and unload everything. Another call does nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ class Way:
     """The name of the way, such as `raw tracepoints`."""
     points: tuple[Point, ...]
     macros: tuple[str, ...] = ()
-    """Macros that are defined when the C program is compiled."""
+    """Macros that are defined when bcc compiles the C program."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,18 @@ from typing import Any
 
 import msgspec
 
-from dirtune.analyse.doctor import probe_obstacles
+from dirtune.analyse.doctor import Obstacle, compiled_obstacles, prebuilt_obstacles
 from dirtune.analyse.probed import NotProbed, ProbeCost, Probed
 from dirtune.collect.facts import read_facts
 from dirtune.errors import NotPossible
 from dirtune.host import Host, LiveHost
 from dirtune.nearest import no_such
-from dirtune.probes import threads
+from dirtune.probes import compiled, prebuilt, threads
 from dirtune.probes.counting import Counting, best
 from dirtune.probes.kernel import Kernel
-from dirtune.probes.loading import HERE, Loaded, detach, load, statistics, statistics_on
-from dirtune.probes.probe import Context, Moment, Probe, Way
+from dirtune.probes.loading import Candidate, Loaded, detach, load, statistics, statistics_on
+from dirtune.probes.prebuilt import HERE
+from dirtune.probes.probe import Bpf, Context, Moment, Probe, Way
 from dirtune.probes.threads import ThreadReading
 from dirtune.signals import undisturbed
 
@@ -176,21 +177,25 @@ def opened(
     limit_percent: float,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Session]:
-    """Compile and attach *probes* within the context, and detach them at its end.
+    """Load and attach *probes* within the context, and detach them at its end.
 
     `Session.missing` lists the probes that this host cannot run, with reasons and remedies.
     """
     host = LiveHost()
     began = time.monotonic()
-    possible, missing = _possible(host, probes)
-    if possible:
-        say(f"compiling the probes {', '.join(probe.name for probe, _ in possible)}")
+    candidates, missing = _candidates(host, probes)
+    if candidates:
+        say(f"loading the probes {', '.join(one.probe.name for one in candidates)}")
     with ExitStack() as stack:
         counted = stack.enter_context(statistics_on())
-        loaded, refused = load(possible)
+        loaded, refused = load(candidates)
         for bpf in {id(probe.bpf): probe.bpf for probe in loaded}.values():
-            stack.callback(_clean_up, bpf)
-        missing |= {name: NotProbed(name, why, "", "") for name, why in refused.items()}
+            stack.callback(_close, bpf)
+        for one in candidates:
+            name = one.probe.name
+            if name in refused:
+                why, remedy = _both(refused[name], one.not_compiled)
+                missing[name] = NotProbed(name, why, remedy, "")
         counting = None
         if _IRQ in missing:
             counting = best(host, stack)
@@ -199,7 +204,7 @@ def opened(
         rows = tuple(missing.values())
         session = Session(host, loaded, rows, limit_percent, counted, counting)
         session.threaded = any(probe.name == _IRQ for probe in probes)
-        for probe in loaded:  # the first reading is slow, because bcc builds its tables
+        for probe in loaded:  # the first reading is slow, because it builds tables
             _moment(probe, host)
         session.load_seconds = time.monotonic() - began
         yield session
@@ -212,7 +217,7 @@ def measure(
     limit_percent: float,
     say: Callable[[str], None] = lambda _: None,
 ) -> Probed:
-    """Compile and attach *probes*, and return what they measure during *seconds*."""
+    """Load and attach *probes*, and return what they measure during *seconds*."""
     with opened(probes, limit_percent=limit_percent, say=say) as session:
         say(f"measuring for {seconds:g} s")
         session.begin()
@@ -223,9 +228,9 @@ def measure(
         return session.finish()
 
 
-def _clean_up(bpf: Any) -> None:  # noqa: ANN401  (bcc has no types)
-    with undisturbed():  # cleaning up twice would close other descriptors
-        bpf.cleanup()
+def _close(bpf: Bpf) -> None:
+    with undisturbed():
+        bpf.close()
 
 
 def _moment(loaded: Loaded, host: Host) -> Moment[Any]:
@@ -233,18 +238,39 @@ def _moment(loaded: Loaded, host: Host) -> Moment[Any]:
     return Moment(taken_s, loaded.probe.read(loaded.bpf, host))
 
 
-def _possible(
+def _candidates(
     host: Host, probes: Sequence[Probe[Any]]
-) -> tuple[list[tuple[Probe[Any], Way]], dict[str, NotProbed]]:
-    """Return the probes that can run here, each with its way to attach.
+) -> tuple[list[Candidate], dict[str, NotProbed]]:
+    """Return the probes that can probably run here, with the ways to load them.
 
     Also return the reason for each probe that cannot run here, by name.
     """
-    obstacles = probe_obstacles(read_facts(host)) if probes else ()
-    if obstacles:
-        why, remedy = obstacles[0].why, obstacles[0].remedy
-        return [], {probe.name: NotProbed(probe.name, why, remedy, "") for probe in probes}
-    kernel = Kernel(host)
-    ways = [(probe, kernel.way(probe)) for probe in probes]
-    lacking = {p.name: NotProbed(p.name, why, "", "") for p, why in ways if isinstance(why, str)}
-    return [(probe, way) for probe, way in ways if isinstance(way, Way)], lacking
+    if not probes:
+        return [], {}
+    facts, kernel = read_facts(host), Kernel(host)
+    candidates: list[Candidate] = []
+    missing: dict[str, NotProbed] = {}
+    for probe in probes:
+        first = prebuilt_obstacles(facts, types=bool(probe.members))
+        second = compiled_obstacles(facts)
+        ahead = first[0] if first else kernel.way(probe, prebuilt.KINDS)
+        here = second[0] if second else kernel.way(probe, compiled.KINDS)
+        if isinstance(here, Way):
+            candidates.append(Candidate(probe, ahead if isinstance(ahead, Way) else None, here))
+        elif isinstance(ahead, Way):
+            candidates.append(Candidate(probe, ahead, None, here))
+        else:
+            why, remedy = _both(ahead, here)
+            missing[probe.name] = NotProbed(probe.name, why, remedy, "")
+    return candidates, missing
+
+
+def _both(ahead: Obstacle | str, here: Obstacle | str | None) -> tuple[str, str]:
+    """Return why neither the prebuilt object nor bcc works, and the remedy that helps first.
+
+    If *here* is None, *ahead* says both.
+    """
+    lacks = [one for one in (ahead, here) if one is not None]
+    whys = dict.fromkeys(one.why if isinstance(one, Obstacle) else one for one in lacks)
+    remedies = (one.remedy for one in lacks if isinstance(one, Obstacle))
+    return "; with bcc: ".join(whys), next(remedies, "")

@@ -4,7 +4,16 @@
 // Softirqs do not nest on a CPU, so one start time per CPU is enough. A vector is raised on the CPU
 // that will run it, and may be raised again before it runs; the delay begins with the first raise.
 
-#ifndef NAPI_STRUCT_DEV
+#ifndef DIRTUNE_BCC
+struct net_device {
+    char name[NAPI_NAME_BYTES];
+} __attribute__((preserve_access_index));
+struct napi_struct {
+    struct net_device *dev;
+} __attribute__((preserve_access_index));
+#define NAPI_STRUCT_DEV KERNEL_OFFSET(napi_struct, dev)
+#define NET_DEVICE_NAME KERNEL_OFFSET(net_device, name)
+#elif !defined(NAPI_STRUCT_DEV)
 #include <linux/netdevice.h>
 #define NAPI_STRUCT_DEV offsetof(struct napi_struct, dev)
 #define NET_DEVICE_NAME offsetof(struct net_device, name)
@@ -30,17 +39,28 @@ struct napi_polls {
     u64 exhausted;
 };
 
-BPF_PERCPU_ARRAY(softirq_started_ns, u64, 1);
-BPF_PERCPU_ARRAY(softirq_raised_ns, u64, SOFTIRQ_VECTORS);
-BPF_PERCPU_ARRAY(softirq_times, struct softirq_time, SOFTIRQ_VECTORS);
-BPF_TABLE("percpu_hash", u64, struct napi_polls, napi_devices, NAPI_MAX);
-BPF_PERCPU_ARRAY(softirq_lost, u64, 1);
+PERCPU_ARRAY(softirq_started_ns, u64, 1);
+PERCPU_ARRAY(softirq_raised_ns, u64, SOFTIRQ_VECTORS);
+PERCPU_ARRAY(softirq_times, struct softirq_time, SOFTIRQ_VECTORS);
+PERCPU_HASH(napi_devices, u64, struct napi_polls, NAPI_MAX);
+PERCPU_ARRAY(softirq_lost, u64, 1);
+
+static __always_inline int softirq_count_lost(void)
+{
+    int zero = 0;
+    u64 *lost = bpf_map_lookup_elem(&softirq_lost, &zero);
+
+    if (lost)
+        ++*lost;
+    return 0;
+}
 
 // softirq_raise(unsigned int vec_nr)
+SEC("raw_tp/softirq_raise")
 int dt_softirq_raise(struct bpf_raw_tracepoint_args *ctx)
 {
     int vector = ctx->args[0];
-    u64 *raised = softirq_raised_ns.lookup(&vector);
+    u64 *raised = bpf_map_lookup_elem(&softirq_raised_ns, &vector);
 
     if (raised && !*raised)
         *raised = bpf_ktime_get_ns();
@@ -48,12 +68,13 @@ int dt_softirq_raise(struct bpf_raw_tracepoint_args *ctx)
 }
 
 // softirq_entry(unsigned int vec_nr)
+SEC("raw_tp/softirq_entry")
 int dt_softirq_entry(struct bpf_raw_tracepoint_args *ctx)
 {
     int zero = 0, vector = ctx->args[0];
     u64 now = bpf_ktime_get_ns();
-    u64 *started = softirq_started_ns.lookup(&zero);
-    u64 *raised = softirq_raised_ns.lookup(&vector);
+    u64 *started = bpf_map_lookup_elem(&softirq_started_ns, &zero);
+    u64 *raised = bpf_map_lookup_elem(&softirq_raised_ns, &vector);
 
     if (started)
         *started = now;
@@ -62,7 +83,7 @@ int dt_softirq_entry(struct bpf_raw_tracepoint_args *ctx)
     u64 waited = now - *raised;
     *raised = 0;
 
-    struct softirq_time *seen = softirq_times.lookup(&vector);
+    struct softirq_time *seen = bpf_map_lookup_elem(&softirq_times, &vector);
     if (!seen)
         return 0;
     seen->delays++;
@@ -74,21 +95,20 @@ int dt_softirq_entry(struct bpf_raw_tracepoint_args *ctx)
 }
 
 // softirq_exit(unsigned int vec_nr)
+SEC("raw_tp/softirq_exit")
 int dt_softirq_exit(struct bpf_raw_tracepoint_args *ctx)
 {
     int zero = 0, vector = ctx->args[0];
-    u64 *started = softirq_started_ns.lookup(&zero);
+    u64 *started = bpf_map_lookup_elem(&softirq_started_ns, &zero);
 
     if (!started || !*started)
         return 0;
     u64 spent = bpf_ktime_get_ns() - *started;
     *started = 0;
 
-    struct softirq_time *seen = softirq_times.lookup(&vector);
-    if (!seen) {
-        softirq_lost.increment(zero);
-        return 0;
-    }
+    struct softirq_time *seen = bpf_map_lookup_elem(&softirq_times, &vector);
+    if (!seen)
+        return softirq_count_lost();
     seen->runs++;
     seen->total_ns += spent;
     seen->slots[slot_of(spent)]++;
@@ -98,12 +118,12 @@ int dt_softirq_exit(struct bpf_raw_tracepoint_args *ctx)
 }
 
 // napi_poll(struct napi_struct *napi, int work, int budget)
+SEC("raw_tp/napi_poll")
 int dt_softirq_napi_poll(struct bpf_raw_tracepoint_args *ctx)
 {
-    int zero = 0;
     u64 napi = ctx->args[0];
     int work = ctx->args[1], budget = ctx->args[2];
-    struct napi_polls *seen = napi_devices.lookup(&napi);
+    struct napi_polls *seen = bpf_map_lookup_elem(&napi_devices, &napi);
 
     if (!seen) {
         struct napi_polls fresh = {};
@@ -114,13 +134,11 @@ int dt_softirq_napi_poll(struct bpf_raw_tracepoint_args *ctx)
         if (device)
             bpf_probe_read_kernel_str(fresh.device, sizeof(fresh.device),
                                       device + NET_DEVICE_NAME);
-        napi_devices.update(&napi, &fresh);
-        seen = napi_devices.lookup(&napi);
+        bpf_map_update_elem(&napi_devices, &napi, &fresh, BPF_ANY);
+        seen = bpf_map_lookup_elem(&napi_devices, &napi);
     }
-    if (!seen) {
-        softirq_lost.increment(zero);
-        return 0;
-    }
+    if (!seen)
+        return softirq_count_lost();
     seen->polls++;
     seen->packets += work;
     if (work >= budget)

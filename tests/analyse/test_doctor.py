@@ -19,6 +19,8 @@ READY = Facts(
     root=True,
     release="6.1.0-56-amd64",
     proc_readable=True,
+    os_release="ID=debian\n",
+    libbpf=True,
     bcc=True,
     headers=True,
     tracefs="/sys/kernel/tracing",
@@ -29,6 +31,7 @@ READY = Facts(
     btf=True,
     perf_events=True,
     ip_vs=True,
+    ip_vs_types=True,
     lockdown="none",
     commands=frozenset({*COMMANDS, "virtme-run"}),
     modules=frozenset({"altair", "jinja2", "scipy", "vl_convert"}),
@@ -59,8 +62,11 @@ def test_all_works_where_all_is_there():
     ("changes", "expected"),
     [
         ({"root": False}, {n: ["Run it with sudo"] for n in ("probe", "lvs", "lab")}),
-        ({"bcc": False}, {"probe": ["apt install python3-bpfcc"]}),
-        ({"headers": False}, {"probe": ["apt install linux-headers-6.1.0-56-amd64"]}),
+        ({"libbpf": False, "bcc": False}, {"probe": ["apt install libbpf1"]}),
+        (
+            {"btf": False, "headers": False},
+            {"probe": ["Boot a kernel with CONFIG_DEBUG_INFO_BTF"]},
+        ),
         ({"lab_kernels": (), "lab_headers": ()}, {"lab": ["apt install linux-image-amd64"]}),
         ({"tun": False}, {"lab": ["modprobe tun"]}),
         ({"proc_readable": False}, {"audit": ["mount /proc"]}),
@@ -97,11 +103,12 @@ def test_little_space_is_said_with_its_figure():
 
 
 def test_what_the_labs_probes_lack_does_not_stop_the_lab():
-    (note,) = diagnose(msgspec.structs.replace(READY, lab_headers=())).notes
+    lacks = msgspec.structs.replace(READY, lab_headers=(), libbpf=False)
+    (note,) = diagnose(lacks).notes
     assert note.remedy == "apt install linux-headers-6.1.0-56-amd64"
 
-    no_lab = msgspec.structs.replace(READY, lab_headers=(), tun=False)
-    assert diagnose(no_lab).notes == ()
+    assert diagnose(msgspec.structs.replace(lacks, tun=False)).notes == ()
+    assert diagnose(msgspec.structs.replace(lacks, libbpf=True)).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -121,29 +128,35 @@ def test_what_stops_a_probe(changes, stopped):
     assert bool(probe_obstacles(msgspec.structs.replace(READY, **changes))) is stopped
 
 
-ALL = {"irq": "bpf", "softirq": "bpf", "locks": "tracepoints", "cpu": "bpf", "drops": "bpf"}
-ALL |= {"ipvs": "kprobes"}
-NONE = dict.fromkeys(ALL)
+PROBES = ("irq", "softirq", "locks", "cpu", "drops", "ipvs")
+ALL = dict.fromkeys(PROBES, "prebuilt")
+COMPILED = dict.fromkeys(PROBES, "bcc") | {"ipvs": "kprobes"}
+NONE = dict.fromkeys(PROBES)
+NO_BPF = {"libbpf": False, "bcc": False}
 
 
 @pytest.mark.parametrize(
     ("changes", "used"),
     [
         ({}, ALL),
-        ({"bcc": False}, NONE | {"irq": "tracefs"}),
-        ({"headers": False}, NONE | {"irq": "tracefs"}),
-        ({"bcc": False, "hist_triggers": False}, NONE | {"irq": "proc"}),
-        ({"bcc": False, "tracefs": None, "events": None}, NONE | {"irq": "proc"}),
-        ({"bcc": False, "tracefs_writable": False}, NONE | {"irq": "proc"}),
+        ({"bcc": False, "headers": False}, ALL),
+        ({"libbpf": False}, COMPILED),
+        # Without structures of the kernel, an object needs no type information.
+        ({"btf": False}, ALL | {"irq": "bcc", "softirq": "bcc", "ipvs": "kprobes"}),
+        ({"ip_vs_types": False}, ALL | {"ipvs": "kprobes"}),
+        ({"libbpf": False, "headers": False}, NONE | {"irq": "tracefs"}),
+        (NO_BPF, NONE | {"irq": "tracefs"}),
+        (NO_BPF | {"hist_triggers": False}, NONE | {"irq": "proc"}),
+        (NO_BPF | {"tracefs": None, "events": None}, NONE | {"irq": "proc"}),
+        (NO_BPF | {"tracefs_writable": False}, NONE | {"irq": "proc"}),
         ({"root": False, "tracefs": None, "events": None}, NONE | {"irq": "proc"}),
         ({"lockdown": "confidentiality"}, NONE | {"irq": "proc"}),
         ({"root": False, "proc_readable": False}, NONE),
-        ({"btf": False}, ALL),
         ({"tracefs": None, "events": None, "kprobes": None}, ALL),
         ({"events": EVENTS - {"lock/contention_begin"}}, ALL | {"locks": "kprobes"}),
         (
             {"events": EVENTS - {"lock/contention_begin"}, "kprobes": False},
-            ALL | {"locks": None, "ipvs": None},
+            ALL | {"locks": None},
         ),
         ({"events": EVENTS - {"napi/napi_poll"}}, ALL | {"softirq": None}),
         ({"events": EVENTS - {"irq/softirq_entry"}}, ALL | {"softirq": None}),
@@ -198,3 +211,34 @@ def test_no_btf_stops_nothing_and_is_told():
         "Boot a kernel with CONFIG_DEBUG_INFO_BTF"
     ]
     assert diagnose(READY).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("os_release", "remedies"),
+    [
+        ("", ["apt install libbpf1", "apt install python3-bpfcc"]),
+        ("ID=ubuntu\nID_LIKE=debian\n", ["apt install libbpf1", "apt install python3-bpfcc"]),
+        (
+            'NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\n',
+            ["dnf install libbpf", "dnf install python3-bcc"],
+        ),
+        ("ID=fedora\n", ["dnf install libbpf", "dnf install python3-bcc"]),
+        (
+            'ID="opensuse-leap"\nID_LIKE="suse opensuse"\n',
+            ["zypper install libbpf1", "zypper install python3-bcc"],
+        ),
+        ("ID=alpine\n", ["apk add libbpf", "apk add py3-bcc"]),
+    ],
+)
+def test_a_remedy_is_the_command_of_the_distribution(os_release, remedies):
+    facts = msgspec.structs.replace(READY, os_release=os_release, libbpf=False, bcc=False)
+    (cpu,) = [ladder for ladder in ladders(facts) if ladder.probe == "cpu"]
+
+    assert [o.remedy for rung in cpu.rungs for o in rung.obstacles] == remedies
+
+
+def test_what_os_release_says_is_no_part_of_a_command():
+    facts = msgspec.structs.replace(READY, os_release="ID=`reboot`\n", libbpf=False)
+    (cpu,) = [ladder for ladder in ladders(facts) if ladder.probe == "cpu"]
+
+    assert cpu.rungs[0].obstacles[0].remedy == "apt install libbpf1"

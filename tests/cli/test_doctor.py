@@ -5,7 +5,7 @@ import json
 from click.testing import CliRunner
 
 from dirtune.cli import main
-from dirtune.probes.loading import HERE
+from dirtune.probes.prebuilt import HERE
 
 PROBES = {path.name.partition(".")[0] for path in HERE.glob("*.bpf.c")}
 FEATURES = ["audit", "probe", "remote", "bench", "lvs", "report", "lab"]

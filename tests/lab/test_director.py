@@ -202,15 +202,19 @@ def test_a_fix_is_tuned_on_live_traffic_and_taken_back_without_a_verdict(tmp_pat
     assert [each["status"] for each in found] == ["finding", "passed"]
 
 
-def test_a_director_without_headers_says_what_to_install_and_counts():
+def test_a_director_without_libbpf_and_headers_says_what_to_install_and_counts():
     """tests/lab/test_ladder.py does so without bcc."""
-    script = "mount -t tmpfs none /usr/src; dirtune irqs --probe=3"
+    script = (
+        "mount -t tmpfs none /usr/src; echo no >/usr/src/libbpf.so.1;"
+        " LD_LIBRARY_PATH=/usr/src dirtune irqs --probe=3"
+    )
     argv = [*DIRTUNE, "lab", "exec", "lb1", "--", f"unshare -m sh -c '{script}'"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0
     (said,) = [row for row in done.stderr.splitlines() if "the irq probe is unavailable" in row]
-    assert "apt install linux-headers-" in said
+    assert "with bcc: The headers of kernel" in said
+    assert "apt install libbpf1" in said
     assert "calls are counted by tracefs" in said
     assert " calls" in done.stdout
 

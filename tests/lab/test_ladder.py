@@ -1,4 +1,4 @@
-"""The rungs below eBPF on a real director, without bcc: the standard kernel and the rt kernel.
+"""The rungs below eBPF on a real director without libbpf and bcc, with both kinds of kernel.
 
 Expected values come from /proc/interrupts and /proc/PID/status as cat(1) shows them, and from
 the number of datagrams sent.
@@ -22,10 +22,13 @@ LINE = {"enp0s16": 1, "i801_smbus": 1, "sym53c8xx": 1}
 CROWD = {**LINE, "sym53c8xx": 4}
 DATAGRAMS = 60
 HIDE_BCC = """\
-mkdir -p /tmp/none
+mkdir -p /tmp/none /tmp/no-libbpf
+echo no library >/tmp/no-libbpf/libbpf.so.1
 mount --bind /tmp/none /usr/lib/python3/dist-packages/bcc
 mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 """
+# ip(8) needs libbpf, so only dirtune must not find it.
+NO_LIBBPF = "LD_LIBRARY_PATH=/tmp/no-libbpf"
 SHOW_BCC = "umount /usr/lib/python3/dist-packages/bcc 2>/dev/null || :"
 # Reads, says that it is ready, and reads again when it is told to.
 WINDOW = f"""\
@@ -58,7 +61,7 @@ for n in range({DATAGRAMS}):
 time.sleep(1)
 """
 HOLD = f"""\
-(dirtune irqs --probe 120 >/tmp/said 2>&1 & echo $! >/tmp/holder)
+({NO_LIBBPF} dirtune irqs --probe 120 >/tmp/said 2>&1 & echo $! >/tmp/holder)
 until ls {INSTANCES} | grep -q dirtune; do sleep 0.1; done
 """
 # A killed process is gone when nothing has its number, within a minute on the slowest machine.
@@ -110,14 +113,17 @@ def calls(counts):
 
 
 @standard
-def test_without_bcc_doctor_shows_the_next_best_source():
-    said = json.loads(on("lb1", "/opt/dirtune/bin/dirtune doctor --format json"))
+def test_without_libbpf_and_bcc_doctor_shows_the_next_best_source():
+    said = json.loads(on("lb1", f"{NO_LIBBPF} /opt/dirtune/bin/dirtune doctor --format json"))
     used = {ladder["probe"]: ladder["uses"] for ladder in said["probes"]}
 
     assert used == dict.fromkeys(used) | {"irq": "tracefs"}
     assert said["notes"] == []  # this kernel has BTF
-    (bpf,) = [ladder["rungs"][0] for ladder in said["probes"] if ladder["probe"] == "irq"]
-    assert [obstacle["remedy"] for obstacle in bpf["obstacles"]] == ["apt install python3-bpfcc"]
+    (rungs,) = [ladder["rungs"][:2] for ladder in said["probes"] if ladder["probe"] == "irq"]
+    assert [[obstacle["remedy"] for obstacle in rung["obstacles"]] for rung in rungs] == [
+        ["apt install libbpf1"],
+        ["apt install python3-bpfcc"],
+    ]
 
 
 @standard

@@ -36,6 +36,10 @@ BESIDE = (
     "(vmstat -n -t 1 50 >/tmp/vmstat 2>/dev/null &);"
     " (S_TIME_FORMAT=ISO mpstat -P ALL 1 50 >/tmp/mpstat 2>/dev/null &)"
 )
+# ip(8) needs libbpf, so only dirtune must not find it.
+WITHOUT_LIBBPF = (
+    "mkdir -p /tmp/no-libbpf; echo no >/tmp/no-libbpf/libbpf.so.1; LD_LIBRARY_PATH=/tmp/no-libbpf"
+)
 # The programs that the kernel holds in memory show as symbols of the module `bpf`.
 PROGRAMS = "grep -c '_irq_exit.*.bpf.' /proc/kallsyms || true"
 
@@ -53,10 +57,10 @@ def profile(*words, overhead=90):
 
 
 @contextlib.contextmanager
-def told(words):
+def told(words, before=""):
     """A profile whose probes are loaded, and that waits for `BEGIN`."""
     script = (
-        "rm -f /tmp/go /tmp/said; mkfifo /tmp/go; (dirtune profile --told --format json"
+        f"rm -f /tmp/go /tmp/said; mkfifo /tmp/go; ({before} dirtune profile --told --format json"
         f" {words} </tmp/go >/tmp/profile 2>/tmp/said & echo $! >/tmp/pid);"
         " (sleep 300 >/tmp/go 2>/dev/null & echo $! >/tmp/keeper);"
         " until grep -q loaded /tmp/said; do sleep 0.2; done"
@@ -114,20 +118,26 @@ def calls_on_line(found):
     return {h["handler"]: h for h in handlers if h["irq"] == 10}
 
 
-def test_a_counted_number_of_interrupts_is_that_number_of_calls():
+@pytest.mark.parametrize(
+    ("before", "way"),
+    [("", "raw tracepoints"), (WITHOUT_LIBBPF, "raw tracepoints (bcc)")],
+    ids=["prebuilt", "bcc"],
+)
+def test_a_counted_number_of_interrupts_is_that_number_of_calls(before, way):
     # The line is quiet but for the datagrams, and both the probe and cat see every one of them.
-    with told("--duration 8 --probes irq,softirq --max-overhead 90"):
-        before = line_10()
+    with told("--duration 8 --probes irq,softirq --max-overhead 90", before):
+        earlier = line_10()
         on("lb1", BEGIN)
         on("c1", SEND)
         found = ended()
-        after = line_10()
+        later = line_10()
 
+    assert [cost["way"] for cost in found["probed"]["costs"]] == [way, way]
     interrupts = found["probed"]["handlers"]["line_counts"]["10"]
     # Two datagrams can share an interrupt while a busy machine holds the guest up.
     assert interrupts >= 0.9 * DATAGRAMS
     # cat looks a little earlier and later, and the switch's own packets go on.
-    assert interrupts <= after - before <= 1.5 * interrupts
+    assert interrupts <= later - earlier <= 1.5 * interrupts
     calls = calls_on_line(found)
     assert set(calls) == {NIC, *PARTNERS}
     assert calls[NIC]["calls"] == interrupts
@@ -145,6 +155,19 @@ def softirq_runs(found):
     for one in found["probed"]["softirqs"]["softirqs"]:
         runs[one["vector"]] = runs.get(one["vector"], 0) + one["runs"]
     return runs
+
+
+def test_every_probe_is_prebuilt(loaded):
+    ways = {cost["probe"]: cost["way"] for cost in loaded["all"]["probed"]["costs"]}
+
+    assert ways == {
+        "cpu": "cpu-clock",
+        "drops": "raw tracepoint",
+        "ipvs": "fentry",
+        "irq": "raw tracepoints",
+        "locks": "raw tracepoints",
+        "softirq": "raw tracepoints",
+    }
 
 
 def test_under_load_calls_and_runs_are_what_the_kernel_counted(loaded):

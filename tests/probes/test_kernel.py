@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dirtune.host import LiveHost
-from dirtune.probes import drops, ipvs, irq, locks
+from dirtune.probes import compiled, drops, ipvs, irq, locks, prebuilt
 from dirtune.probes.kernel import Kernel
 
 KALLSYMS = """\
@@ -34,12 +34,12 @@ def test_tracepoints_are_taken_where_they_are(tmp_path):
     events = (*EVENTS, "lock/contention_begin", "lock/contention_end")
     found = kernel(tmp_path, events=events)
 
-    assert found.way(irq.PROBE).what == "raw tracepoints"
-    assert found.way(locks.PROBE).what == "raw tracepoints"
+    assert found.way(irq.PROBE, prebuilt.KINDS).what == "raw tracepoints"
+    assert found.way(locks.PROBE, prebuilt.KINDS).what == "raw tracepoints"
 
 
 def test_without_lock_tracepoints_the_slow_path_is_probed(tmp_path):
-    way = kernel(tmp_path).way(locks.PROBE)
+    way = kernel(tmp_path).way(locks.PROBE, compiled.KINDS)
 
     assert way.what == "kprobes on native_queued_spin_lock_slowpath"
     assert way.macros == ("LOCK_KPROBES",)
@@ -47,7 +47,7 @@ def test_without_lock_tracepoints_the_slow_path_is_probed(tmp_path):
 
 def test_a_kernel_for_guests_is_probed_on_both_slow_paths(tmp_path):
     both = KALLSYMS + "ffffffff81000400 T __pv_queued_spin_lock_slowpath\n"
-    way = kernel(tmp_path, kallsyms=both).way(locks.PROBE)
+    way = kernel(tmp_path, kallsyms=both).way(locks.PROBE, compiled.KINDS)
 
     assert {point.target for point in way.points} == {
         "native_queued_spin_lock_slowpath",
@@ -56,34 +56,50 @@ def test_a_kernel_for_guests_is_probed_on_both_slow_paths(tmp_path):
 
 
 def test_a_kernel_with_neither_says_what_it_lacks(tmp_path):
-    why = kernel(tmp_path, kprobes=False).way(locks.PROBE)
+    why = kernel(tmp_path, kprobes=False).way(locks.PROBE, compiled.KINDS)
 
     assert "tracepoint lock:contention_begin" in why
     assert "CONFIG_KPROBE_EVENTS" in why
 
 
 def test_drop_reasons_are_asked_for_where_the_event_has_them(tmp_path):
-    assert kernel(tmp_path / "new").way(drops.PROBE).macros == ("DROP_REASON",)
-    assert kernel(tmp_path / "old", reason="").way(drops.PROBE).macros == ()
+    for root, reason, what in (
+        ("new", REASON, "raw tracepoint"),
+        ("old", "", "raw tracepoint without reasons"),
+    ):
+        found = kernel(tmp_path / root, reason=reason)
+        assert found.way(drops.PROBE, prebuilt.KINDS).what == what
+        assert found.way(drops.PROBE, compiled.KINDS).what == what
 
 
-def test_a_module_s_function_is_no_fentry_s(tmp_path):
-    assert kernel(tmp_path / "module").way(ipvs.PROBE).what == "kprobes on ip_vs_in_hook"
-    built_in = KALLSYMS.replace("\t[ip_vs]", "")
-    assert kernel(tmp_path / "built", kallsyms=built_in).way(ipvs.PROBE).what == "fentry"
+@pytest.mark.parametrize(("module", "types"), [("\t[ip_vs]", "ip_vs"), ("", "vmlinux")])
+def test_fentry_needs_the_types_of_what_holds_the_function(tmp_path, module, types):
+    found = kernel(tmp_path, kallsyms=KALLSYMS.replace("\t[ip_vs]", module))
+    other = {"ip_vs": "vmlinux", "vmlinux": "ip_vs"}[types]
+    (tmp_path / "sys/kernel/btf").mkdir()
+    (tmp_path / "sys/kernel/btf" / other).touch()
+    assert f"no type information in /sys/kernel/btf/{types}" in found.way(
+        ipvs.PROBE, prebuilt.KINDS
+    )
+    assert found.way(ipvs.PROBE, compiled.KINDS).what == "kprobes on ip_vs_in_hook"
+
+    (tmp_path / "sys/kernel/btf" / types).touch()
+    assert found.way(ipvs.PROBE, prebuilt.KINDS).what == "fentry"
 
 
 def test_without_ipvs_the_module_is_asked_for(tmp_path):
-    why = kernel(tmp_path, kallsyms="").way(ipvs.PROBE)
+    why = kernel(tmp_path, kallsyms="").way(ipvs.PROBE, compiled.KINDS)
 
     assert "ip_vs_in_hook" in why
     assert "module" in why
 
 
 def test_where_tracefs_is_not_mounted_attaching_will_tell(tmp_path):
-    assert kernel(tmp_path, events=()).way(irq.PROBE).what == "raw tracepoints"
+    assert kernel(tmp_path, events=()).way(irq.PROBE, prebuilt.KINDS).what == "raw tracepoints"
 
 
 @pytest.mark.parametrize("kallsyms", [None, "0000000000000000 T ip_vs_in_hook\n"])
 def test_hidden_symbols_are_no_functions(tmp_path, kallsyms):
-    assert isinstance(kernel(tmp_path, kallsyms=kallsyms).way(ipvs.PROBE), str)
+    found = kernel(tmp_path, kallsyms=kallsyms)
+    assert isinstance(found.way(ipvs.PROBE, compiled.KINDS), str)
+    assert isinstance(found.way(ipvs.PROBE, prebuilt.KINDS), str)

@@ -30,7 +30,8 @@ def test_bcc_finds_no_headers_that_another_user_put_there(monkeypatch, before):
     if before is not None:
         monkeypatch.setenv("TMPDIR", before)
 
-    loaded, refused = loading.load([(session.named(("irq",))[0], Way("x", ()))])
+    (irq,) = session.named(("irq",))
+    loaded, refused = loading.load([loading.Candidate(irq, None, Way("x", ()))])
 
     assert (loaded, list(refused)) == ([], ["irq"])
     ((place, mode, found),) = seen

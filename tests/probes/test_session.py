@@ -1,4 +1,4 @@
-"""A session of probes, with bcc and the kernel's statistics played by stand-ins."""
+"""A session of probes, with loaded programs and the kernel's statistics played by stand-ins."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,8 @@ from dirtune.analyse.probed import IpvsWindow, NotProbed
 from dirtune.cli import profile
 from dirtune.host import RecordedHost
 from dirtune.probes import session
-from dirtune.probes.loading import HERE, Loaded, parse_statistics
+from dirtune.probes.loading import Loaded, parse_statistics
+from dirtune.probes.prebuilt import HERE
 from dirtune.probes.probe import Point, Probe, Way
 from dirtune.probes.session import Session
 
@@ -29,18 +30,18 @@ class Bpf:
     """Programs whose cost the test sets; remembers what was detached."""
 
     def __init__(self, files, fds):
-        self.funcs = {name.encode(): SimpleNamespace(fd=fd) for name, fd in fds.items()}
+        self.fds = fds
         self.files = files
         self.detached = []
 
     def costs(self, fd, ns, runs):
         self.files[f"/proc/self/fdinfo/{fd}"] = FDINFO.format(ns, runs)
 
-    def detach_raw_tracepoint(self, tp):
-        self.detached.append(tp.decode())
+    def descriptor(self, function):
+        return self.fds[function]
 
-    def detach_kprobe(self, event, fn_name):
-        self.detached.append(f"{event.decode()} {fn_name.decode()}")
+    def detach(self, point):
+        self.detached.append(f"{point.target} {point.function}")
 
 
 def probe(name, window, point):
@@ -82,7 +83,7 @@ def test_costs_are_those_of_the_window(made):
     assert [c.percent for c in found.costs] == pytest.approx([0.5, 0.2])
     assert found.ipvs == IpvsWindow(10.0, 500, 0, 0, 0)
     assert found.missing[0].probe == "locks"
-    assert bpf.detached == ["irq_handler_entry", "ip_vs_in_hook ipvs_in"]
+    assert bpf.detached == ["irq:irq_handler_entry irq_entry", "ip_vs_in_hook ipvs_in"]
 
 
 def test_within_the_budget_nothing_is_detached(made):
@@ -113,7 +114,7 @@ def test_over_the_budget_the_most_expensive_is_detached_and_its_window_is_short(
     assert (ipvs.probe, ipvs.shed, ipvs.seconds, ipvs.ns) == ("ipvs", True, 1.0, 7_000_000)
     assert (irq.probe, irq.shed, irq.seconds) == ("irq", False, 10.0)
     assert found.ipvs.seconds == 1.0
-    assert bpf.detached == ["ip_vs_in_hook ipvs_in", "irq_handler_entry"]
+    assert bpf.detached == ["ip_vs_in_hook ipvs_in", "irq:irq_handler_entry irq_entry"]
 
 
 def test_each_second_is_judged_by_itself(made):
@@ -126,7 +127,7 @@ def test_each_second_is_judged_by_itself(made):
     bpf.costs(3, 61_001_000, 1010)  # 1.1 % in the eleventh, 0.55 % over all
     probing.keep_within_budget()
 
-    assert bpf.detached == ["irq_handler_entry"]
+    assert bpf.detached == ["irq:irq_handler_entry irq_entry"]
 
 
 def test_where_the_kernel_keeps_no_count_the_cost_is_not_known(made):
@@ -158,9 +159,7 @@ def test_every_program_in_c_is_a_probe_of_its_own_name():
         text = (HERE / f"{probe_.name}.bpf.c").read_text()
         for way in probe_.ways:
             for point in way.points:
-                name = point.function.replace("kretfunc__", "KRETFUNC_PROBE(")
-                name = name.replace("kfunc__", "KFUNC_PROBE(")
-                assert name in text
+                assert f"int {point.function}(" in text
         for macro in (*probe_.sizes, *probe_.members):
             assert macro in text
 

@@ -382,7 +382,7 @@ NOTHING_TO_TUNE = replace(SESSION, rows=(), notes=())
 _BCC = Obstacle("bcc's Python module is not here", "apt install python3-bpfcc")
 _IPVS = Obstacle("IPVS is not loaded", "modprobe ip_vs")
 _NOTE = Obstacle("no BTF", "boot another kernel")
-_WAITS = Rung("tracepoints", "waits", (Obstacle("no tracepoint", "boot Linux 5.19"),))
+_WAITS = Rung("prebuilt", "waits", (Obstacle("no tracepoint", "boot Linux 5.19"),))
 
 
 def _diagnosis(*obstacles):
@@ -395,9 +395,9 @@ def _diagnosis(*obstacles):
         (
             Ladder(
                 "irq",
-                "tracefs" if obstacles else "bpf",
+                "tracefs" if obstacles else "prebuilt",
                 (
-                    Rung("bpf", "time of each handler", obstacles),
+                    Rung("prebuilt", "time of each handler", obstacles),
                     Rung("tracefs", "calls of each handler", ()),
                     Rung("proc", "calls inferred", (Obstacle("below", "not said"),)),
                 ),

@@ -1,0 +1,247 @@
+"""Load a probe that was built ahead of time: NAME.bpf.o, which libbpf fits to the running kernel.
+
+libbpf compares the types that the object was built with to those of the kernel
+(/sys/kernel/btf/vmlinux), and corrects the offsets of members ("compile once, run everywhere").
+Neither a compiler nor kernel headers are needed. Programs, links and maps belong to descriptors of
+this process, so the kernel removes them when the process ends, for whatever reason.
+"""
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dirtune.errors import NotPossible
+from dirtune.probes import btf, perf
+from dirtune.probes.libbpf import NAME, library, reason, warnings
+from dirtune.probes.probe import Point, Probe, Way
+
+HERE = Path(__file__).parent
+KINDS = frozenset({"tracepoint", "clock", "fentry"})
+"""The kinds of points that an object can be attached to."""
+# enum bpf_map_type in linux/bpf.h: BPF_MAP_TYPE_PERCPU_HASH, _PERCPU_ARRAY and _STACK_TRACE
+_PER_CPU, _STACKS = (5, 6), 7
+_BATCH = 256  # entries of a map that are read with one call
+_END = errno.ENOENT
+
+
+def load(probe: Probe[Any], way: Way) -> "Prebuilt":
+    """Load the object of *probe* and attach it in *way*.
+
+    Raises `NotPossible` with one line: the words of libbpf, of the verifier or of the kernel.
+    """
+    libbpf = library()
+    if libbpf is None:
+        raise NotPossible(f"{NAME} is not installed")
+    name = f"{probe.name}.bpf.o"
+    try:
+        content = (HERE / name).read_bytes()
+    except OSError as error:
+        raise NotPossible(f"{name} cannot be read: {error.strerror}") from error
+    loaded = Prebuilt(libbpf, name, content, {point.function for point in way.points})
+    try:
+        for point in way.points:
+            loaded.attach(point)
+    except NotPossible:
+        loaded.close()
+        raise
+    return loaded
+
+
+class Prebuilt:
+    """An object in the kernel: its programs, where they are attached, and its maps by name."""
+
+    def __init__(
+        self, libbpf: ctypes.CDLL, name: str, content: bytes, functions: set[str]
+    ) -> None:
+        """Open the object in *content*, and load those of its programs that *functions* names."""
+        self._libbpf, self._name = libbpf, name
+        self._links: dict[Point, list[int]] = {}
+        self._tables: dict[str, Table] = {}
+        with warnings(libbpf) as words:
+            self._object = libbpf.bpf_object__open_mem(content, len(content), None)
+            if not self._object:
+                why = most_precise(words) or reason(ctypes.get_errno())
+                raise NotPossible(
+                    f"{name} is no BPF object for this machine ({why}). Install dirtune again"
+                )
+            program = None
+            while program := libbpf.bpf_object__next_program(self._object, program):
+                used = libbpf.bpf_program__name(program).decode() in functions
+                libbpf.bpf_program__set_autoload(program, used)
+            failed = libbpf.bpf_object__load(self._object)
+        if failed:
+            self.close()
+            raise NotPossible(self._failure("loaded", failed, words))
+
+    def attach(self, point: Point) -> None:
+        """Attach the program of *point*."""
+        program = self._program(point.function)
+        with warnings(self._libbpf) as words:
+            if point.kind == "clock":
+                links = self._clocks(program, int(point.target))
+            else:
+                links = iter((self._libbpf.bpf_program__attach(program),))
+            for link in links:
+                if not link:
+                    number = ctypes.get_errno()
+                    raise NotPossible(self._failure(f"attached to {point.target}", number, words))
+                self._links.setdefault(point, []).append(link)
+
+    def detach(self, point: Point) -> None:
+        """Detach the program of *point*; its maps remain."""
+        for link in self._links.pop(point, ()):
+            self._libbpf.bpf_link__destroy(link)
+
+    def descriptor(self, function: str) -> int:
+        """Return the descriptor of a program."""
+        return int(self._libbpf.bpf_program__fd(self._program(function)))
+
+    def __getitem__(self, table: str) -> "Table":
+        """Return the map called *table* in the C program."""
+        if table not in self._tables:
+            self._tables[table] = Table(self._libbpf, self._object, table)
+        return self._tables[table]
+
+    def close(self) -> None:
+        """Detach and unload everything. Another call does nothing."""
+        for point in list(self._links):
+            self.detach(point)
+        self._tables.clear()
+        if self._object:
+            self._libbpf.bpf_object__close(self._object)
+        self._object = None
+
+    def _program(self, function: str) -> int:
+        program = self._libbpf.bpf_object__find_program_by_name(self._object, function.encode())
+        if not program:
+            raise NotPossible(f"{self._name} has no program {function}")
+        return int(program)
+
+    def _clocks(self, program: int, hertz: int) -> Iterator[int | None]:
+        for cpu in perf.online_cpus():
+            descriptor = perf.open_clock(cpu, hertz)
+            if link := self._libbpf.bpf_program__attach_perf_event(program, descriptor):
+                yield link
+            else:
+                number = ctypes.get_errno()
+                os.close(descriptor)  # a link closes the descriptor itself
+                ctypes.set_errno(number)
+                yield None
+
+    def _failure(self, done: str, number: int, words: list[str]) -> str:
+        """Return one line that says what failed, with the most precise *words* about it."""
+        why = f"{self._name} cannot be {done}: {reason(number)}"
+        return f"{why} ({precise})" if (precise := most_precise(words)) else why
+
+
+def most_precise(words: list[str]) -> str | None:
+    """Return the line of libbpf's *words* that says most: the verifier's, or else libbpf's first.
+
+    The verifier ends with `processed N insns`, after the line with its reason.
+    """
+    lines = [line.strip().removeprefix("libbpf: ") for line in words]
+    ends = [at for at, line in enumerate(lines) if line.startswith("processed ") and at]
+    # A refusal of another program's load may follow; the first one is the cause.
+    return next(filter(None, (lines[ends[0] - 1] if ends else "", *lines)), None)
+
+
+class Table(Mapping[Any, Any]):
+    """A map of an object. A key is a ctypes value; a value of a per-CPU map is an array of copies.
+
+    The type of keys and values is read from the object's own BTF.
+    """
+
+    def __init__(self, libbpf: ctypes.CDLL, object_: int, name: str) -> None:
+        map_ = libbpf.bpf_object__find_map_by_name(object_, name.encode())
+        if not map_:
+            raise NotPossible(f"The object has no map {name}")
+        self._libbpf = libbpf
+        self._descriptor = libbpf.bpf_map__fd(map_)
+        self._entries = libbpf.bpf_map__max_entries(map_)
+        kind = libbpf.bpf_map__type(map_)
+        if kind == _STACKS:  # libbpf forgets the types, because the kernel does not take them
+            key, value = ctypes.c_uint32, ctypes.c_uint64 * (libbpf.bpf_map__value_size(map_) // 8)
+        else:
+            types = libbpf.bpf_object__btf(object_)
+            key = btf.layout(libbpf, types, libbpf.bpf_map__btf_key_type_id(map_))
+            value = btf.layout(libbpf, types, libbpf.bpf_map__btf_value_type_id(map_))
+        self._key, self._step = key, ctypes.sizeof(key)
+        self._value = value
+        if kind in _PER_CPU:
+            if ctypes.sizeof(value) % 8:
+                raise NotPossible(f"The copies of the map {name} are no multiple of 8 bytes")
+            self._value = value * libbpf.libbpf_num_possible_cpus()
+
+    def __getitem__(self, key: int) -> Any:  # noqa: ANN401  (the C program's type)
+        """Return the value of an integer *key*. Raises `KeyError` if the map lacks it."""
+        value = self._value()
+        failed = self._libbpf.bpf_map_lookup_elem(
+            self._descriptor, ctypes.byref(self._key(key)), ctypes.byref(value)
+        )
+        if failed:
+            raise KeyError(key)
+        return value
+
+    def items(self) -> Any:  # noqa: ANN401  (an ItemsView would look up each key again)
+        """Return each key with its value, read in batches if the kernel can (Linux 5.6)."""
+        with suppress(_NoBatches):
+            return self._in_batches()
+        return self._one_by_one()
+
+    def walk(self, number: int) -> Iterator[int]:
+        """Yield the addresses of stack *number*, the innermost address first."""
+        with suppress(KeyError):
+            for address in self[number]:
+                if not address:
+                    return
+                yield address
+
+    def __iter__(self) -> Iterator[Any]:
+        return (key for key, _ in self.items())
+
+    def __len__(self) -> int:
+        return len(self.items())
+
+    def _in_batches(self) -> list[tuple[Any, Any]]:
+        size, rows = _BATCH, []
+        # The kernel writes the place to go on from, which is as large as a key or a number.
+        place = ctypes.create_string_buffer(max(8, ctypes.sizeof(self._key)))
+        begin = None
+        while True:
+            keys, values = (self._key * size)(), (self._value * size)()
+            count = ctypes.c_uint(size)
+            result = self._libbpf.bpf_map_lookup_batch(
+                self._descriptor, begin, place, keys, values, ctypes.byref(count), None
+            )
+            if result == -errno.ENOSPC:  # a bucket has more entries than the batch
+                size *= 2
+                continue
+            if result not in {0, -_END}:
+                raise _NoBatches
+            rows += [
+                (self._key.from_buffer(keys, n * self._step), values[n])
+                for n in range(count.value)
+            ]
+            if result:
+                return rows
+            begin = place
+
+    def _one_by_one(self) -> list[tuple[Any, Any]]:
+        rows, before = [], None
+        # A map that changes may go back to its beginning, so the number of steps is limited.
+        for _ in range(self._entries):
+            key, value = self._key(), self._value()
+            if self._libbpf.bpf_map_get_next_key(self._descriptor, before, ctypes.byref(key)):
+                break
+            before = ctypes.byref(key)
+            if not self._libbpf.bpf_map_lookup_elem(self._descriptor, before, ctypes.byref(value)):
+                rows.append((key, value))
+        return rows
+
+
+class _NoBatches(Exception):
+    """The kernel cannot read this map in batches."""
