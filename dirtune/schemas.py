@@ -8,6 +8,7 @@ import msgspec
 
 from dirtune import archive, writing
 from dirtune.analyse.doctor import Diagnosis
+from dirtune.analyse.failover import Failover
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.profile_difference import Difference
 from dirtune.analyse.reach import Reach
@@ -41,6 +42,7 @@ PUBLISHED: dict[str, object] = {
     "comparisons": ComparisonsDocument,
     "difference": json_documents.DifferencesDocument,
     "doctor": Diagnosis,
+    "failover": Failover,
     "irqs": json_documents.IrqsDocument,
     "journal": record.Record,
     "lab": json_documents.LabDocument,

@@ -11,7 +11,7 @@ from dirtune import plan as plans
 from dirtune import signals
 from dirtune.analyse.run import Run
 from dirtune.bench import ports_and_duration
-from dirtune.cli import _output
+from dirtune.cli import _amount, _output
 from dirtune.cli._group import Group
 from dirtune.errors import PlanError
 from dirtune.jobs import booting, plan_files
@@ -138,6 +138,68 @@ def run(
         kept.drop_if_empty()
     _output.result(_printed(kept.run, format), format)
     _output.progress(f"The run is kept in {kept.folder}.")
+
+
+@command.command()
+@click.argument("plan", required=False)
+@click.option(
+    "--command",
+    metavar="COMMAND",
+    required=True,
+    help="Run COMMAND in a shell on this machine; it makes the director fail.",
+)
+@click.option(
+    "--rate",
+    type=_amount.WINDOW,
+    metavar="RATE",
+    help="Start RATE connections/s, summed over all clients.  [default: the plan's first rate]",
+)
+@click.option(
+    "--before",
+    type=_amount.WINDOW,
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Run the load for SECONDS before COMMAND.",
+)
+@click.option(
+    "--after",
+    type=_amount.WINDOW,
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Run the load for SECONDS from the start of COMMAND on.",
+)
+@click.option("--force", metavar="VIP", help="Run the load even if other traffic uses VIP.")
+@_FORMAT
+def failover(
+    plan: str | None,
+    command: str,
+    rate: float | None,
+    before: float,
+    after: float,
+    force: str | None,
+    format: str,
+) -> None:
+    """Measure what a fail-over costs: connections lost, and seconds without an answer.
+
+    The clients start connections at a constant rate, and COMMAND makes the director fail
+    meanwhile. The exit status is 1 if no director took over before the load ended.
+
+    Examples:
+      dirtune bench failover --rate 100 --command 'dirtune lab reboot lb1 --power-cut'
+      dirtune bench failover plan.toml --command 'ssh lb1 systemctl stop keepalived'
+    """
+    from dirtune.jobs import failovers
+    from dirtune.render import failover as render
+
+    whole = plans.forced(plan_files.find(plan), force)
+    result = failovers.cost(whole, command, rate=rate, before_s=before, after_s=after)
+    if format == "json":
+        _output.result(msgspec.json.format(msgspec.json.encode(result)), format)
+    else:
+        _output.result(markdown.literal(render.text(result), format))
+    sys.exit(0 if result.recovered else 1)
 
 
 @command.command()

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from dirtune.analyse import capacity, profile_difference
 from dirtune.analyse.bottleneck import Bottleneck
 from dirtune.analyse.doctor import Diagnosis, Feature, Ladder, Obstacle, Rung
+from dirtune.analyse.failover import Failover
 from dirtune.analyse.handlers import HandlerCalls, HandlerCount, HandlerCounts, HandlerWindow
 from dirtune.analyse.phases import Phase
 from dirtune.analyse.probed import (
@@ -552,3 +553,33 @@ READY = Readiness(
     pairs_s=1800.0,
 )
 TWO_LOOKS = replace(READY, pairs=8, at_most=16, pairs_at_most_s=3600.0)
+
+FAILOVER = Failover(
+    offered_rate=100.0,
+    seconds=35.0,
+    timeout_s=1.0,
+    command="dirtune lab reboot lb1 --power-cut",
+    command_s=5.02,
+    intended=3500,
+    attempted=3500,
+    replied=3120,
+    failed={"timeout": 1, "connect": 379},
+    silence_s=3.684,
+    silence_at_s=5.31,
+    usual_silence_s=0.041,
+    recovered=True,
+)
+FAILOVERS = (
+    FAILOVER,
+    replace(FAILOVER, silence_s=29.69, recovered=False, replied=531, failed={"connect": 2969}),
+    replace(
+        FAILOVER,
+        attempted=None,
+        silence_s=None,
+        silence_at_s=None,
+        usual_silence_s=None,
+        recovered=False,
+        failed={},
+        problems=("c1: it ended early\x1b[2J",),
+    ),
+)

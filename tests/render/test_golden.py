@@ -22,6 +22,7 @@ from dirtune.render import (
     comparison,
     difference,
     doctor,
+    failover,
     fix_files,
     irqs,
     lvs,
@@ -168,6 +169,7 @@ OUTPUTS = {
     "fix_files": fix_folder,
     "doctor-table": lambda: several(doctor.table, *inputs.DIAGNOSES),
     "doctor-markdown": lambda: several(doctor.markdown, *inputs.DIAGNOSES),
+    "failover": lambda: several(failover.text, *inputs.FAILOVERS),
     "readiness": lambda: several(
         readiness.text,
         inputs.READY,
