@@ -22,7 +22,7 @@ SYSCTL_FILE = "/etc/sysctl.d/90-dirtune.conf"
 # Programs that also set these values, by the names of their processes.
 _WRITERS = {
     "irq": ("irqbalance", "tuned", "tuna"),
-    "sysctl": ("tuned",),
+    "sysctl": ("tuned", "bpftune"),
     "ipvs": ("keepalived", "kube-proxy", "kube-router", "ldirectord", "pybal", "seesaw_ncc"),
     "nic": ("NetworkManager", "systemd-networ", "tuned"),
     "cpu": ("tuned", "tlp", "power-profiles-"),

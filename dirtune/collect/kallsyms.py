@@ -5,6 +5,7 @@ Format: kernel/kallsyms.c, s_show(): `ADDRESS TYPE NAME` and, for a symbol of a 
 are listed only with CONFIG_KALLSYMS_ALL. BPF programs are listed as module `bpf`.
 """
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ SOURCE = "/proc/kallsyms"
 # The file has no sizes. An address too far behind a symbol, by the length of the longest function,
 # is outside it.
 _LARGEST_BYTES = 1 << 20
+_BOUNDARY = re.compile(r"_(?:text|start|end|begin|stext|etext)$|^_[se]?text$")
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,20 @@ def read_kallsyms(host: Host) -> Symbols:
 def parse_kallsyms(text: str) -> Symbols:
     """Parse the text of /proc/kallsyms."""
     rows = sorted(
-        row for number, line in enumerate(text.splitlines(), 1) if (row := _row(number, line))
+        (row for number, line in enumerate(text.splitlines(), 1) if (row := _row(number, line))),
+        key=_function_last,
     )
     return Symbols(tuple(address for address, _ in rows), tuple(name for _, name in rows))
+
+
+def _function_last(row: tuple[int, str]) -> tuple[int, bool, str]:
+    """Return the order of a symbol: of those with one address, a function comes last.
+
+    The linker marks the beginning and the end of sections with symbols, which may share the
+    address of a function: __softirqentry_text_start is __do_softirq on 5.10.
+    """
+    address, name = row
+    return address, _BOUNDARY.search(name.partition(" ")[0]) is None, name
 
 
 def _row(number: int, line: str) -> tuple[int, str] | None:

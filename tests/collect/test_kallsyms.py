@@ -72,3 +72,20 @@ def test_a_function_is_the_kernels_or_a_modules():
 def test_another_text_is_refused(text):
     with pytest.raises(ParseError, match="/proc/kallsyms: line 1"):
         parse_kallsyms(text)
+
+
+def test_a_function_goes_before_the_mark_of_a_section_at_its_address():
+    # From a kernel 5.10: the names in the order of the file.
+    text = (
+        "ffffffff81c00000 T __do_softirq\n"
+        "ffffffff81c00000 T __softirqentry_text_start\n"
+        "ffffffff81c00400 T __softirqentry_text_end\n"
+        "ffffffff81000000 T _stext\n"
+        "ffffffff81000000 T _text\n"
+        "ffffffff81000000 T startup_64\n"
+    )
+    symbols = parse_kallsyms(text)
+
+    assert symbols.at(0xFFFFFFFF81C00010) == "__do_softirq"
+    assert symbols.at(0xFFFFFFFF81000000) == "startup_64"
+    assert "__softirqentry_text_start" in symbols.known

@@ -1,4 +1,4 @@
-from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, not_applicable
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import LONG_CHAIN, entries, per_second, templates
 from dirtune.checks.remedies import boot
 from dirtune.settings import BootOption, ModuleOptions, shell
@@ -8,6 +8,8 @@ _VERY_LONG = 32  # entries per bucket; an estimate, not calibrated
 _FIN_S = 120  # how long a closed connection stays by default
 _LEAST_BITS, _MOST_BITS = 8, 20  # values that every kernel accepts
 _BUCKET_BYTES = 8  # on 64 bits
+_LFACTOR = "net/ipv4/vs/conn_lfactor"
+_MOST_PARSED_BITS = 32
 
 
 @check(
@@ -25,7 +27,8 @@ def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
     the connections of all destinations and the persistence templates. With two samples, it also
     estimates the entries at the present rate: the established connections, plus the new
     connections per second times the `fin` timeout (120 s by default). The greater of the two
-    numbers counts. A kernel whose table resizes itself (`conn_lfactor`) is not reported.
+    numbers counts. A table that
+    resizes itself (`conn_lfactor`) grows only to 2^`conn_tab_bits` buckets, so these count.
 
     ## Why it matters
     The default is 4,096 buckets. With a million entries, each bucket has a chain of 244 entries,
@@ -46,14 +49,19 @@ def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_conn_init()`
     - net/netfilter/ipvs/Kconfig, IP_VS_TAB_BITS
     """
-    if snapshot.sysctls and snapshot.sysctls.text("net/ipv4/vs/conn_lfactor") is not None:
-        yield not_applicable("the connection table of this kernel resizes itself")
-        return
     size = max(1, ip_vs_table_size)
+    if _resizes(snapshot):
+        size = max(size, _largest(snapshot) or 0)
     now = entries(snapshot) + (templates(snapshot) or 0)
     coming = _expected(snapshot)
     most = max(now, coming or 0)
     if most < LONG_CHAIN * size:
+        return
+    if _resizes(snapshot) and _largest(snapshot) is None:
+        yield inconclusive(
+            "the table of this kernel resizes itself, and the parameter conn_tab_bits, which "
+            "limits its size, could not be read"
+        )
         return
     verb = "holds" if now >= LONG_CHAIN * size else "is expected to hold"
     yield Finding(
@@ -71,6 +79,16 @@ def conn_table_small(snapshot: Snapshot, ip_vs_table_size: int) -> Verdicts:
         },
         fixes=_fixes(snapshot, most),
     )
+
+
+def _resizes(snapshot: Snapshot) -> bool:
+    return snapshot.sysctls is not None and snapshot.sysctls.text(_LFACTOR) is not None
+
+
+def _largest(snapshot: Snapshot) -> int | None:
+    """Return the number of buckets to which a table that resizes itself may grow."""
+    bits = (snapshot.modules.parameters if snapshot.modules else {}).get("ip_vs.conn_tab_bits", "")
+    return 1 << int(bits) if bits.isdecimal() and int(bits) <= _MOST_PARSED_BITS else None
 
 
 def _expected(snapshot: Snapshot) -> int | None:

@@ -135,6 +135,9 @@ def _silent(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _silent_in_total(snapshot: Snapshot) -> Verdicts:
     """Judge by the totals of all services where the services' own counters are missing."""
+    if snapshot.sysctl("net/ipv4/vs/run_estimation") == 0:
+        yield inconclusive("net.ipv4.vs.run_estimation is 0, so the packet counters stand still")
+        return
     used = [s for s in snapshot.services or () if any(d.weight > 0 for d in s.destinations)]
     natted = [s for s in used if _nat_alone(s)]
     if not natted or all(counted(snapshot, s, "packets_in") is not None for s in natted):

@@ -10,12 +10,14 @@ from dirtune.checks import (
     Verdicts,
     check,
     inconclusive,
+    not_applicable,
 )
 from dirtune.checks.ipvs import per_second
 from dirtune.checks.lock import Waiting, notable
 from dirtune.snapshot import Snapshot
 
 _LOCKS = "__ip_vs_conntbl_lock_array"
+_PER_BUCKET = "net/ipv4/vs/conn_lfactor"  # a setting of the kernels that have no such array
 _HIGH_PERCENT = 5.0  # of softirq time; an estimate, not calibrated
 _MANY_PER_SECOND = 20_000  # new connections; an estimate, not calibrated
 
@@ -47,11 +49,18 @@ def ipvs_conn_table(
     second active director (ECMP).
 
     ## Known problems
-    On newer kernels each bucket has a one-bit lock, and waits for such locks cannot be measured.
+    On newer kernels, which have `net.ipv4.vs.conn_lfactor`, each bucket has a one-bit lock. Waits
+    for such locks cannot be measured, so the check does not apply.
 
     ## References
     - net/netfilter/ipvs/ip_vs_conn.c, `CT_LOCKARRAY_BITS`
     """
+    if snapshot.sysctls and snapshot.sysctls.text(_PER_BUCKET) is not None:
+        yield not_applicable(
+            "each bucket of this kernel's connection table has a lock of its own, and the kernel "
+            "does not report waits for such locks"
+        )
+        return
     waiting = notable(locks, softirq_window, _LOCKS, percent=_HIGH_PERCENT)
     if isinstance(waiting, Undecided):
         yield waiting

@@ -2,6 +2,7 @@ from collections.abc import Mapping
 
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import entries, new_per_second, page_bytes, per_second, templates
+from dirtune.checks.ipvs.conn_limit import LIMIT
 from dirtune.checks.remedies import sysctl
 from dirtune.snapshot import Snapshot
 
@@ -28,17 +29,17 @@ def conn_footprint(snapshot: Snapshot, meminfo: Mapping[str, int]) -> Verdicts:
     bytes. The check uses the present number of entries or, if greater, an estimate: the new
     connections per second between two samples, times the shortest life of an entry. For TCP this
     is 60 s (SYN_RECV), or the `tcpfin` timeout if longer; for UDP it is the `udp` timeout.
-    Services with one-packet scheduling make no entries. A kernel with `conn_max`, which limits the
-    entries, is not reported.
+    Services with one-packet scheduling make no entries. On kernels with `conn_max`, the number of
+    entries is at most this limit; its default is 1,073,741,824.
 
     ## Why it matters
-    Without `conn_max` nothing limits the number of entries. 1,000,000 SYN/s make 60,000,000
-    entries (19 GB) within a minute, and the host runs out of memory.
+    Without `conn_max`, or with its default, nothing limits the number of entries. 1,000,000 SYN/s
+    make 60,000,000 entries (19 GB) within a minute, and the host runs out of memory.
 
     ## Remediation
     Filter SYN floods in front of the director, or with XDP on the director. Set `drop_entry=1` and
     an `amemthresh` of a few per cent of memory; the default is a few MiB. Shorten timeouts
-    (`ipvs/timeouts`).
+    (`ipvs/timeouts`). On kernels that have it, set `conn_max` to what memory allows.
 
     ## Known problems
     The sizes are those of Linux 6.1 on 64-bit machines. The check does not know the highest number
@@ -49,12 +50,11 @@ def conn_footprint(snapshot: Snapshot, meminfo: Mapping[str, int]) -> Verdicts:
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_conn_new()`
     - Documentation/networking/ipvs-sysctl.rst, `amemthresh`, `drop_entry`
     """
-    if snapshot.sysctls and snapshot.sysctls.text(f"{_VS}conn_max") is not None:
-        return
     memory = meminfo["MemTotal"]
     held = entries(snapshot) + (templates(snapshot) or 0)
     coming = _coming(snapshot)
-    projected = max(held, coming or 0)
+    limit = snapshot.sysctl(LIMIT)
+    projected = max(held, coming or 0 if limit is None else min(coming or 0, limit))
     # If it is unknown whether entries are tracked, use the smaller size.
     least, most = (
         _footprint(snapshot, projected, size)
@@ -97,8 +97,8 @@ def _finding(snapshot: Snapshot, projected: int, size: int, coming: int | None) 
         subject="connection table",
         severity=Severity.HIGH,
         message=(
-            f"The IPVS connection table has no limit, and the expected {projected:,} entries take "
-            f"{size / 2**30:.1f} GiB, which is {percent:.0f} % of memory"
+            f"The IPVS connection table {_limited(snapshot)}, and the expected {projected:,} "
+            f"entries take {size / 2**30:.1f} GiB, which is {percent:.0f} % of memory"
         ),
         evidence={
             "entries": entries(snapshot),
@@ -111,6 +111,11 @@ def _finding(snapshot: Snapshot, projected: int, size: int, coming: int | None) 
         },
         fixes=(*_drop_entry(snapshot, memory), *_others()),
     )
+
+
+def _limited(snapshot: Snapshot) -> str:
+    limit = snapshot.sysctl(LIMIT)
+    return "has no limit" if limit is None else f"has the limit conn_max = {limit:,}"
 
 
 def _drop_entry(snapshot: Snapshot, memory: int) -> tuple[Fix, ...]:

@@ -91,8 +91,23 @@ def test_short_chains_are_quiet(quiet):
     assert quiet().status is Status.PASSED
 
 
-def test_a_table_that_resizes_itself_is_not_judged():
-    assert outcome((90_000, 0), sysctls={"conn_lfactor": -5}).status is Status.NOT_APPLICABLE
+def resizable(active, bits, size=256):
+    parameters = {} if bits is None else {"ip_vs.conn_tab_bits": str(bits)}
+    modules = Modules(frozenset({"ip_vs"}), parameters)
+    return outcome((active, 0), sysctls={"conn_lfactor": -5}, size=size, modules=modules)
+
+
+@pytest.mark.parametrize(
+    ("active", "bits", "status"),
+    [
+        (90_000, 20, Status.PASSED),  # grows to 1,048,576 buckets
+        (90_000, 12, Status.FINDING),  # 22 entries in each of 4,096 buckets
+        (90_000, None, Status.INCONCLUSIVE),
+        (2_000, None, Status.PASSED),
+    ],
+)
+def test_a_table_that_resizes_itself_grows_to_conn_tab_bits(active, bits, status):
+    assert resizable(active, bits).status is status
 
 
 def test_a_size_that_is_not_known_skips_it():

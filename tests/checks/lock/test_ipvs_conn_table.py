@@ -36,3 +36,9 @@ def test_windows_of_two_lengths_are_compared_by_the_second():
     # 50 ms in 5 s is 1 % of a second; softirqs took 1 s in 4 s, a quarter: 4 %.
     assert table(50, softirq_seconds=4.0).status is Status.PASSED
     assert table(50, softirq_seconds=5.0).status is Status.FINDING
+
+
+def test_a_table_with_a_lock_in_each_bucket_is_not_judged():
+    found = judged(ipvs_conn_table, sysctls={"conn_lfactor": -5}, **probed(), **at_rate(20_000))
+
+    assert found.status is Status.NOT_APPLICABLE

@@ -44,5 +44,12 @@ def test_what_the_rate_will_come_to():
     assert table(10, rate=27_900, conntrack=0).status is Status.PASSED
 
 
-def test_a_kernel_with_a_limit():
-    assert table(1_677_722, conn_max=100).status is Status.PASSED
+def test_the_default_limit_of_newer_kernels_limits_nothing():
+    (found,) = table(1_677_722, conntrack=0, conn_max=1 << 30).findings
+
+    assert "conn_max = 1,073,741,824" in found.message
+
+
+def test_a_limit_below_half_of_the_memory_limits_what_will_come():
+    assert table(10, rate=27_963, conntrack=0, conn_max=1_600_000).status is Status.PASSED
+    assert table(10, rate=27_963, conntrack=0, conn_max=1_677_722).status is Status.FINDING
