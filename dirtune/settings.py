@@ -9,6 +9,7 @@ from typing import assert_never
 
 RINGS, CHANNELS, COALESCE, FEATURES = "rings", "channels", "coalesce", "features"
 MODPROBE_FILE = "/etc/modprobe.d/dirtune.conf"
+SYSCTL_FILE = "/etc/sysctl.d/90-dirtune.conf"
 # Names without special meaning to udev and sysctl.d, which match them as patterns; udev also
 # expands them in commands.
 _PLAIN = re.compile(r"[A-Za-z0-9_.:+-]+")

@@ -34,8 +34,8 @@ from dirtune.change.fixes import (
 )
 from dirtune.change.plan import Change, Plan
 from dirtune.checks import Fix
-from dirtune.checks.remedies import SYSCTL_FILE, sysctl
 from dirtune.checks.remedies import commands as remedy
+from dirtune.checks.remedies import sysctl
 from dirtune.errors import NotPossible
 from dirtune.lvs import ipvsadm
 from dirtune.lvs.diff import Step, Verb
@@ -43,6 +43,7 @@ from dirtune.lvs.model import Service, SyncDaemon, Table
 from dirtune.render import fix_files, lvs_keepalived, lvs_plan
 from dirtune.render.plan import plan_markdown, plan_table
 from dirtune.settings import (
+    SYSCTL_FILE,
     BootOption,
     CardValues,
     IrqbalanceVariable,

@@ -7,7 +7,9 @@ late. A systemd unit runs a script for all other settings.
 
 from dataclasses import dataclass
 
-SYSCTL = "/etc/sysctl.d/90-dirtune.conf"
+from dirtune.settings import SYSCTL_FILE
+
+SYSCTL = SYSCTL_FILE
 MODULES = "/etc/modules-load.d/dirtune.conf"
 UDEV = "/etc/udev/rules.d/90-dirtune.rules"
 SCRIPT = "/etc/dirtune/boot.sh"

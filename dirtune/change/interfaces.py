@@ -8,7 +8,8 @@ from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host, literal
 
 _NET = "/sys/class/net"
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+"""The kernel file whose text changes at each boot."""
 
 
 class Interface(msgspec.Struct, frozen=True):
@@ -28,7 +29,7 @@ def known(host: Host, names: Iterable[str]) -> dict[str, Interface] | None:
 def _known(host: Host, name: str) -> Interface | None:
     try:
         index = int(host.read(f"{_NET}/{name}/ifindex"))
-        return Interface(index, host.read(_BOOT_ID).strip())
+        return Interface(index, host.read(BOOT_ID).strip())
     except (SourceMissing, SourceRefused, ValueError):
         return None
 

@@ -19,6 +19,7 @@ from dirtune import __version__
 from dirtune.change import journal, network, origin
 from dirtune.change.action import Action, Saved
 from dirtune.change.apply import ON_THE_WAY, apply, carry_through, roll_back
+from dirtune.change.interfaces import BOOT_ID
 from dirtune.change.origin import Origin
 from dirtune.change.plan import Change, Plan
 from dirtune.change.record import (
@@ -39,7 +40,6 @@ from dirtune.snapshot import take
 
 _TELLING = ("processes", "settings_files", "sysctls")
 """The snapshot fields that show which program or file may have changed a setting."""
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +309,7 @@ def unreadable(at: Place) -> tuple[str, ...]:
 
 def boot_id(host: Host) -> str:
     """Return the kernel's identifier of this boot."""
-    return host.read(_BOOT_ID).strip()
+    return host.read(BOOT_ID).strip()
 
 
 def _runtime(planned: Planned) -> int:

@@ -23,7 +23,7 @@ def roles(snapshot: Snapshot) -> tuple[Role, ...]:
     """
     played = [snapshot.place.role] if snapshot.place else []
     if snapshot.services:
-        played += [Role.DIRECTOR, *([Role.BACKUP] if _holds_no_vip(snapshot) else [])]
+        played += [Role.DIRECTOR, *([Role.BACKUP] if holds_no_vip(snapshot) else [])]
         played += [Role.REAL_SERVER] if serves_as_well(snapshot) else []
     elif not played and held_quietly(snapshot):
         played.append(Role.REAL_SERVER)
@@ -74,6 +74,7 @@ def is_quiet(interface: str) -> bool:
     return _QUIET_INTERFACE.fullmatch(interface) is not None
 
 
-def _holds_no_vip(snapshot: Snapshot) -> bool:
+def holds_no_vip(snapshot: Snapshot) -> bool:
+    """Whether the host is known to hold none of its services' addresses."""
     vips = {s.address for s in snapshot.services or () if s.address is not None}
     return bool(vips) and snapshot.addresses is not None and not vips & snapshot.addresses

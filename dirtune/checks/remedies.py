@@ -7,6 +7,7 @@ from dirtune.checks import Fix, Risk
 from dirtune.collect.sysctls import dotted
 from dirtune.settings import (
     FEATURES,
+    SYSCTL_FILE,
     BootOption,
     CardValues,
     KernelFile,
@@ -18,7 +19,6 @@ from dirtune.settings import (
 )
 from dirtune.snapshot import Snapshot
 
-SYSCTL_FILE = "/etc/sysctl.d/90-dirtune.conf"
 # Programs that also set these values, by the names of their processes.
 _WRITERS = {
     "irq": ("irqbalance", "tuned", "tuna"),

@@ -7,7 +7,7 @@ are empty or `(null)` if unset. Nodes exist only in kernels with NUMA.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dirtune.collect.files import number_in, text_in, texts_in, whole_numbers
+from dirtune.collect.files import cpulist_in, number_in, texts_in, whole_numbers
 from dirtune.cpu_sets import parse_cpulist
 from dirtune.host import Host
 
@@ -57,9 +57,9 @@ def read_cpus(host: Host) -> Cpus:
     online = parse_cpulist(host.read(f"{_CPU}/online"))
     return Cpus(
         online,
-        _cpulist(host, f"{_CPU}/possible"),
-        _cpulist(host, f"{_CPU}/isolated") or (),
-        _cpulist(host, f"{_CPU}/nohz_full") or (),
+        cpulist_in(host, f"{_CPU}/possible"),
+        cpulist_in(host, f"{_CPU}/isolated") or (),
+        cpulist_in(host, f"{_CPU}/nohz_full") or (),
         {
             _cpu(path): parse_cpulist(text)
             for path, text in texts_in(
@@ -79,11 +79,6 @@ def read_cpus(host: Host) -> Cpus:
             for path, text in texts_in(host, f"{_NODE}/node[0-9]*/distance").items()
         },
     )
-
-
-def _cpulist(host: Host, path: str) -> tuple[int, ...] | None:
-    text = text_in(host, path)
-    return None if text is None else parse_cpulist(text)
 
 
 def _cpu(path: str) -> int:

@@ -1,5 +1,6 @@
 """Small files that hold one value each, such as those of /sys."""
 
+from dirtune.cpu_sets import parse_cpulist
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host
 
@@ -21,6 +22,12 @@ def texts_in(host: Host, pattern: str) -> dict[str, str]:
     """
     found = ((path, text_in(host, path)) for path in host.glob(pattern))
     return {path: text for path, text in found if text is not None}
+
+
+def cpulist_in(host: Host, path: str) -> tuple[int, ...] | None:
+    """Return the CPUs in a file; None if the file is absent or may not be read."""
+    text = text_in(host, path)
+    return None if text is None else parse_cpulist(text)
 
 
 def number_in(host: Host, path: str, base: int = 10) -> int | None:

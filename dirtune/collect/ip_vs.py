@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from dirtune.addresses import joined
+from dirtune.addresses import service_name
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -84,9 +84,7 @@ class Service:
     @property
     def name(self) -> str:
         """The service as ipvsadm(8) writes it."""
-        if self.fwmark is not None:
-            return f"FWM {self.fwmark}"
-        return f"{self.protocol} {joined(self.address or '', self.port or 0)}"
+        return service_name(self.protocol, self.address, self.port, self.fwmark)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from socket import AF_INET, inet_ntop
 
 import msgspec
 
-from dirtune.addresses import joined
+from dirtune.addresses import service_name
 from dirtune.collect.answers import IPVS, answer
 from dirtune.errors import ParseError
 from dirtune.formats import from_json, parsing
@@ -84,9 +84,7 @@ class IpvsService(Counters, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """The service as ipvsadm(8) writes it."""
-        if self.fwmark is not None:
-            return f"FWM {self.fwmark}"
-        return f"{self.protocol} {joined(self.address or '', self.port or 0)}"
+        return service_name(self.protocol, self.address, self.port, self.fwmark)
 
 
 class SyncDaemon(msgspec.Struct, frozen=True):

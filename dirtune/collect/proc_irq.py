@@ -11,8 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dirtune.collect.files import text_in
-from dirtune.cpu_sets import parse_cpulist
+from dirtune.collect.files import cpulist_in, text_in
 from dirtune.errors import SourceMissing
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -59,13 +58,8 @@ def _state(host: Host, at: str) -> IrqState:
     spurious = text_in(host, f"{at}/spurious")
     mode = host.mode(f"{at}/smp_affinity")
     return IrqState(
-        _cpus(host, f"{at}/smp_affinity_list"),
-        _cpus(host, f"{at}/effective_affinity_list"),
+        cpulist_in(host, f"{at}/smp_affinity_list"),
+        cpulist_in(host, f"{at}/effective_affinity_list"),
         None if spurious is None else parse_unhandled(spurious),
         None if mode is None else not mode & 0o200,
     )
-
-
-def _cpus(host: Host, path: str) -> tuple[int, ...] | None:
-    text = text_in(host, path)
-    return None if text is None else parse_cpulist(text)

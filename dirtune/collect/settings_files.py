@@ -17,13 +17,13 @@ from dirtune.host import Host
 _FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
 _LAST = "/etc/sysctl.conf"
 _MODULES_LOAD = ("/etc/modules", "/etc/modules-load.d/*.conf", "/usr/lib/modules-load.d/*.conf")
-_IRQBALANCE = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
+IRQBALANCE = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
 _TUNED = "/etc/tuned/active_profile"
 SOURCES = (
     *(f"{folder}/*.conf" for folder in _FOLDERS),
     _LAST,
     *_MODULES_LOAD,
-    *_IRQBALANCE,
+    *IRQBALANCE,
     _TUNED,
 )
 _SHELL = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Z_]+)=(?P<value>.*)")
@@ -54,7 +54,7 @@ def read_settings_files(host: Host) -> SettingsFiles:
     loads = (p for pattern in _MODULES_LOAD for p in host.glob(pattern))
     modules = {row.split()[0] for path in loads for row in _rows(text_in(host, path) or "")}
     balance: dict[str, str] = {}
-    for path in _IRQBALANCE:
+    for path in IRQBALANCE:
         balance |= parse_shell_variables(text_in(host, path) or "")
     return SettingsFiles(sysctls, frozenset(modules), balance, text_in(host, _TUNED) or None)
 

@@ -14,8 +14,8 @@ from dirtune.lvs import ipvsadm
 from dirtune.lvs.model import Table
 from dirtune.plan import services
 from dirtune.plan.configuration import Configuration
+from dirtune.ssh_names import LOCAL
 
-_LOCAL = "local"
 _LARGEST_TEXT = 4 << 20
 """The largest output of `ipvsadm -Sn` in characters; 10,000 destinations have half a million."""
 
@@ -74,7 +74,7 @@ def wanted(source: PlanSource) -> Table:
 
 def is_here(source: PlanSource, *, here: bool) -> bool:
     """Return whether this machine is the plan's director."""
-    return here or source.configuration.director.host == _LOCAL
+    return here or source.configuration.director.host == LOCAL
 
 
 def sent(configuration: Configuration) -> str:

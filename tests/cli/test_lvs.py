@@ -336,7 +336,7 @@ def elsewhere(tmp_path, monkeypatch):
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(script.parent), prepend=":")
-    monkeypatch.setattr("dirtune.jobs.lvs_plans._LOCAL", "here")
+    monkeypatch.setattr("dirtune.jobs.lvs_plans.LOCAL", "here")
     return tmp_path
 
 
@@ -637,7 +637,7 @@ def test_real_servers_are_left_where_the_director_would_refuse(nodes, plan):
 
 
 def test_nor_are_they_touched_where_this_host_would_refuse(nodes, ipvs, plan, monkeypatch):
-    monkeypatch.setattr("dirtune.jobs.lvs_plans._LOCAL", "local")
+    monkeypatch.setattr("dirtune.jobs.lvs_plans.LOCAL", "local")
 
     refused(lvs("apply", plan, "--expect", "another"), "Run dirtune lvs plan again")
 

@@ -21,6 +21,8 @@ from dirtune.errors import PlanError
 from dirtune.settings import Risk, Setting
 from dirtune.snapshot import Snapshot
 
+UNUSABLE_CPU = "unusable-cpu"
+"""The name of the refusal to use a CPU that is offline or isolated; `--force` takes the name."""
 _T = TypeVar("_T", bound=Setting)
 
 

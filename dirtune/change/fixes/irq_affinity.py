@@ -7,13 +7,12 @@ of queues, and on the boot options `irqaffinity=` and `isolcpus=managed_irq`.
 from collections.abc import Iterator
 
 from dirtune.change.actions.set_affinity import SetAffinity
-from dirtune.change.fixes import Asked, Fix, Question
+from dirtune.change.fixes import UNUSABLE_CPU, Asked, Fix, Question
 from dirtune.change.plan import Change, Refusal
 from dirtune.cpu_sets import format_cpulist
 from dirtune.settings import IrqCpus
 
 _MANAGED = "is managed by the kernel and cannot be moved; change the number of queues instead"
-_OUT = "unusable-cpu"
 
 
 def _plan(question: Question) -> Iterator[Change | Refusal]:
@@ -33,9 +32,9 @@ def _one(request: Asked, setting: IrqCpus, question: Question) -> Change | Refus
         return request.refusal(subject, _MANAGED)
     usable = question.snapshot.cpus.usable if question.snapshot.cpus else setting.cpus
     out = {*setting.cpus} - {*usable}
-    if out and _OUT not in question.force:
+    if out and UNUSABLE_CPU not in question.force:
         why = f"would go to CPU {format_cpulist(out)}, which is offline or isolated"
-        return request.refusal(subject, why, name=_OUT)
+        return request.refusal(subject, why, name=UNUSABLE_CPU)
     before, after = format_cpulist(state.affinity), format_cpulist(setting.cpus)
     action = SetAffinity(setting.irq, before, after, setting.action)
     return request.change(action, f"move {subject} from CPU {before} to CPU {after}")

@@ -8,9 +8,9 @@ from dirtune.change.actions.run import Run
 from dirtune.change.fixes import Fix, Question
 from dirtune.change.lines import lines_of
 from dirtune.change.plan import Change, Refusal
+from dirtune.collect.settings_files import IRQBALANCE
 from dirtune.settings import IrqbalanceVariable
 
-_FILES = ("/etc/default/irqbalance", "/etc/sysconfig/irqbalance")
 # Values that, in quotes, have no special meaning for systemd, which reads the file, or a shell.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:=/+ -]*")
 _RESTART = ("systemctl", "try-restart", "irqbalance")
@@ -29,9 +29,9 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     if not requests:
         return
     first = requests[0][0]
-    path = next((path for path in _FILES if path in question.around.texts), None)
+    path = next((path for path in IRQBALANCE if path in question.around.texts), None)
     if path is None:
-        yield first.refusal(_FILES[0], f"is missing, and so is {_FILES[1]}")
+        yield first.refusal(IRQBALANCE[0], f"is missing, and so is {IRQBALANCE[1]}")
         return
     before = after = question.around.texts[path]
     for _, setting in requests:
@@ -52,4 +52,4 @@ def with_variable(text: str, setting: IrqbalanceVariable) -> str:
     return "\n".join((*kept, f'{setting.name}="{setting.value}"', ""))
 
 
-FIX = Fix("irqbalance", _plan, reads=_FILES, looks=(_SYSTEMD,), commands=_RESTART[:1])
+FIX = Fix("irqbalance", _plan, reads=IRQBALANCE, looks=(_SYSTEMD,), commands=_RESTART[:1])

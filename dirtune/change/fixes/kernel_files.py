@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 from dirtune.change.actions.set_value import SetValue
-from dirtune.change.fixes import Asked, Fix, Question
+from dirtune.change.fixes import UNUSABLE_CPU, Asked, Fix, Question
 from dirtune.change.plan import Change, Refusal
 from dirtune.collect.cpus import Cpus
 from dirtune.cpu_sets import format_cpulist, format_cpumask, parse_cpumask
 from dirtune.settings import KernelFile
 
-_OUT = "unusable-cpu"
 _RPS, _XPS = "rps_cpus", "xps_cpus"
 
 
@@ -33,9 +32,9 @@ def _one(request: Asked, setting: KernelFile, question: Question) -> Change | Re
     before, after = before.strip(), setting.value
     if path.endswith((_RPS, _XPS)):
         out = _out(path, after, question.snapshot.cpus)
-        if out and _OUT not in question.force:
+        if out and UNUSABLE_CPU not in question.force:
             why = f"would include CPU {out}, which is offline or isolated"
-            return request.refusal(path, why, name=_OUT)
+            return request.refusal(path, why, name=UNUSABLE_CPU)
         after = format_cpumask(parse_cpumask(after), like=before)
     elif after.split() == before.split():
         after = before  # numbers that the kernel separates with tabs

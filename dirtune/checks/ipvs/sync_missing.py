@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check
+from dirtune.checks.host_roles import holds_no_vip
 from dirtune.checks.ipvs import running
 from dirtune.collect.ipvs_netlink import Ipvs, SyncDaemon
 from dirtune.snapshot import Snapshot
@@ -80,7 +81,7 @@ def _broken(snapshot: Snapshot, daemon: SyncDaemon) -> Iterator[Finding]:
     carrier = known.get(daemon.interface or "")
     if known and (carrier is None or carrier.operstate == "down"):
         yield _finding(daemon, f"uses {daemon.interface}, which is not up")
-    if daemon.state == "master" and len(_states(snapshot)) == 1 and _holds_nothing(snapshot):
+    if daemon.state == "master" and len(_states(snapshot)) == 1 and holds_no_vip(snapshot):
         yield _finding(daemon, "runs on a director that holds none of its services' addresses")
     if snapshot.sysctl(_VERSION) == 0:
         yield _finding(
@@ -92,11 +93,6 @@ def _broken(snapshot: Snapshot, daemon: SyncDaemon) -> Iterator[Finding]:
 def _states(snapshot: Snapshot) -> frozenset[str]:
     # A director may be master and backup at once, with a daemon for each state.
     return frozenset(daemon.state for daemon in (snapshot.ipvs.daemons if snapshot.ipvs else ()))
-
-
-def _holds_nothing(snapshot: Snapshot) -> bool:
-    vips = {s.address for s in snapshot.services or () if s.address is not None}
-    return bool(vips) and snapshot.addresses is not None and not vips & snapshot.addresses
 
 
 def _finding(daemon: SyncDaemon, fault: str) -> Finding:
