@@ -25,8 +25,8 @@ from dirtune.change.actions.set_value import SetValue
 from dirtune.change.actions.switch_on import SwitchOn
 from dirtune.change.actions.unbind import Unbind
 from dirtune.change.fixes import (
-    Asked,
     Question,
+    Request,
     Surroundings,
     boot_options,
     irqbalance,
@@ -315,7 +315,7 @@ def test_what_ipvsadm_and_keepalived_read_holds_plain_words_only(name):
 
 def question(*settings, **around):
     fix = Fix("f", "t", Risk.REBOOT, settings=settings)
-    return Question(Snapshot(), Surroundings(**around), (Asked("nic/x", "s", fix),))
+    return Question(Snapshot(), Surroundings(**around), (Request("nic/x", "s", fix),))
 
 
 @pytest.mark.parametrize("name", [name for name in EVERY if name], ids=ascii)

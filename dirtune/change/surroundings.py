@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 
 from dirtune.change.boot_files import FILES
-from dirtune.change.fixes import Asked, Fix, Surroundings, all_fixes
+from dirtune.change.fixes import Fix, Request, Surroundings, all_fixes
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host, literal
 from dirtune.settings import KernelFile
@@ -15,7 +15,7 @@ _SSH = "SSH_CONNECTION"
 
 
 def look_around(
-    host: Host, fixes: tuple[Fix, ...] = (), requests: tuple[Asked, ...] = (), *, live: bool
+    host: Host, fixes: tuple[Fix, ...] = (), requests: tuple[Request, ...] = (), *, live: bool
 ) -> Surroundings:
     """Read the facts that *fixes* and the fixes in *requests* need.
 

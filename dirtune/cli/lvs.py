@@ -113,7 +113,7 @@ def plan(
     from dirtune.jobs import directors, lvs_plans
 
     source = lvs_plans.read(plan)
-    desired = lvs_plans.wanted(source)
+    desired = lvs_plans.desired_table(source)
     if node:
         _print_plan_of_real_server(source, desired, node, form)
     planned = directors.planned(
@@ -206,32 +206,32 @@ def apply(
     from dirtune.jobs import directors, lvs_plans, real_servers
 
     source = lvs_plans.read(plan)
-    desired = lvs_plans.wanted(source)
+    desired = lvs_plans.desired_table(source)
     if node:
         require_root("lvs apply")
-        given = lvs_plans.Given(force=force, confirm_s=confirm_s)
-        applied = real_servers.carry_out_here(source.configuration, desired, node, given)
+        options = lvs_plans.ApplyOptions(force=force, confirm_s=confirm_s)
+        applied = real_servers.carry_out_here(source.configuration, desired, node, options)
         _output.result(_lvs_texts.applied(applied, form), form, end="")
         directors.require_standing_here(applied)
         return
-    given = lvs_plans.Given(drain_s if drain else None, load, expect, force, confirm_s)
+    options = lvs_plans.ApplyOptions(drain_s if drain else None, load, expect, force, confirm_s)
     if dry_run:
-        planned = directors.rehearsed(source, desired, given, here=here)
+        planned = directors.rehearsed(source, desired, options, here=here)
         _print_and_exit(_lvs_texts.rehearsed(planned, form), 0, form)
     if here:
-        applied = directors.apply_here(desired, given)
+        applied = directors.apply_here(desired, options)
         _output.result(_lvs_texts.applied(applied, form), form, end="")
         directors.require_standing_here(applied)
         return
     servers = () if director_only else real_servers.named(source.configuration, desired)
     if servers:
-        directors.require_ready(source, desired, given)
+        directors.require_ready(source, desired, options)
     applied, done = real_servers.prepared(
-        source.configuration, servers, given, lambda: directors.apply(source, desired, given)
+        source.configuration, servers, options, lambda: directors.apply(source, desired, options)
     )
     applied_s = time.monotonic()
     reach, status = real_servers.who_answers(source) if done else (None, 0)
-    hold_s = real_servers.unconfirmed_s(given)
+    hold_s = real_servers.unconfirmed_s(options)
     _output.result(_lvs_texts.finished(applied, done, reach, hold_s, form), form, end="")
     directors.require_standing(source, desired, applied, time.monotonic() - applied_s)
     sys.exit(status)

@@ -10,7 +10,7 @@ from dirtune.errors import ApplyError, NotPossible
 from dirtune.escape import one_line
 from dirtune.host import LiveHost
 from dirtune.jobs import lvs_plans, notes
-from dirtune.jobs.lvs_plans import Given, PlanSource
+from dirtune.jobs.lvs_plans import ApplyOptions, PlanSource
 from dirtune.jobs.root import require_root
 from dirtune.lvs import kernel
 from dirtune.lvs.diff import Step, diff, touched
@@ -93,50 +93,52 @@ def _planned(proposal: Proposal) -> Planned:
     )
 
 
-def apply(source: PlanSource, desired: Table, given: Given) -> Applied:
+def apply(source: PlanSource, desired: Table, options: ApplyOptions) -> Applied:
     """Set up the plan's director, here or on another host, and return the changes."""
     if lvs_plans.is_here(source, here=False):
-        return apply_here(desired, given)
+        return apply_here(desired, options)
     from dirtune.jobs import far_directors
 
-    return far_directors.apply(source, given)
+    return far_directors.apply(source, options)
 
 
-def require_ready(source: PlanSource, desired: Table, given: Given) -> None:
+def require_ready(source: PlanSource, desired: Table, options: ApplyOptions) -> None:
     """Raise the error that `apply` would raise for the plan's director; change nothing."""
     if lvs_plans.is_here(source, here=False):
-        allowed_here(desired, given)
+        allowed_here(desired, options)
         return
     from dirtune.jobs import far_directors
 
-    far_directors.require_ready(source, given)
+    far_directors.require_ready(source, options)
 
 
-def rehearsed(source: PlanSource, desired: Table, given: Given, *, here: bool) -> Planned | None:
+def rehearsed(
+    source: PlanSource, desired: Table, options: ApplyOptions, *, here: bool
+) -> Planned | None:
     """Return what `apply` would change on this host; raises the same errors as `apply`.
 
     If the director is another host, the dirtune there makes the checks, and the result is None.
     """
     if lvs_plans.is_here(source, here=here):
-        return _planned(allowed_here(desired, given))
-    require_ready(source, desired, given)
+        return _planned(allowed_here(desired, options))
+    require_ready(source, desired, options)
     return None
 
 
-def apply_here(desired: Table, given: Given) -> Applied:
+def apply_here(desired: Table, options: ApplyOptions) -> Applied:
     """Set this host up as a director, and return the changes.
 
     Raises `ApplyError` or `NotPossible`, with the reason, if a change is refused.
     """
-    return carry_out(allowed_here(desired, given), given.confirm_s, given.force)
+    return carry_out(allowed_here(desired, options), options.confirm_s, options.force)
 
 
-def allowed_here(desired: Table, given: Given) -> Proposal:
+def allowed_here(desired: Table, options: ApplyOptions) -> Proposal:
     """Return the changes that this host needs; raises an error if `apply` must not make them."""
     require_root("lvs apply")
-    proposal = propose(desired, drain_s=given.drain_s)
-    require_expected(proposal, given.expect)
-    require_allowed(proposal, given.force, load=given.load)
+    proposal = propose(desired, drain_s=options.drain_s)
+    require_expected(proposal, options.expect)
+    require_allowed(proposal, options.force, load=options.load)
     return proposal
 
 

@@ -12,7 +12,7 @@ from dirtune.change.table import FRESH, Changes, edits
 from dirtune.errors import NotPossible, ParseError
 from dirtune.jobs import notes
 from dirtune.jobs.directors import Applied, Planned
-from dirtune.jobs.lvs_plans import Given, PlanSource, sent
+from dirtune.jobs.lvs_plans import ApplyOptions, PlanSource, sent
 from dirtune.lvs.diff import Step, diff
 from dirtune.lvs.documents import DirectorPlanDocument, LvsDocument, LvsPlanDocument, table_of
 from dirtune.lvs.model import Seen, Table
@@ -67,15 +67,15 @@ def planned(
     return Planned(document, changes, steps, actual, pending=answer.status == 1)
 
 
-def require_ready(source: PlanSource, given: Given) -> None:
+def require_ready(source: PlanSource, options: ApplyOptions) -> None:
     """Raise the error that `apply` would raise for the plan's director; change nothing."""
-    _ask(source, (*_apply_words(given), "--dry-run"), DirectorPlanDocument, _ANSWER_S)
+    _ask(source, (*_apply_words(options), "--dry-run"), DirectorPlanDocument, _ANSWER_S)
 
 
-def apply(source: PlanSource, given: Given) -> Applied:
+def apply(source: PlanSource, options: ApplyOptions) -> Applied:
     """Set up the plan's director with the dirtune there, and return the changes."""
-    wait_s = (given.drain_s or 0) + _ANSWER_S
-    done = _ask(source, _apply_words(given), AppliedDocument, wait_s)
+    wait_s = (options.drain_s or 0) + _ANSWER_S
+    done = _ask(source, _apply_words(options), AppliedDocument, wait_s)
     return Applied(Plan(done.changes, done.refusals), done.journal, done.confirm_s)
 
 
@@ -84,12 +84,12 @@ def drain_words(drain_s: float | None) -> tuple[str, ...]:
     return ("--no-drain",) if drain_s is None else (f"--drain-wait={drain_s:g}",)
 
 
-def _apply_words(given: Given) -> tuple[str, ...]:
+def _apply_words(options: ApplyOptions) -> tuple[str, ...]:
     return (
-        *("apply", *drain_words(given.drain_s)),
-        *(f"--confirm={given.confirm_s:g}", *(f"--force={name}" for name in given.force)),
-        *(("--load",) if given.load else ()),
-        *((f"--expect={given.expect}",) if given.expect else ()),
+        *("apply", *drain_words(options.drain_s)),
+        *(f"--confirm={options.confirm_s:g}", *(f"--force={name}" for name in options.force)),
+        *(("--load",) if options.load else ()),
+        *((f"--expect={options.expect}",) if options.expect else ()),
     )
 
 

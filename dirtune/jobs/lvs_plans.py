@@ -35,7 +35,7 @@ class PlanSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ApplyOptions:
     """The options of `dirtune lvs apply`."""
 
     drain_s: float | None = None
@@ -64,7 +64,7 @@ def read(given: str | None) -> PlanSource:
     return PlanSource(plans.read_configuration(path), path)
 
 
-def wanted(source: PlanSource) -> Table:
+def desired_table(source: PlanSource) -> Table:
     """Return the IPVS table that a plan describes; a `PlanError` names the file and the key."""
     try:
         return services.table(source.configuration)

@@ -20,7 +20,7 @@ def exported(plan: str | None, host: str | None) -> Table:
     if plan is not None:
         from dirtune.jobs import lvs_plans
 
-        return lvs_plans.wanted(lvs_plans.read(plan))
+        return lvs_plans.desired_table(lvs_plans.read(plan))
     if host is not None:
         return counted(host)[0]
     with kernel.opened(LiveHost()) as ipvs:

@@ -19,7 +19,7 @@ from dirtune.escape import one_line
 from dirtune.host import LiveHost, WritableHost
 from dirtune.jobs import lvs_plans, notes, plan_files, snapshots
 from dirtune.jobs.directors import Applied
-from dirtune.jobs.lvs_plans import Given, PlanSource
+from dirtune.jobs.lvs_plans import ApplyOptions, PlanSource
 from dirtune.lvs.model import Table
 from dirtune.plan.configuration import Configuration, Peer
 from dirtune.plan.tables import Plan as BenchPlan
@@ -53,7 +53,7 @@ def propose(configuration: Configuration, desired: Table, name: str) -> Plan:
 
 
 def carry_out_here(
-    configuration: Configuration, desired: Table, name: str, given: Given
+    configuration: Configuration, desired: Table, name: str, options: ApplyOptions
 ) -> Applied:
     """Prepare this host as the plan's real server *name*, and return the changes.
 
@@ -61,16 +61,16 @@ def carry_out_here(
     """
     plan = propose(configuration, desired, name)
     for refusal in plan.refusals:
-        if not refusal.name or refusal.name not in given.force:
+        if not refusal.name or refusal.name not in options.force:
             raise NotPossible(one_line(refusal.why_not))
     journal = None
     if plan.changes:
-        forced = ", ".join(given.force) or None
+        forced = ", ".join(options.force) or None
         at = transaction.place()
         journal = transaction.carry_out(
-            plan, WritableHost(), at, confirm_s=given.confirm_s, forced=forced
+            plan, WritableHost(), at, confirm_s=options.confirm_s, forced=forced
         )
-    return Applied(plan, journal, given.confirm_s)
+    return Applied(plan, journal, options.confirm_s)
 
 
 def warn(plans: Mapping[str, Plan]) -> None:
@@ -152,7 +152,10 @@ def plans(
 
 
 def prepared(
-    configuration: Configuration, servers: Sequence[Peer], given: Given, work: Callable[[], _T]
+    configuration: Configuration,
+    servers: Sequence[Peer],
+    options: ApplyOptions,
+    work: Callable[[], _T],
 ) -> tuple[_T, dict[str, Done]]:
     """Prepare *servers*, then call *work*; return its result and each server's changes.
 
@@ -162,8 +165,8 @@ def prepared(
     the servers are prepared for nothing. The reverse order could leave a director that forwards to
     servers that have rolled back.
     """
-    hold_s = unconfirmed_s(given) or _ANSWER_S + _SETTLE_S
-    words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in given.force))
+    hold_s = unconfirmed_s(options) or _ANSWER_S + _SETTLE_S
+    words = ("apply", f"--confirm={hold_s:g}", *(f"--force={name}" for name in options.force))
     answers = _each(configuration, servers, words, AppliedDocument)
     done = {
         label: one_answer
@@ -177,7 +180,7 @@ def prepared(
         try:
             with section.interruptible():
                 _require(answers.values())
-                if not given.confirm_s:
+                if not options.confirm_s:
                     _confirm(configuration, servers, journals)
                 return work(), {label: _done(answer) for label, answer in done.items()}
         except BaseException:
@@ -190,13 +193,13 @@ def _done(answer: AppliedDocument) -> Done:
     return Done(answer.journal, tuple(change.title for change in answer.changes))
 
 
-def unconfirmed_s(given: Given) -> float:
+def unconfirmed_s(options: ApplyOptions) -> float:
     """Return the seconds that real servers wait for the user to confirm; 0 without --confirm.
 
     Real servers wait longer than the director, which is prepared later and has to roll back first.
     The time therefore includes the draining of connections.
     """
-    return given.confirm_s and given.confirm_s + (given.drain_s or 0) + _ANSWER_S
+    return options.confirm_s and options.confirm_s + (options.drain_s or 0) + _ANSWER_S
 
 
 def _need(configuration: Configuration, desired: Table, peer: Peer) -> Need:

@@ -170,7 +170,7 @@ def test_real_servers_are_rolled_back_where_the_director_fails(monkeypatch):
         refusals=(),
         left_out=(),
     )
-    given = directors.Given(confirm_s=60)
+    given = directors.ApplyOptions(confirm_s=60)
 
     def settled(configuration, servers, command, journals):
         calls.append((command, journals))

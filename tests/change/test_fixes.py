@@ -9,8 +9,8 @@ from dirtune.change.actions.put_file import PutFile
 from dirtune.change.actions.run import Run
 from dirtune.change.actions.unbind import Unbind
 from dirtune.change.fixes import (
-    Asked,
     Question,
+    Request,
     Surroundings,
     all_fixes,
     ask,
@@ -183,7 +183,9 @@ PIC = Snapshot(kernel=Kernel("lb1", "6.1.0-9", None), cmdline=parse_cmdline(OLD)
 
 
 def asked(*options):
-    return (Asked("irq/xtpic-mode", "irq 10", checks.Fix("f", "t", Risk.REBOOT, (), (), options)),)
+    return (
+        Request("irq/xtpic-mode", "irq 10", checks.Fix("f", "t", Risk.REBOOT, (), (), options)),
+    )
 
 
 NOAPIC = asked(BootOption("noapic"))

@@ -13,7 +13,7 @@ from dirtune.change.actions.set_affinity import SetAffinity
 from dirtune.change.actions.set_nic import SetNic
 from dirtune.change.actions.set_value import SetValue
 from dirtune.change.actions.unbind import Unbind
-from dirtune.change.fixes import Asked, Question, Surroundings
+from dirtune.change.fixes import Question, Request, Surroundings
 from dirtune.change.guards import guarded, own_interfaces, vrrp
 from dirtune.change.plan import Change, Plan
 from dirtune.checks import Risk
@@ -51,7 +51,7 @@ OUT = frozenset({"unusable-cpu"})
 def planned(*settings, risk=Risk.SAFE, texts=None, force=(), commands=(), paths=(), **facts):
     fix = checks.Fix("f", "t", risk, (), ("tuned",), settings)
     around = Surroundings(texts or {}, frozenset(paths), frozenset(commands))
-    question = Question(Snapshot(**facts), around, (Asked("nic/x", "eth0", fix),), force)
+    question = Question(Snapshot(**facts), around, (Request("nic/x", "eth0", fix),), force)
     plan = fixes.plan(question, ())
     return [change.action for change in plan.changes], [refusal.why for refusal in plan.refusals]
 
@@ -257,7 +257,7 @@ def test_what_outlives_a_reboot_comes_last_and_says_so():
     variable = IrqbalanceVariable("A", "b")
     settings = (variable, ModuleOptions("ip_vs", {"a": "1"}), KernelFile(BACKLOG, "0"))
     fix = checks.Fix("f", "t", Risk.SAFE, (), ("tuned",), settings)
-    asked = (Asked("nic/x", "eth0", fix),)
+    asked = (Request("nic/x", "eth0", fix),)
 
     around = Surroundings({BACKLOG: "1\n", BALANCE: ""})
 

@@ -6,7 +6,7 @@ import pytest
 from dirtune.change import nic
 from dirtune.change.actions.spread_rss import SpreadRss
 from dirtune.change.boot_files import UDEV, Unwritable
-from dirtune.change.fixes import Asked, Question
+from dirtune.change.fixes import Question, Request
 from dirtune.change.fixes.even_rss import FIX
 from dirtune.checks import Fix, Risk
 from dirtune.collect.ethtool import Card
@@ -27,7 +27,7 @@ def host(tmp_path, monkeypatch):
 
 def planned(card, queues=4):
     fix = Fix("spread-rss", "", Risk.SAFE, settings=(EvenRss("d0", queues),))
-    asked = Asked("nic/rss-skew", "d0", fix)
+    asked = Request("nic/rss-skew", "d0", fix)
     return FIX.plan(Question(Snapshot(ethtool={"d0": card}), asked=(asked, asked)))
 
 

@@ -92,7 +92,7 @@ from dirtune.jobs.snapshots import Source
 from dirtune.host import WritableHost
 from dirtune.snapshot import take_all
 from dirtune.change import fixes, journal, persist, transaction
-from dirtune.change.fixes import Asked, Question
+from dirtune.change.fixes import Question, Request
 from dirtune.change.guards import guarded, own_interfaces
 from dirtune.change.surroundings import look_around
 
@@ -114,7 +114,7 @@ settings = (
     BootOption(add="dirtune.test=1"),
     IrqbalanceVariable("IRQBALANCE_BANNED_CPULIST", "1"),
 )
-asked = (Asked("nic/x", "CARD", checks.Fix("f", "t", risk, settings=settings)),)
+asked = (Request("nic/x", "CARD", checks.Fix("f", "t", risk, settings=settings)),)
 around = look_around(host, (), asked, live=True)
 plan = fixes.plan(Question(snapshot, around, asked), ())
 plan = guarded(plan, snapshot, around, force=frozenset())

@@ -41,7 +41,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Request:
     """A fix that a finding asks for."""
 
     check: str
@@ -66,11 +66,11 @@ class Question:
 
     snapshot: Snapshot
     around: Surroundings = Surroundings()
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[Request, ...] = ()
     force: frozenset[str] = frozenset()
     """Names of refusals to overrule."""
 
-    def settings(self, kind: type[_T]) -> Iterator[tuple[Asked, _T]]:
+    def settings(self, kind: type[_T]) -> Iterator[tuple[Request, _T]]:
         """Yield each requested setting of one *kind*, together with the fix that asks for it."""
         for each in self.asked:
             for setting in each.fix.settings:
@@ -140,14 +140,14 @@ def by_themselves(wanted: Mapping[str, str | None]) -> tuple[Fix, ...]:
 
 def ask(
     snapshot: Snapshot, choices: Mapping[str, str | None]
-) -> tuple[tuple[Asked, ...], tuple[Refusal, ...]]:
+) -> tuple[tuple[Request, ...], tuple[Refusal, ...]]:
     """Return the fixes that the findings of the checks in *choices* ask for, and the refusals.
 
     A refusal names a check that could not be decided, or a finding that only a person can fix.
     """
     served = {check for fix in by_themselves(choices) for check in fix.checks}
     chosen = tuple(check for check in discovery.all_checks() if check.id in choices)
-    answers: list[Asked | Refusal] = []
+    answers: list[Request | Refusal] = []
     for outcome in run(chosen, snapshot):
         check = outcome.check.id
         if not outcome.findings and outcome.status is not Status.PASSED:
@@ -156,7 +156,7 @@ def ask(
         elif check not in served:
             answers += (_answer(check, finding, choices[check]) for finding in outcome.findings)
     return (
-        tuple(answer for answer in answers if isinstance(answer, Asked)),
+        tuple(answer for answer in answers if isinstance(answer, Request)),
         tuple(answer for answer in answers if isinstance(answer, Refusal)),
     )
 
@@ -172,11 +172,11 @@ def plan(question: Question, fixes: tuple[Fix, ...]) -> Plan:
     return joined(tuple(fix.plan(question) for fix in (*fixes, *kinds)))
 
 
-def _answer(check: str, finding: Finding, fix: str | None) -> Asked | Refusal:
+def _answer(check: str, finding: Finding, fix: str | None) -> Request | Refusal:
     fits = [each for each in finding.fixes if fix in {None, each.id}]
     for each in fits:
         if each.settings:
-            return Asked(check, finding.subject, each)
+            return Request(check, finding.subject, each)
     known = ", ".join(each.id for each in finding.fixes) or "none"
     by_hand = "; ".join(each.title for each in fits)
     why = f"must be fixed by hand: {by_hand}" if fits else f"has no fix {fix}; it has: {known}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dirtune.change.action import Action
 from dirtune.change.actions.put_file import PutFile
 from dirtune.change.actions.run import Run
-from dirtune.change.fixes import Asked, Fix, Question, Surroundings
+from dirtune.change.fixes import Fix, Question, Request, Surroundings
 from dirtune.change.plan import Change, Refusal
 from dirtune.settings import BootOption, Risk
 from dirtune.snapshot import Snapshot
@@ -54,7 +54,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     yield _change(first, Run(argv=update), "regenerate the boot menu")
 
 
-def _change(asked: Asked, action: Action, title: str) -> Change:
+def _change(asked: Request, action: Action, title: str) -> Change:
     return asked.change(action, title, risk=Risk.REBOOT, lasting=True)
 
 
@@ -68,7 +68,7 @@ def _said(options: tuple[BootOption, ...]) -> str:
 
 
 def _refusals(
-    request: Asked, options: tuple[BootOption, ...], question: Question
+    request: Request, options: tuple[BootOption, ...], question: Question
 ) -> Iterator[Refusal]:
     effect, around = _said(options), question.around
     odd = [w for option in options for w in (option.drop, option.add) if not _PLAIN.fullmatch(w)]

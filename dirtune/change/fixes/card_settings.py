@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from dirtune.change.actions.set_nic import SetNic
-from dirtune.change.fixes import Asked, Fix, Question
+from dirtune.change.fixes import Fix, Question, Request
 from dirtune.change.plan import Change, Refusal
 from dirtune.collect.ethtool import Card
 from dirtune.settings import FEATURES, CardValues
@@ -21,7 +21,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
         seen.add(key)
 
 
-def _one(request: Asked, setting: CardValues, card: Card | None) -> Change | Refusal:
+def _one(request: Request, setting: CardValues, card: Card | None) -> Change | Refusal:
     now = _now(card or Card(), setting.group)
     unknown = [name for name in setting.values if name not in now]
     if unknown:

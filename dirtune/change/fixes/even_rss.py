@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from dirtune.change.actions.spread_rss import SpreadRss
-from dirtune.change.fixes import Asked, Fix, Question
+from dirtune.change.fixes import Fix, Question, Request
 from dirtune.change.plan import Change, Refusal
 from dirtune.settings import EvenRss
 
@@ -16,7 +16,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
             yield _one(asked, setting, question)
 
 
-def _one(request: Asked, setting: EvenRss, question: Question) -> Change | Refusal:
+def _one(request: Request, setting: EvenRss, question: Question) -> Change | Refusal:
     card = (question.snapshot.ethtool or {}).get(setting.interface)
     if card is None or not card.rss:
         return request.refusal(setting.interface, "has a driver that does not report an RSS table")

@@ -7,7 +7,7 @@ of queues, and on the boot options `irqaffinity=` and `isolcpus=managed_irq`.
 from collections.abc import Iterator
 
 from dirtune.change.actions.set_affinity import SetAffinity
-from dirtune.change.fixes import UNUSABLE_CPU, Asked, Fix, Question
+from dirtune.change.fixes import UNUSABLE_CPU, Fix, Question, Request
 from dirtune.change.plan import Change, Refusal
 from dirtune.cpu_sets import format_cpulist
 from dirtune.settings import IrqCpus
@@ -23,7 +23,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
             yield _one(asked, setting, question)
 
 
-def _one(request: Asked, setting: IrqCpus, question: Question) -> Change | Refusal:
+def _one(request: Request, setting: IrqCpus, question: Question) -> Change | Refusal:
     subject = f"irq {setting.irq} ({setting.action})"
     state = (question.snapshot.proc_irq or {}).get(setting.irq)
     if state is None or state.affinity is None:

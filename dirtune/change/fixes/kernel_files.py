@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from dirtune.change.actions.set_value import SetValue
-from dirtune.change.fixes import UNUSABLE_CPU, Asked, Fix, Question
+from dirtune.change.fixes import UNUSABLE_CPU, Fix, Question, Request
 from dirtune.change.plan import Change, Refusal
 from dirtune.collect.cpus import Cpus
 from dirtune.cpu_sets import format_cpulist, format_cpumask, parse_cpumask
@@ -24,7 +24,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
             yield asked.refusal(path, why)
 
 
-def _one(request: Asked, setting: KernelFile, question: Question) -> Change | Refusal:
+def _one(request: Request, setting: KernelFile, question: Question) -> Change | Refusal:
     path, before = setting.path, question.around.texts.get(setting.path)
     if before is None:
         why = "cannot be read on this host; its module may not be loaded"
