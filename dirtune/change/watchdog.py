@@ -37,6 +37,9 @@ from dirtune.host import WritableHost, run
 from dirtune.signals import Ended, interruptible, prepare
 
 _LOOK_S = 1.0
+"""Seconds between looks at the size and the time of the journal's file."""
+_READ_S = 30.0
+"""Longest time in seconds between two readings of a journal that does not change."""
 _PAUSES_S = tuple(float(2**n) for n in range(8))
 """Pauses in seconds between attempts to undo; after four minutes systemd restarts the watchdog."""
 _READY_S = 20.0
@@ -242,12 +245,31 @@ def watch(path: Path, at: Place, host: WritableHost) -> None:
     pauses = iter(_PAUSES_S)
     try:
         while (pause := _pause(path, at, host, pauses)) is not None:
-            time.sleep(pause)
+            _rest(path, pause)
     except NotRecorded as error:
         _log(error)
         # If a signal ends this process, the changes are undone all the same.
         with suppress(Ended):
             _record(path, at)
+
+
+def _rest(path: Path, seconds: float) -> None:
+    """Sleep for some seconds, but only until the journal *path* changes.
+
+    To lock and read the journal every second would take a slow CPU a tenth of its time, while the
+    effect of the change is measured.
+    """
+    before, end = _stamp(path), time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and _stamp(path) == before:
+        time.sleep(min(left, _LOOK_S))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _record(path: Path, at: Place) -> None:
@@ -300,7 +322,7 @@ def _look(path: Path, at: Place, host: WritableHost) -> float | None:
         if left is not None and left <= 0:
             undo_journal(path, host, _LATE)
             return None
-        return None if left is None else min(left, _LOOK_S)
+        return None if left is None else min(left, _READ_S)
 
 
 def _left(path: Path, host: WritableHost) -> float | None:

@@ -568,6 +568,30 @@ def test_a_signal_to_a_watchdog_that_cannot_record_undoes_nothing_again(
     assert len(writes) == 1
 
 
+@pytest.mark.usefixtures("unarmed")
+def test_a_journal_is_read_again_only_after_it_changed(value, at, this_machine, monkeypatch):
+    """On an emulated director, a reading per second took a tenth of the CPU that is measured."""
+    name = carry_out(setting(value, "old", "one"), this_machine, at, confirm_s=600)
+    path, load, readings, clock = journal.path_of(at.state, name), journal.load, [], [0.0]
+
+    def loading(asked):
+        readings.append(clock[0])
+        return load(asked)
+
+    def sleep(seconds):
+        clock[0] += seconds
+        if clock[0] == 10:
+            journal.append(path, Confirmed())
+
+    monkeypatch.setattr(journal, "load", loading)
+    monkeypatch.setattr("dirtune.change.watchdog.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("dirtune.change.watchdog.time.sleep", sleep)
+    watch(path, at, this_machine)
+
+    assert readings == [0, 10], "once at the beginning, and once after the confirmation"
+    assert value.read_text().strip() == "one"
+
+
 def test_a_watchdog_is_not_started_anew_for_a_journal_that_nobody_can_read(at):
     path = journal.path_of(at.state, "20260101T000000.000000Z")
     path.parent.mkdir(parents=True)
