@@ -79,6 +79,7 @@ check: setup
 # What boots the lab needs root.
 bench: setup
 	$(PY) tests/bench_suite.py
+	$(PY) tests/bench_probes.py
 	$(PY) tests/bench_lab.py
 	$(PY) tests/bench_cost.py
 
