@@ -85,6 +85,8 @@ TABLE = (
     # kubernetes#81775, #99162: mode 0 ignores weight 0 on 5.4, whatever expire_nodest_conn is.
     Case("02/two", (Must("ipvs/stale-conn-policy", (HIGH,), ("conn_reuse_mode=1", "5.16")),)),
     Case("02b/two", (Must("ipvs/stale-conn-policy", (HIGH,), ("conn_reuse_mode=1", "5.16")),)),
+    # openwrt#13493: the hottest queues of two NICs are on CPU 6.
+    Case("17/two", (Must("irq/queue-stacking", (MEDIUM,), ("eth2", "eth3", "CPU 6")),)),
     # firewalld#1498: the director of direct routing drops packets as invalid.
     Case("10/root", (Must("net/rules-drop", (CRITICAL, HIGH), ("ct state invalid drop",)),)),
     # keepalived#2243: NAT, and the servers' default gateway is not the director.

@@ -2,7 +2,7 @@ import pytest
 
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.irq.queue_stacking import queue_stacking
-from tests.checks.samples import cpus, interrupts, msi, placed, two
+from tests.checks.samples import cpus, interface, interrupts, msi, placed, stat, two
 
 
 def queues(*rows):
@@ -73,3 +73,50 @@ class TestQueueStacking:
         )
 
         assert found.status is Status.INCONCLUSIVE
+
+
+def across(*rows, n=4, percent=80, earlier=None):
+    """Each row is a NIC's name and its queue's interrupts per CPU in 10 s."""
+    lines = (msi(40 + k, f"{name}-rx-0", *counts) for k, (name, *counts) in enumerate(rows))
+    nics = tuple(interface(name) for name in dict.fromkeys(name for name, *_ in rows))
+    used = {"softirq": 10 * percent}
+    taken = two(
+        interrupts=interrupts(*lines, n=n),
+        cpus=cpus(n),
+        interfaces=nics,
+        stat=stat(used, *({} for _ in range(n - 1))),
+        earlier=earlier,
+    )
+    return run((queue_stacking,), taken)[0]
+
+
+class TestAcrossNics:
+    def test_the_busiest_queues_of_two_nics_meet(self):
+        (found,) = across(
+            ("eth2", 100_000, 0, 0, 0), ("eth3", 90_000, 0, 0, 0), ("eth4", 0, 9_000, 0, 0)
+        ).findings
+
+        assert (found.subject, found.severity) == ("CPU 0", Severity.MEDIUM)
+        assert "eth2 (irq 40) and eth3 (irq 41)" in found.message
+        assert found.fixes[0].commands == ("echo 2 > /proc/irq/41/smp_affinity_list",)
+
+    @pytest.mark.parametrize("n", [2, 3])
+    def test_two_or_three_cpus_are_enough(self, n):
+        rest = [0] * (n - 1)
+        (found,) = across(("eth0", 50_000, *rest), ("eth1", 50_000, *rest), n=n).findings
+
+        assert found.fixes[0].commands == ("echo 1 > /proc/irq/41/smp_affinity_list",)
+
+    @pytest.mark.parametrize(
+        "quiet",
+        [
+            # Moving eth1 would only move the load.
+            lambda: across(("eth0", 50_000, 0), ("eth1", 50_000, 0), ("eth2", 0, 60_000), n=2),
+            lambda: across(("eth0", 50_000, 0), ("eth1", 500, 0), n=2),
+            lambda: across(("eth0", 50_000, 0), ("eth1", 50_000, 0), n=2, percent=20),
+            lambda: across(("eth0", 50_000, 0), ("eth1", 0, 50_000), n=2),
+            lambda: across(("eth0", 50_000), ("eth1", 50_000), n=1),
+        ],
+    )
+    def test_queues_that_need_not_move(self, quiet):
+        assert quiet().status is Status.PASSED
