@@ -46,7 +46,7 @@ class Search:
             if trial.validity not in {Validity.VALID, Validity.CLIENT_LIMITED}:
                 return self._gave_up(trial)
             log.append((ask, trial))
-        result = self._found(ask, log)
+        result = self._knee(ask, log)
         return result if result.rate is None else await self._confirm(result, result.rate)
 
     async def _answer(self, ask: Ask, log: Sequence[tuple[Ask, Trial]]) -> Trial:
@@ -89,7 +89,7 @@ class Search:
         )
         return msgspec.structs.replace(self._cell.plan, load=load)
 
-    def _found(self, bounds: Bounds, log: Sequence[tuple[Ask, Trial]]) -> Knee:
+    def _knee(self, bounds: Bounds, log: Sequence[tuple[Ask, Trial]]) -> Knee:
         # The offered rate may differ a little from the rate that the search asked for.
         offered = {ask.rate: trial.offered_rate for ask, trial in log}
         met = [t for _, t in log if t.attempted - t.replied <= self._goal * t.attempted]

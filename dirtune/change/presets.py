@@ -77,7 +77,7 @@ class Verdict(NamedTuple):
     """Whether the value is good enough; None if a person must decide."""
 
 
-class Judged(NamedTuple):
+class JudgedPreset(NamedTuple):
     """A preset, and the verdict on the value that one node has."""
 
     preset: "Preset"
@@ -114,11 +114,11 @@ def parse(text: str) -> Seen:
     return Seen(values, None if conf is None else "\n".join(conf))
 
 
-def judged(roles: frozenset[Role], seen: Seen) -> Iterator[Judged]:
+def judged(roles: frozenset[Role], seen: Seen) -> Iterator[JudgedPreset]:
     """Yield every preset for a node with *roles*, with the verdict on the node's value."""
     for preset in PRESETS:
         if roles & preset.roles:
-            yield Judged(preset, _verdict(preset, seen))
+            yield JudgedPreset(preset, _verdict(preset, seen))
 
 
 def _verdict(preset: Preset, seen: Seen) -> Verdict:

@@ -32,7 +32,7 @@ def result(
         )
     else:
         clean = visible(shown)
-    _write(f"{clean}{end}", sys.stdout, colour=None if coloured and _wanted() else False)
+    _write(f"{clean}{end}", sys.stdout, colour=None if coloured and _colours_allowed() else False)
 
 
 def progress(*lines: str) -> None:
@@ -45,7 +45,7 @@ def warning(text: str) -> None:
     progress(f"dirtune: {text}")
 
 
-def _wanted() -> bool:
+def _colours_allowed() -> bool:
     """Return whether a terminal gets colours; NO_COLOR turns them off."""
     return not os.environ.get("NO_COLOR")
 

@@ -169,7 +169,7 @@ async def _alone(
         )
     with session.opened(session.named(probes), limit_percent=max_overhead, say=_say) as probing:
         if begin_when_told:
-            await _told()
+            await _wait_for_line()
         _say("measuring")
         with _live.shown(quiet=bool(cmd) or begin_when_told) as watch:
             return await local.profile(duration, cmd, probing, watch)
@@ -179,7 +179,7 @@ def _say(phase: str) -> None:
     _output.progress(f"  {phase}")
 
 
-async def _told() -> None:
+async def _wait_for_line() -> None:
     _say("loaded")
     if not await asyncio.to_thread(sys.stdin.readline):
         raise NotPossible("Standard input ended before a line arrived to begin the profile.")

@@ -12,7 +12,7 @@ from dirtune.change import ip, preparation, presets, transaction
 from dirtune.change.documents import AppliedDocument, PlanDocument, SettledDocument
 from dirtune.change.plan import Plan
 from dirtune.change.preparation import Done, Need, Seen
-from dirtune.change.presets import Judged
+from dirtune.change.presets import JudgedPreset
 from dirtune.change.surroundings import ssh_connection
 from dirtune.errors import DirtuneError, NotPossible, PlanError
 from dirtune.escape import one_line
@@ -111,7 +111,7 @@ def reached(plan: BenchPlan) -> Reach:
 
 def presets_of(
     plan: BenchPlan,
-) -> tuple[dict[str, tuple[Judged, ...]], tuple[DirtuneError, ...]]:
+) -> tuple[dict[str, tuple[JudgedPreset, ...]], tuple[DirtuneError, ...]]:
     """Compare the nodes with the 2001 paper; also return the errors of nodes not read."""
     from dirtune import remote
 

@@ -95,7 +95,7 @@ class Way:
         user = ("-l", self.user) if self.user else ()
         return ("ssh", "-F", f"{self.folder.name}/{_CONFIG}", *user, *options, "--", self.name)
 
-    def told(self, text: str) -> str:
+    def with_operators_path(self, text: str) -> str:
         """Return *text*, in which ssh may name the copy, with the path of the operator's file."""
         return text.replace(f"{self.folder.name}/{_COPY}", str(self.operators))
 

@@ -350,7 +350,8 @@ class Node:
             # ssh has one exit status for all its failures, so only its own text tells them apart.
             locked = await spawn.locked_keys(self._way) if "Permission denied" in text else ()
             known = await spawn.known_as(self._way) if reasons.key_changed(text) else ""
-            return f"{self.name}: {reasons.reason(self._way.told(text), locked, known)}"
+            reason = reasons.reason(self._way.with_operators_path(text), locked, known)
+            return f"{self.name}: {reason}"
         if last := reasons.last_line(text):
             return f"{self.name}: {last}"
         if noise:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from dirtune.change.presets import Judged
+from dirtune.change.presets import JudgedPreset
 from dirtune.escape import one_line
 from dirtune.render import cells
 from dirtune.render.json_documents import PresetDocument, PresetsDocument
@@ -14,17 +14,17 @@ _VERDICTS = {True: "ok", False: "change", None: "your choice"}
 _HEADER = ("node", "setting", "now", "in 2001", "advice today", "verdict")
 
 
-def table(nodes: Mapping[str, Sequence[Judged]]) -> str:
+def table(nodes: Mapping[str, Sequence[JudgedPreset]]) -> str:
     """Return each node's settings, then a reason and a command for each setting to change."""
     return _shown(nodes, "simple")
 
 
-def markdown(nodes: Mapping[str, Sequence[Judged]]) -> str:
+def markdown(nodes: Mapping[str, Sequence[JudgedPreset]]) -> str:
     """Return each node's settings as a Markdown table, then the reasons and the commands."""
     return _shown(nodes, "github")
 
 
-def document(nodes: Mapping[str, Sequence[Judged]]) -> str:
+def document(nodes: Mapping[str, Sequence[JudgedPreset]]) -> str:
     """Return each node's settings as JSON in the schema `dirtune/presets/1`."""
     documents: dict[str, list[PresetDocument]] = {
         node: [
@@ -45,7 +45,7 @@ def document(nodes: Mapping[str, Sequence[Judged]]) -> str:
     return msgspec.json.encode(presets).decode()
 
 
-def _shown(nodes: Mapping[str, Sequence[Judged]], style: str) -> str:
+def _shown(nodes: Mapping[str, Sequence[JudgedPreset]], style: str) -> str:
     rows = [
         (
             node,

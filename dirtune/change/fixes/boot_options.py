@@ -44,7 +44,7 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     entry = _menu_entry(question.snapshot, question.around)
     update = _update(question.around)
     yield _change(first, Run(undo_argv=update), "regenerate the boot menu")
-    title = f"{_said(options)} the kernel command line of the next boot"
+    title = f"{_effect_of(options)} the kernel command line of the next boot"
     yield _change(first, PutFile(_DROP_IN, before, _drop_in(options)), title)
     if entry:
         title = "keep a boot entry with the present command line"
@@ -58,7 +58,7 @@ def _change(asked: Request, action: Action, title: str) -> Change:
     return asked.change(action, title, risk=Risk.REBOOT, lasting=True)
 
 
-def _said(options: tuple[BootOption, ...]) -> str:
+def _effect_of(options: tuple[BootOption, ...]) -> str:
     drops, adds = (
         " ".join(filter(None, words))
         for words in zip(*((o.drop, o.add) for o in options), strict=True)
@@ -70,7 +70,7 @@ def _said(options: tuple[BootOption, ...]) -> str:
 def _refusals(
     request: Request, options: tuple[BootOption, ...], question: Question
 ) -> Iterator[Refusal]:
-    effect, around = _said(options), question.around
+    effect, around = _effect_of(options), question.around
     odd = [w for option in options for w in (option.drop, option.add) if not _PLAIN.fullmatch(w)]
     if odd:
         why = f"cannot hold {odd[0]!r}; {effect} the boot loader's configuration by hand"
