@@ -147,6 +147,26 @@ def test_each_result_of_a_handler_is_counted_by_handler():
         assert least <= one.total_ns < 2 * least
 
 
+def test_a_time_is_counted_in_the_slot_of_its_logarithm():
+    wanted = [3 << k for k in range(12, 40)]  # 12 us to 27 minutes
+    with resting(irq.PROBE) as loaded:
+        table = loaded["irq_started_ns"]
+        started = table[0]
+        for ns in wanted:
+            started[0] = time.monotonic_ns() - ns
+            assert not libbpf.library().bpf_map_update_elem(
+                table._descriptor, ctypes.byref(ctypes.c_uint32()), started, ctypes.c_uint64()
+            )
+            run(loaded, "dt_irq_exit", 10, ns, IRQ_HANDLED)
+        handlers = irq.read(loaded, HOST).handlers
+
+    for ns in wanted:
+        one = handlers[ns][0]
+        assert one.max_ns == one.total_ns >= ns
+        slot = min(31, one.max_ns.bit_length() - 1)
+        assert one.histogram == (*[0] * slot, 1, *[0] * (31 - slot))
+
+
 def test_handlers_that_the_map_has_no_room_for_are_lost():
     most = irq.PROBE.sizes["IRQ_MAX_HANDLERS"]
     with resting(irq.PROBE) as loaded:
