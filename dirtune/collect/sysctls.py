@@ -14,7 +14,9 @@ from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host
 
 _ROOT = "/proc/sys/"
-_CONF = "{rp_filter,arp_ignore,arp_announce,send_redirects,accept_redirects,forwarding}"
+_CONF = (
+    "{rp_filter,arp_ignore,arp_announce,send_redirects,accept_redirects,forwarding,accept_local}"
+)
 _NAMES = (
     "fs/{file-max,nr_open}",
     "net/bridge/bridge-nf-call-iptables",

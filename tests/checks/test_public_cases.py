@@ -87,6 +87,14 @@ TABLE = (
     Case("02b/two", (Must("ipvs/stale-conn-policy", (HIGH,), ("conn_reuse_mode=1", "5.16")),)),
     # openwrt#13493: the hottest queues of two NICs are on CPU 6.
     Case("17/two", (Must("irq/queue-stacking", (MEDIUM,), ("eth2", "eth3", "CPU 6")),)),
+    # keepalived#1827: the director of direct routing is its servers' gateway.
+    *(
+        Case(
+            record,
+            (Must("net/martian-replies", (CRITICAL,), ("accept_local=1", "rp_filter=0")),),
+        )
+        for record in ("05/root", "05/two")
+    ),
     # firewalld#1498: the director of direct routing drops packets as invalid.
     Case("10/root", (Must("net/rules-drop", (CRITICAL, HIGH), ("ct state invalid drop",)),)),
     # keepalived#2243: NAT, and the servers' default gateway is not the director.
