@@ -141,6 +141,27 @@ def test_a_bare_name_beside_queues_is_the_link_vector():
     assert not data_vector("ena-mgmnt@pci:0000:00:05.0", table)
 
 
+@pytest.mark.parametrize(
+    ("actions", "data"),
+    [
+        # vmxnet3_request_irqs(): a vector for each pair of queues, or one for each way.
+        (("eth0-rxtx-0", "eth0-rxtx-1", "eth0-event-2"), (True, True, False)),
+        (("eth0-tx-0", "eth0-rx-0", "eth0-event-4"), (True, True, False)),
+        # e1000_request_msix() of e1000e: the plain name is the link's vector.
+        (("eth0-rx-0", "eth0-tx-0", "eth0"), (True, True, False)),
+        # e1000e without MSI-X has one vector for everything.
+        (("eth0",), (True,)),
+        # vp_find_vqs_msix() of virtio, with the names of virtnet_find_vqs().
+        (("virtio3-config", "virtio3-input.0", "virtio3-output.0"), (False, True, True)),
+    ],
+)
+def test_the_vectors_of_emulated_nics(actions, data):
+    rows = (f"{n}: 9  PCI-MSI {n}-edge  {name}" for n, name in enumerate(actions, 24))
+    table = parse_interrupts("\n".join(("CPU0", *rows)))
+
+    assert tuple(data_vector(action, table) for action in actions) == data
+
+
 def test_a_message_of_xen_is_known_by_its_flow():
     rows = ("58:  7  xen-pirq    -msi-x     eth3-TxRx-0", "16:  7  xen-pirq  16-ioapic-level  a")
     table = parse_interrupts("\n".join((" CPU0", *rows, "")))
