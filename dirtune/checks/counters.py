@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from dirtune.analyse import rates
 from dirtune.analyse.losses import Loss, increases, losses
+from dirtune.checks.once import once
 from dirtune.collect.ethtool import Card
 from dirtune.collect.log_messages import LogLine
 from dirtune.collect.net import Interface
@@ -17,8 +18,12 @@ def card(snapshot: Snapshot, name: str) -> Card:
 
 def before(snapshot: Snapshot, name: str) -> Interface | None:
     """Return an interface as it was in the earlier sample; None if it is missing there."""
-    known = (snapshot.earlier.interfaces if snapshot.earlier else None) or ()
-    return next((i for i in known if i.name == name), None)
+    return _by_name(snapshot.earlier).get(name) if snapshot.earlier else None
+
+
+@once
+def _by_name(snapshot: Snapshot) -> Mapping[str, Interface]:
+    return {interface.name: interface for interface in reversed(snapshot.interfaces or ())}
 
 
 def rises(snapshot: Snapshot, name: str) -> Mapping[str, int] | None:

@@ -10,6 +10,7 @@ from dirtune.analyse.forecast import Waste, forecast, wasted
 from dirtune.analyse.lines import Sharer, data_vector, nic_actions, nic_line, on_msi, pic, sharers
 from dirtune.analyse.run import Forecast
 from dirtune.checks import Fix, Risk, Verdicts, inconclusive
+from dirtune.checks.once import once
 from dirtune.checks.remedies import boot, commands
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.collect.pci import PciDevice
@@ -17,6 +18,8 @@ from dirtune.collect.proc_irq import IrqState
 from dirtune.settings import BootOption, IrqCpus
 from dirtune.snapshot import Snapshot
 
+_NAME_BYTES = 16
+"""IFNAMSIZ: the size of an interface name, with the zero byte at its end."""
 ACTIVE_PER_SECOND = 10.0
 """Interrupts/s at which a vector counts as active; an estimate, not calibrated."""
 _SEND_ONLY = re.compile(r"[-_.](?:tx|output)(?![A-Za-z])", re.IGNORECASE)
@@ -84,6 +87,7 @@ class Vector:
         return None if self.rates is None else sum(self.rates.values())
 
 
+@once
 def nic_vectors(snapshot: Snapshot) -> tuple[Vector, ...]:
     """Return the interrupts that signal NICs' packets, not those for link events or mailboxes."""
     table = snapshot.interrupts or Interrupts((), ())
@@ -95,12 +99,48 @@ def nic_vectors(snapshot: Snapshot) -> tuple[Vector, ...]:
     )
 
 
+@once
+def _by_interface(snapshot: Snapshot) -> Mapping[str, tuple[Vector, ...]]:
+    return grouped(nic_vectors(snapshot))
+
+
+def vectors_of(snapshot: Snapshot, interface: str) -> tuple[Vector, ...]:
+    """Return those of `nic_vectors` that signal the packets of *interface*."""
+    return _by_interface(snapshot).get(interface, ())
+
+
+def grouped(vectors: Iterable[Vector]) -> Mapping[str, tuple[Vector, ...]]:
+    """Return *vectors* by interface."""
+    groups: dict[str, list[Vector]] = {}
+    for vector in vectors:
+        groups.setdefault(vector.interface, []).append(vector)
+    return {name: tuple(group) for name, group in groups.items()}
+
+
+@once
+def _physical(snapshot: Snapshot) -> Mapping[str, int]:
+    """Return the place of each physical interface in the list of interfaces, by name."""
+    names = (i.name for i in snapshot.interfaces or () if i.physical)
+    return {name: place for place, name in enumerate(names)}
+
+
+def _named_in(action: str, known: Mapping[str, int]) -> list[str]:
+    """Return the names in *known* that *action* contains, in the order of *known*."""
+    if len(action) * _NAME_BYTES > len(known):
+        return [name for name in known if name in action]
+    parts = {
+        action[begin:end]
+        for begin in range(len(action))
+        for end in range(begin + 1, begin + _NAME_BYTES)
+    }
+    return sorted(parts & known.keys(), key=lambda name: known[name])
+
+
 def _vector(snapshot: Snapshot, table: Interrupts, line: Line, sharer: Sharer) -> Vector:
     names = sharer.device.nets if sharer.device else ()
-    known = [i.name for i in snapshot.interfaces or () if i.physical]
     spelled = [
         n
-        for n in (*names, *known)
+        for n in (*names, *_named_in(sharer.action, _physical(snapshot)))
         if n in sharer.action and re.search(rf"\b{re.escape(n)}(?![A-Za-z0-9])", sharer.action)
     ]
     state = (snapshot.proc_irq or {}).get(line.irq)
@@ -158,7 +198,13 @@ def moved(snapshot: Snapshot, vectors: Iterable[Vector]) -> tuple[Vector, ...]:
 
 def card(snapshot: Snapshot, interface: str) -> PciDevice | None:
     """Return the PCI function of an interface; None if unknown."""
-    return next((d for d in snapshot.pci or () if interface in d.nets), None)
+    return _cards(snapshot).get(interface)
+
+
+@once
+def _cards(snapshot: Snapshot) -> Mapping[str, PciDevice]:
+    # If two functions have the same interface, the first one counts.
+    return {name: device for device in reversed(snapshot.pci or ()) for name in device.nets}
 
 
 def near(snapshot: Snapshot, interface: str) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 from collections.abc import Mapping
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, uncounted
-from dirtune.checks.irq import active, card, nic_vectors, receiving
+from dirtune.checks.irq import active, card, grouped, nic_vectors, receiving
 from dirtune.collect.cpus import Cpus
 from dirtune.collect.settings_files import SettingsFiles
 from dirtune.cpu_sets import format_cpulist, parse_cpulist, parse_cpumask
@@ -101,8 +101,8 @@ def _correct(*settings: IrqbalanceVariable) -> Fix:
 
 def _crowded(snapshot: Snapshot, cpus: Cpus, banned: frozenset[int], why: str) -> Verdicts:
     vectors = active(receiving(nic_vectors(snapshot)))
-    for name in dict.fromkeys(v.interface for v in vectors):
-        irqs = [v.line.irq for v in vectors if v.interface == name]
+    for name, own in grouped(vectors).items():
+        irqs = [v.line.irq for v in own]
         device = card(snapshot, name)
         local = (device.local_cpus if device else ()) or cpus.online
         left = sorted({*local} & {*cpus.online} - banned)

@@ -1,7 +1,7 @@
 from collections.abc import Mapping
 
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, not_applicable
-from dirtune.checks.irq import Vector, active, card, nic_vectors, per_cpu, spread
+from dirtune.checks.irq import Vector, active, card, grouped, nic_vectors, per_cpu, spread
 from dirtune.collect.cpus import Cpus
 from dirtune.snapshot import Snapshot
 
@@ -44,12 +44,11 @@ def numa_remote(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
         yield not_applicable("this host has only one NUMA node")
         return
     vectors = active(nic_vectors(snapshot))
-    for name in dict.fromkeys(v.interface for v in vectors):
+    for name, mine in grouped(vectors).items():
         device = card(snapshot, name)
         if device is None:
             yield inconclusive(f"the PCI function of {name} is unknown")
         elif device.numa_node is not None:
-            mine = tuple(v for v in vectors if v.interface == name)
             yield from _judge(snapshot, cpus, name, mine, _near(cpus, device.numa_node))
 
 

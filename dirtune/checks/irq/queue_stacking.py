@@ -2,8 +2,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, run
 from dirtune.checks.cpu import percents
-from dirtune.checks.irq import Vector, active, moved, near, nic_vectors, receiving, spread
+from dirtune.checks.irq import Vector, active, grouped, moved, near, nic_vectors, receiving, spread
 from dirtune.checks.irq.single_cpu import single_cpu
+from dirtune.checks.once import once
 from dirtune.checks.remedies import commands
 from dirtune.collect.cpus import Cpus
 from dirtune.settings import CHANNELS, CardValues, IrqCpus
@@ -56,8 +57,8 @@ def queue_stacking(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
 
 
 def _on_one_nic(snapshot: Snapshot, cpus: Cpus, vectors: tuple[Vector, ...]) -> Verdicts:
-    for name in dict.fromkeys(v.interface for v in vectors):
-        hot = _hot([v for v in vectors if v.interface == name])
+    for name, own in grouped(vectors).items():
+        hot = _hot(own)
         if moved(snapshot, hot):
             yield inconclusive(f"the interrupts of {name} moved to other CPUs between the samples")
             continue
@@ -122,7 +123,6 @@ def _meeting(
         row = IrqCpus(vector.line.irq, (free[0],), vector.line.actions[0])
         title = f"Move irq {vector.line.irq} of {vector.interface} to CPU {free[0]}"
         fix = commands(snapshot, "move-vector", title, (row,), what="irq")
-    single = bool(run((single_cpu,), snapshot)[0].findings)
     return Finding(
         subject=f"CPU {where}",
         severity=Severity.MEDIUM,
@@ -136,11 +136,11 @@ def _meeting(
             },
         },
         fixes=(fix,),
-        cause="irq/single-cpu" if single else None,
+        cause="irq/single-cpu" if _on_one_cpu(snapshot) else None,
     )
 
 
-def _hot(vectors: list[Vector]) -> tuple[Vector, ...]:
+def _hot(vectors: tuple[Vector, ...]) -> tuple[Vector, ...]:
     least = max(_HOT_PER_SECOND, _HOT_SHARE * max(v.rate or 0.0 for v in vectors))
     return tuple(v for v in vectors if (v.rate or 0.0) >= least)
 
@@ -166,7 +166,6 @@ def _finding(
     cores: int,
 ) -> Finding:
     cpus = ", ".join("+".join(map(str, core)) for core in stacked)
-    single = bool(run((single_cpu,), snapshot)[0].findings)
     return Finding(
         subject=name,
         severity=Severity.MEDIUM,
@@ -179,8 +178,14 @@ def _finding(
             "cores": cores,
         },
         fixes=(spread(snapshot, hot), _fewer(snapshot, name, cores)),
-        cause="irq/single-cpu" if single else None,
+        cause="irq/single-cpu" if _on_one_cpu(snapshot) else None,
     )
+
+
+@once
+def _on_one_cpu(snapshot: Snapshot) -> bool:
+    """Whether irq/single-cpu reports the host."""
+    return bool(run((single_cpu,), snapshot)[0].findings)
 
 
 def _fewer(snapshot: Snapshot, name: str, cores: int) -> Fix:

@@ -4,7 +4,9 @@ import re
 
 from dirtune.analyse import rates
 from dirtune.checks.counters import age_s, before
+from dirtune.checks.once import once
 from dirtune.collect import log_messages
+from dirtune.collect.log_messages import LogLine
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -36,12 +38,16 @@ def logged(snapshot: Snapshot, interface: Interface) -> tuple[tuple[float | None
     Messages of phylib name the PHY instead of the interface.
     """
     names = tuple(filter(None, (interface.name, interface.phy, *_phys(interface))))
+    lines = [line for line in _link_lines(snapshot) if any(name in line.text for name in names)]
+    if not lines:
+        return ()  # compiling a pattern takes a hundred times as long as the search
     spelled = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, names))})(?![\w.-])")
-    return tuple(
-        (age_s(snapshot, line), line.text)
-        for line in log_messages.LINK.lines(snapshot.kernel_log)
-        if spelled.search(line.text)
-    )
+    return tuple((age_s(snapshot, line), line.text) for line in lines if spelled.search(line.text))
+
+
+@once
+def _link_lines(snapshot: Snapshot) -> tuple[LogLine, ...]:
+    return tuple(log_messages.LINK.lines(snapshot.kernel_log))
 
 
 def _phys(interface: Interface) -> tuple[str, ...]:

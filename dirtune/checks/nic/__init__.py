@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dirtune.analyse import rates
 from dirtune.checks import Fix, Risk
 from dirtune.checks.counters import before, card, loss, rises
-from dirtune.checks.irq import ACTIVE_PER_SECOND, nic_vectors
+from dirtune.checks.irq import ACTIVE_PER_SECOND, vectors_of
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
 from dirtune.cpu_sets import format_cpumask
@@ -60,7 +60,7 @@ def mean_bytes(snapshot: Snapshot, port: Interface) -> float | None:
 
 def serving(snapshot: Snapshot, name: str) -> tuple[int, ...]:
     """Return the CPUs that take an interface's interrupts, by rate or, if unknown, by affinity."""
-    vectors = [v for v in nic_vectors(snapshot) if v.interface == name]
+    vectors = vectors_of(snapshot, name)
     loads = {cpu for v in vectors for cpu, n in (v.rates or {}).items() if n >= ACTIVE_PER_SECOND}
     return tuple(sorted(loads or {cpu for v in vectors for cpu in v.cpus or ()}))
 

@@ -6,6 +6,7 @@ from dirtune.checks.cpu import percents
 from dirtune.checks.irq import near
 from dirtune.checks.nic import ports, serving
 from dirtune.checks.nic.single_queue import single_queue
+from dirtune.checks.once import once
 from dirtune.checks.remedies import commands
 from dirtune.collect.cpus import Cpus
 from dirtune.collect.net import Interface
@@ -68,6 +69,12 @@ def channels_low(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
             yield _finding(snapshot, port, (kind, now, useful), hot)
 
 
+@once
+def _with_one_queue(snapshot: Snapshot) -> frozenset[str]:
+    """Return the interfaces that nic/single-queue reports."""
+    return frozenset(finding.subject for finding in run((single_queue,), snapshot)[0].findings)
+
+
 def _channels(channels: Mapping[str, int]) -> tuple[str, int, int]:
     """Return the kind of the receiving channels, the number enabled, and the maximum."""
     if channels.get("combined_count"):
@@ -96,7 +103,7 @@ def _finding(
         f"Enable {useful} queues, which stops traffic for a moment and resets the RSS table and "
         "the interrupt affinities"
     )
-    one = any(f.subject == port.name for f in run((single_queue,), snapshot)[0].findings)
+    one = port.name in _with_one_queue(snapshot)
     return Finding(
         subject=port.name,
         severity=Severity.MEDIUM,

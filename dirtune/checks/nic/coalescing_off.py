@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.counters import card
-from dirtune.checks.irq import nic_vectors, receiving
+from dirtune.checks.irq import receiving, vectors_of
 from dirtune.checks.nic import for_latency, ports, received
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
@@ -86,7 +86,7 @@ def _load(snapshot: Snapshot, port: Interface) -> _Load | None:
     if packets is None or not snapshot.seconds:
         return None
     pps = packets / snapshot.seconds
-    vectors = receiving(v for v in nic_vectors(snapshot) if v.interface == port.name)
+    vectors = receiving(vectors_of(snapshot, port.name))
     rates = [v.rate for v in vectors if v.rate is not None]
     if not rates or len(rates) != len(vectors) or any(v.line.shared for v in vectors):
         return _Load(pps, None, None)

@@ -1,7 +1,7 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.counters import card
 from dirtune.checks.cpu import percents
-from dirtune.checks.irq import near, nic_vectors, paravirtual
+from dirtune.checks.irq import near, paravirtual, vectors_of
 from dirtune.checks.nic import arrived, ports, steer
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
@@ -79,7 +79,7 @@ def _judged(snapshot: Snapshot, port: Interface, pps: float) -> Verdicts:
 
 def _serving(snapshot: Snapshot, port: Interface) -> tuple[int, ...]:
     """Return the CPUs that take the interrupts of *port*, by rate or, if unknown, by affinity."""
-    vectors = [v for v in nic_vectors(snapshot) if v.interface == port.name]
+    vectors = vectors_of(snapshot, port.name)
     loads = {cpu: n for v in vectors for cpu, n in (v.rates or {}).items() if n}
     if loads:
         return (max(loads, key=lambda cpu: loads[cpu]),)

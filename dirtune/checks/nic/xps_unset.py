@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.cpu import percents
-from dirtune.checks.irq import cores_first, named_cpus, near, nic_vectors, receiving
+from dirtune.checks.irq import cores_first, named_cpus, near, receiving, vectors_of
 from dirtune.checks.nic import ports
 from dirtune.checks.remedies import commands
 from dirtune.collect.net import Interface
@@ -95,7 +95,7 @@ def _finding(snapshot: Snapshot, port: Interface, crowded: Mapping[str, set[int]
 
 
 def _map(snapshot: Snapshot, port: Interface) -> Fix:
-    vectors = receiving(v for v in nic_vectors(snapshot) if v.interface == port.name)
+    vectors = receiving(vectors_of(snapshot, port.name))
     single = [v.cpus[0] for v in vectors if v.cpus and len(v.cpus) == 1]
     online = snapshot.cpus.online if snapshot.cpus else ()
     rest = (*cores_first(snapshot, near(snapshot, port.name)), *cores_first(snapshot, online))
