@@ -61,7 +61,7 @@ class Chain:
     hook: str | None = None
     """The hook of the chain; None if packets reach it only by a jump."""
     policy: str = "accept"
-    """What happens to packets at the end of the chain: accept or drop."""
+    """The fate of packets at the end of the chain: accept or drop."""
     packets: int | None = None
     """Packets to which the policy was applied; None if not counted."""
 
