@@ -68,5 +68,5 @@ def start(spec: Spec, node: Node) -> str:
     holds = f"ip -4 addr show dev $load | grep -qF {VIP}/32"
     serves = f"ipvsadm -Ln | grep -qF {VIP}:80"
     return f"""sed -i "s/{LOAD_NIC}/$load/; s/{CONTROL_NIC}/$ctl/" {CONFIGURATION}
-keepalived --dont-fork --log-console --log-detail >/run/keepalived.log 2>&1 &
+keepalived --dont-fork --log-console --log-detail --no-syslog >/run/keepalived.log 2>&1 &
 for _ in $(seq 60); do {holds if first else serves} && break; sleep 0.5; done"""
