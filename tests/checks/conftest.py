@@ -1,11 +1,16 @@
 """Every outcome that a test of a check brings about is held to what holds for all of them."""
 
+import dataclasses
 import re
 
 import pytest
 
 from dirtune import checks
+from dirtune.checks import discovery
 from dirtune.snapshot import FIELDS, MOVING, Snapshot
+from tests.checks.applied import applied
+
+ALL, RUN = discovery.all_checks(), checks.run
 
 # What `dirtune fix` can do by itself, in the shell's words: one value in one file of the kernel,
 # but for the files that are orders to the PCI bus, and four options of ethtool.
@@ -55,15 +60,49 @@ def require_as_recorded(snapshot):
     assert not kept, f"the recorder does not read these fields in the earlier sample: {kept}"
 
 
+def require_mending(each, snapshot, finding):
+    """Require that no fix makes a fault that a check knows, and that each ends what it mends."""
+    if not isinstance(snapshot, Snapshot):
+        return
+    for fix in finding.fixes:
+        after = applied(snapshot, fix.settings) if fix.settings else None
+        if after is None:
+            continue
+        # What the counters and the log tell of the time before the fix stays as it was.
+        new = grave(after, finding.severity) - grave(snapshot, finding.severity)
+        new = {(check, subject) for check, subject in new if check != each.id}
+        assert not new, f"{each.id}: {fix.id} makes {new}"
+        state = dataclasses.replace(after, earlier=None, kernel_log=None)
+        left = grave(state, finding.severity)
+        assert (each.id, finding.subject) not in left, f"{each.id}: {fix.id} mends nothing"
+
+
+def grave(snapshot, severity):
+    """The findings of an audit that are *severity* or graver, by check and subject."""
+    outcomes = RUN(ALL, snapshot)
+    return {
+        (o.check.id, f.subject)
+        for o in outcomes
+        for f in o.findings
+        if f.severity.rank <= severity.rank
+    }
+
+
 @pytest.fixture(autouse=True)
 def _what_holds_for_all(monkeypatch):
     outcome = checks._outcome
+    mending = []
 
     def judged(each, judge, what):
         require_as_recorded(what)
         found = outcome(each, judge, what)
         for finding in found.findings:
             require_one_of_each(finding)
+        if not mending and "made-up" not in each.id:
+            mending.append(each)
+            for finding in found.findings:
+                require_mending(each, what, finding)
+            mending.clear()
         if "made-up" not in each.id:
             require_sentences(found)
         return found

@@ -24,6 +24,7 @@ _ENOUGH = (
     1_000  # incoming packets, some of which must have had a reply; an estimate, not calibrated
 )
 _ANSWERED = frozenset({"TCP", "SCTP"})
+_V4 = "net/ipv4/ip_forward"
 _V6 = "net/ipv6/conf/all/forwarding"
 
 
@@ -53,8 +54,8 @@ def nat_forward_off(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     Without forwarding, no connection is established.
 
     ## Remediation
-    Set `net.ipv4.ip_forward=1`. Then check `send_redirects` and LRO, because both cause problems
-    on a host that forwards.
+    Set `net.ipv4.ip_forward=1`, or the interface's `forwarding` if only that is off. Then check
+    `send_redirects` and LRO, because both cause problems on a host that forwards.
 
     ## Known problems
     The check reads only the main IPv4 routing table. It does not judge UDP services by their
@@ -103,13 +104,16 @@ def _blocked(
 def _v4(snapshot: Snapshot, server: str) -> str:
     route = route_to(snapshot.routes, server) if snapshot.routes else None
     if route is None or snapshot.sysctls is None:
-        return "net/ipv4/ip_forward"
+        return _V4
     known = snapshot.sysctls.conf(route.interface, "forwarding") is not None
-    return f"net/ipv4/conf/{route.interface}/forwarding" if known else "net/ipv4/ip_forward"
+    return f"net/ipv4/conf/{route.interface}/forwarding" if known else _V4
 
 
 def _off(snapshot: Snapshot, name: str) -> Finding:
-    value = {_V6 if name == _V6 else "net/ipv4/ip_forward": 1}
+    # The kernel passes a new value of ip_forward on to the interfaces. If ip_forward is already 1,
+    # writing it changes nothing (devinet_sysctl_forward()).
+    whole = snapshot.sysctl(_V4) == 0
+    value = {name if name == _V6 or not whole else _V4: 1}
     return Finding(
         subject=dotted(name),
         severity=Severity.CRITICAL,

@@ -1,6 +1,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, run
+from dirtune.checks.counters import card
 from dirtune.checks.cpu import percents
 from dirtune.checks.irq import Vector, active, grouped, moved, near, nic_vectors, receiving, spread
 from dirtune.checks.irq.single_cpu import single_cpu
@@ -177,7 +178,7 @@ def _finding(
             "idle_cores": idle,
             "cores": cores,
         },
-        fixes=(spread(snapshot, hot), _fewer(snapshot, name, cores)),
+        fixes=(spread(snapshot, hot), *_per_core(snapshot, name, cores)),
         cause="irq/single-cpu" if _on_one_cpu(snapshot) else None,
     )
 
@@ -188,7 +189,16 @@ def _on_one_cpu(snapshot: Snapshot) -> bool:
     return bool(run((single_cpu,), snapshot)[0].findings)
 
 
-def _fewer(snapshot: Snapshot, name: str, cores: int) -> Fix:
-    title = f"Give {name} {cores} queues, as many as there are cores near it"
-    rows = (CardValues(name, CHANNELS, {"combined_count": cores}),)
-    return commands(snapshot, "queue-per-core", title, rows, risk=Risk.DISRUPTIVE)
+def _per_core(snapshot: Snapshot, name: str, cores: int) -> tuple[Fix, ...]:
+    """Return the fix that gives a NIC a queue for each core, or as many as the NIC can have.
+
+    The result is empty if it has that number already, or if the NIC's limit is unknown.
+    """
+    channels = card(snapshot, name).channels or {}
+    queues = min(cores, channels.get("max_combined", 0))
+    if not queues or queues == channels.get("combined_count"):
+        return ()
+    few = "as many as there are cores near it" if queues == cores else "the most that it can have"
+    title = f"Give {name} {queues} queues, {few}"
+    rows = (CardValues(name, CHANNELS, {"combined_count": queues}),)
+    return (commands(snapshot, "queue-per-core", title, rows, risk=Risk.DISRUPTIVE),)

@@ -19,7 +19,8 @@ _QUEUE_PACKETS = re.compile(
     r"rx_queue_(\d+)_packets|rx(\d+)_packets|rx-(\d+)\.packets|\[(\d+)\]: rx_ucast_packets"
     r"|queue_(\d+)_rx_cnt|rx_packets\[(\d+)\]|rxq(\d+): rx_pkts|ucast pkts rx\[(\d+)\]"
 )
-_ENOUGH = 1024  # descriptors; a longer ring causes cache misses
+ENOUGH = 1024
+"""Descriptors that suffice for most rings; a longer ring causes cache misses."""
 
 
 def ports(snapshot: Snapshot) -> tuple[Interface, ...]:
@@ -82,7 +83,7 @@ def longer_ring(snapshot: Snapshot, name: str) -> tuple[Fix, ...]:
     now, most = rings.get("rx"), rings.get("rx_max")
     if now is None or most is None or now >= most:
         return ()
-    descriptors = min(most, max(_ENOUGH, 2 * now))
+    descriptors = min(most, max(ENOUGH, 2 * now))
     title = (
         f"Enlarge the receive ring from {now} to {descriptors} descriptors; many drivers reset "
         "the port"

@@ -1,7 +1,7 @@
 from dirtune.analyse.losses import Loss
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive, uncounted
 from dirtune.checks.counters import card, loss
-from dirtune.checks.nic import for_latency, longer_ring, ports
+from dirtune.checks.nic import ENOUGH, for_latency, longer_ring, ports
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -21,8 +21,9 @@ def ring_below_max(snapshot: Snapshot) -> Verdicts:
     ## What it does
     The check reports a receive ring that is a quarter of the NIC's maximum or shorter. The finding
     is `medium` if the NIC lost packets between the samples because the ring was full. Without a
-    known loss, the check reports only links of 10 Gbit/s or more, as `info`. It does not report
-    virtio, whose ring the hypervisor sets, and hosts with a tuned profile for low latency.
+    known loss, the check reports only links of 10 Gbit/s or more whose ring is shorter than 1,024
+    descriptors, as `info`. It does not report virtio, whose ring the hypervisor sets, and hosts
+    with a tuned profile for low latency.
 
     ## Why it matters
     At 1.5 million packets/s, 256 descriptors hold the traffic of 170 us, which is less than one
@@ -54,13 +55,14 @@ def ring_below_max(snapshot: Snapshot) -> Verdicts:
 def _judged(snapshot: Snapshot, port: Interface, now: int, most: int) -> Verdicts:
     lost = loss(snapshot, port)
     fast = port.speed_mbps is not None and port.speed_mbps >= _FAST_MBPS
-    if fast or (lost is not None and (lost.packets or lost.stalls)):
+    overflows = lost is not None and bool(lost.packets or lost.stalls)
+    if overflows or (fast and now < ENOUGH):
         yield _finding(snapshot, port, (now, most), lost)
-    elif lost is None:
+    elif lost is None and not fast:
         yield uncounted(
             snapshot, f"two samples are needed to see whether {port.name} loses packets"
         )
-    elif port.speed_mbps is None:
+    elif port.speed_mbps is None and now < ENOUGH:
         yield inconclusive(f"the speed of {port.name} is unknown")
 
 

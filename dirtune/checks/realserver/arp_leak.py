@@ -110,10 +110,7 @@ def _on_itself(snapshot: Snapshot, interface: str, own: tuple[InterfaceAddress, 
                 f"{interface} answers ARP for {held.address}, because the address is on "
                 f"{interface} itself",
                 {"vips": [held.address], "arp_ignore": ignore},
-                (
-                    _hide(snapshot),
-                    _move(held, interface),
-                ),
+                (_move(snapshot, held, interface),),
             )
 
 
@@ -219,8 +216,9 @@ def _finding(
     )
 
 
-def _move(address: InterfaceAddress, interface: str) -> Fix:
+def _move(snapshot: Snapshot, address: InterfaceAddress, interface: str) -> Fix:
     rows = (
+        *_hide(snapshot).commands,
         ("ip", "addr", "del", f"{address.address}/{address.prefix}", "dev", interface),
         ("ip", "addr", "add", f"{address.address}/32", "dev", "lo"),
     )
@@ -228,7 +226,7 @@ def _move(address: InterfaceAddress, interface: str) -> Fix:
         "move-vip-to-loopback",
         "Move the virtual address to loopback, after arp_ignore and arp_announce are set",
         Risk.DISRUPTIVE,
-        tuple(map(shlex.join, rows)),
+        tuple(row if isinstance(row, str) else shlex.join(row) for row in rows),
     )
 
 

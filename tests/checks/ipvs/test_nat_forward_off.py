@@ -27,6 +27,7 @@ def nat(sysctls, *, routes=ROUTES, forward="Masq", **fields):
 @pytest.mark.parametrize(
     ("sysctls", "routes", "subject"),
     [
+        # Writing 1 into an ip_forward that is 1 does not change the interface's setting.
         ({ALL: 1, ETH0: 1, ETH1: 0}, ROUTES, "net.ipv4.conf.eth1.forwarding"),
         ({ALL: 0}, ROUTES, "net.ipv4.ip_forward"),
         ({ALL: 0, ETH1: 1}, None, "net.ipv4.ip_forward"),
@@ -37,7 +38,7 @@ def test_replies_are_not_forwarded(sysctls, routes, subject):
 
     assert (found.subject, found.severity) == (subject, Severity.CRITICAL)
     assert found.evidence["servers"] == ["198.18.0.11", "198.18.0.12"]
-    assert found.fixes[0].commands[0] == "sysctl -w 'net.ipv4.ip_forward=1'"
+    assert found.fixes[0].commands[0] == f"sysctl -w '{subject}=1'"
 
 
 def test_replies_of_ipv6_have_a_setting_of_their_own():

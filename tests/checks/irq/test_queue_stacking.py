@@ -2,6 +2,7 @@ import pytest
 
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.irq.queue_stacking import queue_stacking
+from dirtune.collect.ethtool import Card
 from tests.checks.samples import cpus, interface, interrupts, msi, placed, stat, two
 
 
@@ -29,7 +30,21 @@ class TestQueueStacking:
         }
         assert found.cause is None
         assert found.fixes[0].commands[1] == "echo 1 > /proc/irq/41/smp_affinity_list"
-        assert found.fixes[1].commands == ("ethtool -L eth0 combined 4",)
+        assert [fix.id for fix in found.fixes] == ["spread-vectors"]
+
+    @pytest.mark.parametrize(
+        ("now", "most", "commands"),
+        [
+            (2, 8, ["ethtool -L eth0 combined 4"]),
+            (2, 3, ["ethtool -L eth0 combined 3"]),
+            (2, 2, []),
+        ],
+    )
+    def test_a_nic_is_asked_for_no_more_queues_than_it_can_have(self, now, most, commands):
+        cards = {"eth0": Card(channels={"combined_count": now, "max_combined": most})}
+        (found,) = self.outcome((1000, 0, 0, 0), (1000, 0, 0, 0), ethtool=cards).findings
+
+        assert [row for fix in found.fixes[1:] for row in fix.commands] == commands
 
     def test_a_quarter_of_the_cores_is_idle(self):
         rows = ((1000, 0, 0, 0), (1000, 0, 0, 0), (0, 1000, 0, 0), (0, 0, 1000, 0))

@@ -49,7 +49,11 @@ def test_a_ring_that_is_well(fields):
 
 
 def test_a_quarter_is_short():
-    assert short(rings={"rx": 1024, "rx_max": 4096}).status is Status.FINDING
+    quarter = {"rx": 1024, "rx_max": 4096}
+
+    assert short({"rx_missed_errors": 5}, rings=quarter).status is Status.FINDING
+    assert short(rings={"rx": 512, "rx_max": 2048}).status is Status.FINDING
+    assert short(rings=quarter).status is Status.PASSED, "the length that the fix sets"
 
 
 def test_a_short_ring_of_unknown_loss():
