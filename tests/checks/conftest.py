@@ -10,6 +10,7 @@ from dirtune.checks import discovery
 from dirtune.snapshot import FIELDS, MOVING, Snapshot
 from tests.checks.applied import applied
 
+PAST = ("earlier", "kernel_log", "locks", "handlers", "softirq_window")
 ALL, RUN = discovery.all_checks(), checks.run
 
 # What `dirtune fix` can do by itself, in the shell's words: one value in one file of the kernel,
@@ -68,11 +69,11 @@ def require_mending(each, snapshot, finding):
         after = applied(snapshot, fix.settings) if fix.settings else None
         if after is None:
             continue
-        # What the counters and the log tell of the time before the fix stays as it was.
+        # What counters, the log and probes tell of the time before the fix stays as it was.
         new = grave(after, finding.severity) - grave(snapshot, finding.severity)
         new = {(check, subject) for check, subject in new if check != each.id}
         assert not new, f"{each.id}: {fix.id} makes {new}"
-        state = dataclasses.replace(after, earlier=None, kernel_log=None)
+        state = dataclasses.replace(after, **dict.fromkeys(PAST))
         left = grave(state, finding.severity)
         assert (each.id, finding.subject) not in left, f"{each.id}: {fix.id} mends nothing"
 

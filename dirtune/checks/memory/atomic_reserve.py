@@ -34,8 +34,8 @@ def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
     allocation failure: order:` 0 to 2), or that IPVS had no memory for a connection. It is also
     `high` if a driver's counter of failed receive allocations rises between two samples. Otherwise
     the finding is `medium` if `vm.min_free_kbytes` is below 65,536 (64 MiB) on a host with a link
-    of 10 Gbit/s or more. A single message that is older than a week does not count, nor do
-    failures of larger allocations, which have a fallback.
+    of 10 Gbit/s or more, or below a twentieth of a smaller memory. A single message that is older
+    than a week does not count, nor do failures of larger allocations, which have a fallback.
 
     ## Why it matters
     Softirqs cannot wait until the kernel frees memory. If no memory is free, the kernel drops the
@@ -66,17 +66,24 @@ def atomic_reserve(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
         yield _finding(snapshot, sysctls, Severity.HIGH, message, messages, rises)
         return
     speed = max((i.speed_mbps or 0 for i in snapshot.interfaces or () if i.physical), default=0)
-    if reserve is not None and reserve < _LOW_KB and speed >= _FAST_MBPS:
+    low = _low_kb(snapshot)
+    if reserve is not None and reserve < low and speed >= _FAST_MBPS:
         message = (
             f"vm.min_free_kbytes keeps only {reserve >> 10} MiB free, which is too little for a "
             f"link of {speed // 1000} Gbit/s"
         )
         yield _finding(snapshot, sysctls, Severity.MEDIUM, message, (), {})
         return
-    if reserve is None or (reserve < _LOW_KB and not speed):
+    if reserve is None or (reserve < low and not speed):
         yield inconclusive("vm.min_free_kbytes or the speed of the links is unknown")
     elif snapshot.kernel_log is None:
         yield inconclusive("the kernel log, which records failed allocations, could not be read")
+
+
+def _low_kb(snapshot: Snapshot) -> int:
+    """Return the reserve in kB below which it is too small, at most what a fix would set."""
+    memory_kb = (snapshot.meminfo or {}).get("MemTotal", 0) // 1024
+    return min(_LOW_KB, memory_kb * _CAP_PERCENT // 100) if memory_kb else _LOW_KB
 
 
 def _messages(snapshot: Snapshot) -> tuple[str, ...]:
