@@ -224,33 +224,50 @@ def disk(folder, writes):
             os.fsync(file.fileno())
 
 
-def test_calls_are_the_interrupts_of_their_lines(tmp_path):
+def interrupts_and_calls(loaded, folder):
+    """Return how often each line interrupted, at least and at most, and the probe's window."""
     inside = []
 
     def during():
         inside.append(lines(HOST.read("/proc/interrupts")))
-        disk(tmp_path, 40)
+        disk(folder, 40)
         time.sleep(0.2)
         inside.append(lines(HOST.read("/proc/interrupts")))
 
-    with attached(irq.PROBE) as loaded:
-        outside = [lines(HOST.read("/proc/interrupts"))]
-        found = window(irq.PROBE, loaded, during)
-        outside.append(lines(HOST.read("/proc/interrupts")))
+    outside = [lines(HOST.read("/proc/interrupts"))]
+    found = window(irq.PROBE, loaded, during)
+    outside.append(lines(HOST.read("/proc/interrupts")))
+    least, most = (
+        {line: n - then.get(line, 0) for line, n in now.items()} for then, now in (inside, outside)
+    )
+    return least, most, found
 
-    calls = {}
-    for one in found.handlers:
-        calls[str(one.irq)] = calls.get(str(one.irq), 0) + one.calls
-    # The maps were read between the inner and the outer reading, while an interrupt could be on
-    # its way on each CPU.
-    flight = os.cpu_count()
-    for line, now in inside[1].items():
-        least = now - inside[0].get(line, 0)
-        most = outside[1][line] - outside[0].get(line, 0)
-        handlers = max(1, sum(1 for one in found.handlers if str(one.irq) == line))
-        assert least * handlers <= calls.get(line, 0) <= (most + flight) * handlers, line
-    assert found.lost == 0
-    assert all(sum(one.histogram) == one.calls for one in found.handlers)
+
+def test_calls_are_the_interrupts_of_their_lines(tmp_path):
+    # Linux 6.18 on a busy machine does not call the tracepoints of now and then an interrupt: 8 of
+    # 11,302 in one run. So one window of five must be exact, and none may have too many calls.
+    exact = False
+    with attached(irq.PROBE) as loaded:
+        for _ in range(5):
+            least, most, found = interrupts_and_calls(loaded, tmp_path)
+            calls, handlers = {}, {}
+            for one in found.handlers:
+                line = str(one.irq)
+                calls[line] = calls.get(line, 0) + one.calls
+                handlers[line] = handlers.get(line, 0) + 1
+                assert sum(one.histogram) == one.calls
+            # The maps were read between the inner and the outer reading, while an interrupt could
+            # be on its way on each CPU.
+            for line, n in calls.items():
+                assert n <= (most[line] + os.cpu_count()) * handlers[line], line
+            assert found.lost == 0
+            exact = all(
+                n * handlers.get(line, 1) <= calls.get(line, 0) for line, n in least.items()
+            )
+            if exact:
+                break
+    assert exact
+    assert sum(calls.values()) > 0
 
 
 def test_softirqs_run_as_often_as_the_kernel_counts():
