@@ -10,6 +10,7 @@ import re
 import stat
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from typing import TextIO
 
 from dirtune import locking, reading
 from dirtune.errors import NodeUnreachable, PlanError
+from dirtune.remote import system_config
 
 CONNECT_S = 20
 """Seconds that each host on the way, such as a jump host, may take to answer."""
@@ -65,10 +67,11 @@ _PREFIX = "dirtune-"
 _CONFIG = "config"
 _COPY = "operator"
 # A socket has a name of its own until it listens: s.1FVg... .
-_OURS = re.compile(rf"{_CONFIG}|{_COPY}|s(\.\w+)?", re.ASCII)
+_SYSTEM = "system"
+_OURS = re.compile(rf"{_CONFIG}|{_COPY}|{_SYSTEM}\d+|s(\.\w+)?", re.ASCII)
 _YOUNG_S = 60
 """A folder younger than this may belong to a process that has not locked it yet."""
-_OPERATORS = "Include ~/.ssh/config\nHost *\nInclude /etc/ssh/ssh_config\n"
+_OPERATORS = "Include ~/.ssh/config\nHost *\nInclude {}\n"
 # ssh expands tokens in a socket's path, and a socket's path has 107 bytes.
 _PLAIN = re.compile(r"[\w/.-]{1,60}", re.ASCII)
 
@@ -82,8 +85,8 @@ class Way:
     """The configuration file, which stays locked while this process runs."""
     user: str
     name: str
-    operators: Path | None
-    """The ssh_config that the operator named; None for ssh's default."""
+    copies: Mapping[str, Path]
+    """The file of which each file in the folder is a copy, by the name of the copy."""
 
     @property
     def socket(self) -> Path:
@@ -96,8 +99,10 @@ class Way:
         return ("ssh", "-F", f"{self.folder.name}/{_CONFIG}", *user, *options, "--", self.name)
 
     def with_operators_path(self, text: str) -> str:
-        """Return *text*, in which ssh may name the copy, with the path of the operator's file."""
-        return text.replace(f"{self.folder.name}/{_COPY}", str(self.operators))
+        """Return *text*, in which ssh may name a copy, with the path of the original file."""
+        for copy in sorted(self.copies, key=len, reverse=True):  # system10 before system1
+            text = text.replace(f"{self.folder.name}/{copy}", str(self.copies[copy]))
+        return text
 
     def close(self) -> None:
         """Remove the folder."""
@@ -120,8 +125,21 @@ def way(host: str, ssh_config: Path | None, session: str) -> Way:
             f"ssh cannot create its socket in {tempfile.gettempdir()}, because the path is too "
             "long or has unusual characters. Set TMPDIR=/tmp"
         )
-    theirs = _OPERATORS
-    if ssh_config is not None:
+    copies: dict[str, Path] = {}
+
+    def keep(original: Path, changed: str) -> Path:
+        name = f"{_SYSTEM}{len(copies)}"
+        copies[name] = original
+        copy = Path(folder.name, name)
+        copy.write_bytes(os.fsencode(changed))
+        copy.chmod(0o600)
+        return copy
+
+    if ssh_config is None:
+        system = system_config.readable(system_config.FOLDER / "ssh_config", keep)
+        theirs = _OPERATORS.format(system)
+    else:
+        copies[_COPY] = ssh_config
         copy = Path(folder.name, _COPY)
         copy.write_bytes(text)
         copy.chmod(mode)
@@ -131,7 +149,7 @@ def way(host: str, ssh_config: Path | None, session: str) -> Way:
     lock.write(f"{FORCED}{session}{theirs}")
     lock.flush()
     user, _, name = host.rpartition("@")
-    return Way(folder, lock, user, name, ssh_config)
+    return Way(folder, lock, user, name, copies)
 
 
 def _read(ssh_config: Path) -> tuple[bytes, int]:
