@@ -44,7 +44,7 @@ def backlog_drops(snapshot: Snapshot, softnet: tuple[SoftnetRow, ...]) -> Verdic
     total = sum(row.dropped for row in softnet)
     if rows is None or not seconds:
         if total:
-            yield _historic(total)
+            yield _historic(total, "; whether they continue is unknown")
             cpus_changed = inconclusive("CPUs came online or went offline between the samples")
             yield cpus_changed if seconds else one_sample()
         return
@@ -52,14 +52,14 @@ def backlog_drops(snapshot: Snapshot, softnet: tuple[SoftnetRow, ...]) -> Verdic
     if dropping:
         yield _finding(snapshot, seconds, dropping)
     elif total:
-        yield _historic(total)
+        yield _historic(total, ", but none between the samples")
 
 
-def _historic(total: int) -> Finding:
+def _historic(total: int, since: str) -> Finding:
     return Finding(
         subject="softnet",
         severity=Severity.INFO,
-        message=f"The backlog dropped {total:,} packets since boot, but none between the samples",
+        message=f"The backlog dropped {total:,} packets since boot{since}",
         evidence={"dropped_since_boot": total},
     )
 

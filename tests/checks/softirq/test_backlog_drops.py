@@ -74,7 +74,10 @@ def test_one_sample_tells_history_alone():
     taken = dataclasses.replace(two(softnet=softnet((9, 5))), earlier=None)
     clean = dataclasses.replace(two(softnet=softnet((9, 0))), earlier=None)
 
-    assert run((backlog_drops,), taken)[0].severity is Severity.INFO
+    (found,) = run((backlog_drops,), taken)[0].findings
+    assert found.severity is Severity.INFO
+    assert "5 packets since boot" in found.message
+    assert "between the samples" not in found.message, "one sample has no interval"
     assert run((backlog_drops,), clean)[0].status is Status.PASSED
 
 
