@@ -20,6 +20,9 @@ _ACCEPTS, _DROPS = frozenset({"accept"}), frozenset({"drop", "reject"})
 _NFT_VERDICT = re.compile(
     r"(?:^| )(?P<verdict>accept|drop|reject(?: with .*)?|return|(?:jump|goto) (?P<to>\S+))$"
 )
+# Statements that may end a packet's way with a verdict that this module does not know.
+_MAY_END = re.compile(r"\b(?:vmap|queue|synproxy|tproxy|fwd|redirect|dnat)\b")
+_UNREAD = "(a rule whose verdict is not known)"
 _NFT_NOISE = re.compile(
     r'counter packets \d+ bytes \d+|\bcounter\b|comment "[^"]*"|log (?:prefix "[^"]*" ?)?\S*'
 )
@@ -238,7 +241,8 @@ def _nft_fields(row: str) -> tuple[str, str | None, list[_Field], bool]:
     bare = " ".join(_NFT_NOISE.sub("", row).split())
     end = _NFT_VERDICT.search(bare)
     if not end:
-        return "", None, [], False
+        unread = bare.count("{") != bare.count("}") or _MAY_END.search(bare)
+        return ("jump", _UNREAD, [], False) if unread else ("", None, [], False)
     rest, fields = bare[: end.start()].strip(), []
     for name, pattern in _NFT_FIELDS:
         fields += [(name, m["value"], bool(m["not"])) for m in pattern.finditer(rest)]

@@ -124,6 +124,11 @@ def test_what_accepts_or_may_accept_is_quiet(text):
         (nft("ct state established,related accept", policy="drop"), False),
         (nft("jump more", policy="drop"), False),
         (nft("ip saddr @servers accept", policy="drop"), False),
+        # Verdicts in a map, in another program, or at the end of a set of several lines.
+        (nft("ct state vmap { established : accept, invalid : drop }", policy="drop"), False),
+        (nft("queue num 0", policy="drop"), False),
+        (nft("tcp sport { 22,", "80 } accept", policy="drop"), False),
+        (nft("counter packets 5 bytes 300", "meta mark set 0x1", policy="drop"), True),
         (nft("ip saddr != 198.18.0.0/24 drop"), False),
         (nft('oifname "docker0" drop'), False),
         (nft(policy="drop", hook="output"), False),
