@@ -305,10 +305,17 @@ def _port_ranges(values: list[str]) -> Iterator[tuple[int, int] | None]:
         yield (int(first), int(last or first)) if numbers else None
 
 
+def _is_protocol(protocol: str, values: list[str]) -> bool | None:
+    if any(value.isdecimal() for value in values):  # a number, which stands for some name
+        return None
+    return protocol in {value.lower() for value in values}
+
+
 _JUDGES: Mapping[str, Callable[[Any, list[str]], bool | None]] = {
     "source": _in_networks,
     "target": _in_networks,
     "entry": _enters_by,
+    "protocol": _is_protocol,
     "sport": _in_ports,
     "dport": _in_ports,
 }

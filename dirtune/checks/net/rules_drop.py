@@ -113,7 +113,7 @@ def _reply_state(snapshot: Snapshot, service: Service) -> str | None:
     is the first packet that it sees, and invalid.
     """
     tracked = snapshot.sysctl(VS_CONNTRACK)
-    if tracked is None or service.protocol not in _TRACKED_PROTOCOLS:
+    if tracked is None or service.protocol not in _TRACKED_PROTOCOLS or _untracked(snapshot):
         return None
     return "established" if tracked else "invalid"
 
@@ -132,7 +132,7 @@ def _requests(snapshot: Snapshot, tool: str, chains: Chains) -> Iterator[tuple[F
     for service in (snapshot.services or ())[:_MOST]:
         if service.address is None or service.address not in (snapshot.addresses or ()):
             continue
-        new = _request(service, "new")
+        new = _request(service, None if _untracked(snapshot) else "new")
         drop = _first(chains, new)
         if drop:
             effect = f"drops new connections to {service.name}"
@@ -168,7 +168,13 @@ def _invalid(
     yield _finding(tool, drop, effect, evidence, stop_tracking(snapshot), severity), drop
 
 
-def _request(service: Service, state: str) -> Packet:
+def _untracked(snapshot: Snapshot) -> bool:
+    """Whether rules exempt packets from connection tracking, which then have no known state."""
+    tracking = rules(snapshot)
+    return tracking is not None and bool(tracking.exempting)
+
+
+def _request(service: Service, state: str | None) -> Packet:
     return Packet(
         target=service.address,
         dport=service.port or None,

@@ -227,3 +227,12 @@ def test_a_service_with_a_mark_has_no_address_to_follow():
     text = filters(chain="INPUT")
 
     assert outcome(iptables=text, services=mark).status is Status.PASSED
+
+
+@pytest.mark.parametrize("rule", ["ct state untracked accept", "meta l4proto 6 accept"])
+def test_states_and_protocols_that_are_not_known_may_be_accepted(rule):
+    exempt = nft(f"ip daddr {VIP} notrack", hook="prerouting", chain="raw")
+    text = f"{exempt}\n{nft(rule, hook='input', policy='drop', chain='in')}"
+
+    assert outcome(nft=text, forward="Route").status is Status.PASSED
+    assert outcome(nft=nft(hook="input", policy="drop"), forward="Route").findings
