@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from dirtune import __version__, reading
+from dirtune import plan as plans
 from dirtune.analyse import compare
 from dirtune.analyse.run import Run, Trial
 from dirtune.bench import rig, store
@@ -134,7 +135,7 @@ def resume(out: Path, plan: Plan, say: Say) -> Kept:
         )
     # A clock may be set back, so the time in the name only orders sessions without a number.
     last = max(unfinished, key=lambda kept: (kept.session.number, kept.folder.name))
-    if last.session.plan != _plain(plan):
+    if _with_defaults(last.session.plan) != _plain(plan):
         path = last.folder / _NAME
         raise PlanError(
             f"{path} was begun with another plan, or the plan has changed since. Use the original "
@@ -153,6 +154,17 @@ def _sessions(out: Path, say: Say) -> Iterator[Kept]:
             yield Kept(path.parent, load(path))
         except ParseError as error:
             say(f"{error}. The session is skipped. Repair the file, or move {path.parent} away.")
+
+
+def _with_defaults(document: dict[str, object]) -> dict[str, object] | None:
+    """Return the plan of a session with the defaults of keys that an older version did not know.
+
+    The result is None if *document* is not a plan.
+    """
+    try:
+        return _plain(plans.kept(document))
+    except PlanError:
+        return None
 
 
 def _plain(plan: Plan) -> dict[str, object]:

@@ -541,6 +541,18 @@ def test_a_fix_left_by_a_dead_controller_is_found_and_somebody_elses_is_left(tmp
     assert host.journals == {"j0": (SMBUS,), "j1": (RING,)}
 
 
+def test_a_session_whose_plan_lacks_a_newer_key_is_gone_on_with(tmp_path, make):
+    make({RING: 0.8})
+    kept = begun(tune(tmp_path))
+    load = {key: value for key, value in kept.session.plan["load"].items() if key != "at_most"}
+    assert load != kept.session.plan["load"]
+    kept.save(msgspec.structs.replace(kept.session, plan=kept.session.plan | {"load": load}))
+
+    again = session.resume(tmp_path, PLAN, print)
+
+    assert again.folder == kept.folder
+
+
 def test_another_plan_is_not_gone_on_with(tmp_path, make):
     make({RING: 0.8})
     begun(tune(tmp_path))
