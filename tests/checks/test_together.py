@@ -5,12 +5,13 @@ import pytest
 from dirtune.checks import Check, Finding, Fix, Outcome, Risk, Severity, Status
 from dirtune.checks.accepted import baseline
 from dirtune.checks.audits import Audit, of_snapshot
+from dirtune.checks.documents import of_audit
 from dirtune.checks.ipvs.no_destination import no_destination
 from dirtune.checks.together import few, one_per_cause
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.ipvs_netlink import Ipvs
-from dirtune.render.audit import document, text
+from dirtune.render.audit import text
 from dirtune.snapshot import Snapshot
 from tests.checks.machines import detailed, director, program, service
 
@@ -81,11 +82,11 @@ def test_five_thousand_empty_services_are_one_row_in_each_format():
 
     assert len(audit.outcomes[0].findings) == 1
     assert "4,996 more" in " ".join(text(audit).split())
-    assert document(audit)["outcomes"][0]["findings"][0]["evidence"]["count"] == 5000
+    assert of_audit(audit)["outcomes"][0]["findings"][0]["evidence"]["count"] == 5000
 
 
 def test_a_baseline_knows_each_subject_of_a_joined_finding():
-    written = document(of_snapshot("lb1", empty(3), (no_destination,)))
+    written = of_audit(of_snapshot("lb1", empty(3), (no_destination,)))
     known = baseline("old.json", written)
 
     assert {subject for _, _, subject in known} == {f"TCP 198.18.0.100:{n}" for n in range(3)}
