@@ -39,7 +39,7 @@ def test_every_scenario_reads_and_is_named_after_its_file():
 def test_the_crowded_experiment_is_fixed_in_its_file(crowded):
     experiment = crowded.scenario.experiment
 
-    assert (experiment.rate, experiment.pairs, experiment.at_most) == (200, 8, 16)
+    assert (experiment.rate, experiment.pairs, experiment.at_most) == (200, 7, 14)
     assert experiment.primary == "cpu_us_per_connection"
     assert [device.driver for device in crowded.scenario.devices] == ["lsi53c895a"] * 4
 
@@ -48,7 +48,7 @@ def test_the_second_look_and_the_peak_go_into_the_plan(crowded):
     written = plan.parse(spec.plan(crowded, (0,)))
     none = Spec(scenario=structs.replace(crowded.scenario, experiment=None))
 
-    assert (written.load.pairs, written.load.at_most) == (8, 16)
+    assert (written.load.pairs, written.load.at_most) == (7, 14)
     assert written.compare.peak_trials == 2
     assert plan.parse(spec.plan(none, (0,))).load.at_most is None
 
@@ -435,7 +435,7 @@ def test_the_labs_plan_is_a_plan_with_the_scenarios_numbers(crowded):
     read = plan.parse(spec.plan(crowded, (0,)))
 
     assert read.load.rates == (200,)
-    assert (read.load.warmup_s, read.load.window_s, read.load.pairs) == (3, 10, 8)
+    assert (read.load.warmup_s, read.load.window_s, read.load.pairs) == (3, 8, 7)
     assert (read.settle.idle, read.settle.seconds, read.settle.max_s) == (80, 3, 60)
     assert read.hosts == ("lb1", "rs1", "rs2", "rs3", "rs4", "c1", "c2", "c3", "c4")
     assert read.director.host_cpus == (0,)
