@@ -15,6 +15,7 @@ from dirtune.render.lvs_keepalived import blocks
 
 CONFIGURATION = "/etc/keepalived/keepalived.conf"
 LOAD_NIC, CONTROL_NIC = "@load@", "@ctl@"
+_OPTIONS = "--dont-fork --log-console --log-detail --no-syslog"
 """Placeholders in the text; a director's boot script replaces them with the names of its NICs."""
 SYNC_ID = 51
 """Number of the VRRP instance, and the sync id of its connections."""
@@ -67,6 +68,10 @@ def start(spec: Spec, node: Node) -> str:
     first = node == spec.with_role(Role.DIRECTOR)[0]
     holds = f"ip -4 addr show dev $load | grep -qF {VIP}/32"
     serves = f"ipvsadm -Ln | grep -qF {VIP}:80"
-    return f"""sed -i "s/{LOAD_NIC}/$load/; s/{CONTROL_NIC}/$ctl/" {CONFIGURATION}
-keepalived --dont-fork --log-console --log-detail --no-syslog >/run/keepalived.log 2>&1 &
-for _ in $(seq 60); do {holds if first else serves} && break; sleep 0.5; done"""
+    return "\n".join(
+        (
+            f'sed -i "s/{LOAD_NIC}/$load/; s/{CONTROL_NIC}/$ctl/" {CONFIGURATION}',
+            f"keepalived {_OPTIONS} >/run/keepalived.log 2>&1 &",
+            f"for _ in $(seq 60); do {holds if first else serves} && break; sleep 0.5; done",
+        )
+    )
