@@ -177,7 +177,7 @@ def ladders(facts: Facts) -> tuple[Ladder, ...]:
 
     def bpf(gives: str, needs: tuple[Obstacle, ...], *, types: bool) -> tuple[Rung, Rung]:
         ahead = (*prebuilt_obstacles(facts, types=types), *needs)
-        return Rung("bcc", gives, (*bcc, *needs)), Rung("prebuilt", gives, ahead)
+        return Rung("prebuilt", gives, ahead), Rung("bcc", gives, (*bcc, *needs))
 
     handlers = _no_event(facts, "irq/irq_handler_entry")
     softirq = _no_event(facts, "irq/softirq_entry", "napi/napi_poll")
@@ -208,8 +208,8 @@ def ladders(facts: Facts) -> tuple[Ladder, ...]:
         _ladder("drops", *bpf("dropped packets by reason", drops, types=False)),
         _ladder(
             "ipvs",
-            Rung("kprobes", passes, (*kprobes, *ipvs)),
             Rung("prebuilt", passes, hooks),
+            Rung("kprobes", passes, (*kprobes, *ipvs)),
         ),
     )
 

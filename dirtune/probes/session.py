@@ -256,8 +256,7 @@ def _candidates(
         ahead = first[0] if first else kernel.way(probe, prebuilt.KINDS)
         here = second[0] if second else kernel.way(probe, compiled.KINDS)
         if isinstance(here, Way):
-            # Objects are not the first choice until they are proven on the lab's directors.
-            candidates.append(Candidate(probe, None, here))
+            candidates.append(Candidate(probe, ahead if isinstance(ahead, Way) else None, here))
         elif isinstance(ahead, Way):
             candidates.append(Candidate(probe, ahead, None, here))
         else:

@@ -129,8 +129,8 @@ def test_what_stops_a_probe(changes, stopped):
 
 
 PROBES = ("irq", "softirq", "locks", "cpu", "drops", "ipvs")
-PREBUILT = dict.fromkeys(PROBES, "prebuilt")
-ALL = dict.fromkeys(PROBES, "bcc") | {"ipvs": "kprobes"}
+ALL = dict.fromkeys(PROBES, "prebuilt")
+COMPILED = dict.fromkeys(PROBES, "bcc") | {"ipvs": "kprobes"}
 NONE = dict.fromkeys(PROBES)
 NO_BPF = {"libbpf": False, "bcc": False}
 
@@ -139,14 +139,11 @@ NO_BPF = {"libbpf": False, "bcc": False}
     ("changes", "used"),
     [
         ({}, ALL),
-        ({"bcc": False, "headers": False}, PREBUILT),
-        ({"libbpf": False}, ALL),
+        ({"bcc": False, "headers": False}, ALL),
+        ({"libbpf": False}, COMPILED),
         # Without structures of the kernel, an object needs no type information.
-        (
-            {"btf": False, "bcc": False},
-            PREBUILT | {"irq": "tracefs", "softirq": None, "ipvs": None},
-        ),
-        ({"ip_vs_types": False, "bcc": False}, PREBUILT | {"ipvs": None}),
+        ({"btf": False}, ALL | {"irq": "bcc", "softirq": "bcc", "ipvs": "kprobes"}),
+        ({"ip_vs_types": False}, ALL | {"ipvs": "kprobes"}),
         ({"libbpf": False, "headers": False}, NONE | {"irq": "tracefs"}),
         (NO_BPF, NONE | {"irq": "tracefs"}),
         (NO_BPF | {"hist_triggers": False}, NONE | {"irq": "proc"}),
@@ -159,7 +156,7 @@ NO_BPF = {"libbpf": False, "bcc": False}
         ({"events": EVENTS - {"lock/contention_begin"}}, ALL | {"locks": "kprobes"}),
         (
             {"events": EVENTS - {"lock/contention_begin"}, "kprobes": False},
-            ALL | {"locks": None, "ipvs": "prebuilt"},
+            ALL | {"locks": None},
         ),
         ({"events": EVENTS - {"napi/napi_poll"}}, ALL | {"softirq": None}),
         ({"events": EVENTS - {"irq/softirq_entry"}}, ALL | {"softirq": None}),
@@ -237,11 +234,11 @@ def test_a_remedy_is_the_command_of_the_distribution(os_release, remedies):
     facts = msgspec.structs.replace(READY, os_release=os_release, libbpf=False, bcc=False)
     (cpu,) = [ladder for ladder in ladders(facts) if ladder.probe == "cpu"]
 
-    assert [o.remedy for rung in cpu.rungs[::-1] for o in rung.obstacles] == remedies
+    assert [o.remedy for rung in cpu.rungs for o in rung.obstacles] == remedies
 
 
 def test_what_os_release_says_is_no_part_of_a_command():
     facts = msgspec.structs.replace(READY, os_release="ID=`reboot`\n", libbpf=False)
     (cpu,) = [ladder for ladder in ladders(facts) if ladder.probe == "cpu"]
 
-    assert cpu.rungs[1].obstacles[0].remedy == "apt install libbpf1"
+    assert cpu.rungs[0].obstacles[0].remedy == "apt install libbpf1"

@@ -121,8 +121,8 @@ def test_without_libbpf_and_bcc_doctor_shows_the_next_best_source():
     assert said["notes"] == []  # this kernel has BTF
     (rungs,) = [ladder["rungs"][:2] for ladder in said["probes"] if ladder["probe"] == "irq"]
     assert [[obstacle["remedy"] for obstacle in rung["obstacles"]] for rung in rungs] == [
-        ["apt install python3-bpfcc"],
         ["apt install libbpf1"],
+        ["apt install python3-bpfcc"],
     ]
 
 

@@ -36,9 +36,9 @@ BESIDE = (
     "(vmstat -n -t 1 50 >/tmp/vmstat 2>/dev/null &);"
     " (S_TIME_FORMAT=ISO mpstat -P ALL 1 50 >/tmp/mpstat 2>/dev/null &)"
 )
-WITHOUT_BCC = (
-    "mkdir -p /tmp/none; unshare -m sh -c 'mount --bind /tmp/none"
-    ' /usr/lib/python3/dist-packages/bcc; exec "$@"\' sh'
+# ip(8) needs libbpf, so only dirtune must not find it.
+WITHOUT_LIBBPF = (
+    "mkdir -p /tmp/no-libbpf; echo no >/tmp/no-libbpf/libbpf.so.1; LD_LIBRARY_PATH=/tmp/no-libbpf"
 )
 # The programs that the kernel holds in memory show as symbols of the module `bpf`.
 PROGRAMS = "grep -c '_irq_exit.*.bpf.' /proc/kallsyms || true"
@@ -120,8 +120,8 @@ def calls_on_line(found):
 
 @pytest.mark.parametrize(
     ("before", "way"),
-    [("", "raw tracepoints (bcc)"), (WITHOUT_BCC, "raw tracepoints")],
-    ids=["bcc", "prebuilt"],
+    [("", "raw tracepoints"), (WITHOUT_LIBBPF, "raw tracepoints (bcc)")],
+    ids=["prebuilt", "bcc"],
 )
 def test_a_counted_number_of_interrupts_is_that_number_of_calls(before, way):
     # The line is quiet but for the datagrams, and both the probe and cat see every one of them.
@@ -155,6 +155,19 @@ def softirq_runs(found):
     for one in found["probed"]["softirqs"]["softirqs"]:
         runs[one["vector"]] = runs.get(one["vector"], 0) + one["runs"]
     return runs
+
+
+def test_every_probe_is_prebuilt(loaded):
+    ways = {cost["probe"]: cost["way"] for cost in loaded["all"]["probed"]["costs"]}
+
+    assert ways == {
+        "cpu": "cpu-clock",
+        "drops": "raw tracepoint",
+        "ipvs": "fentry",
+        "irq": "raw tracepoints",
+        "locks": "raw tracepoints",
+        "softirq": "raw tracepoints",
+    }
 
 
 def test_under_load_calls_and_runs_are_what_the_kernel_counted(loaded):
