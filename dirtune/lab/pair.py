@@ -15,6 +15,10 @@ from dirtune.render.lvs_keepalived import blocks
 
 CONFIGURATION = "/etc/keepalived/keepalived.conf"
 LOAD_NIC, CONTROL_NIC = "@load@", "@ctl@"
+_READY = {
+    True: f"ip -4 addr show dev $load | grep -qF {VIP}/32",
+    False: f"ipvsadm -Ln | grep -qF {VIP}:80",
+}
 _OPTIONS = "--dont-fork --log-console --log-detail --no-syslog"
 """Placeholders in the text; a director's boot script replaces them with the names of its NICs."""
 SYNC_ID = 51
@@ -66,12 +70,10 @@ def start(spec: Spec, node: Node) -> str:
     The lines wait until the first director holds the VIP, or until the second one has the service.
     """
     first = node == spec.with_role(Role.DIRECTOR)[0]
-    holds = f"ip -4 addr show dev $load | grep -qF {VIP}/32"
-    serves = f"ipvsadm -Ln | grep -qF {VIP}:80"
     return "\n".join(
         (
             f'sed -i "s/{LOAD_NIC}/$load/; s/{CONTROL_NIC}/$ctl/" {CONFIGURATION}',
             f"keepalived {_OPTIONS} >/run/keepalived.log 2>&1 &",
-            f"for _ in $(seq 60); do {holds if first else serves} && break; sleep 0.5; done",
+            f"for _ in $(seq 60); do {_READY[first]} && break; sleep 0.5; done",
         )
     )
