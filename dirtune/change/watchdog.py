@@ -42,7 +42,7 @@ _READ_S = 30.0
 """Longest time in seconds between two readings of a journal that does not change."""
 _PAUSES_S = tuple(float(2**n) for n in range(8))
 """Pauses in seconds between attempts to undo; after four minutes systemd restarts the watchdog."""
-_READY_S = 20.0
+_READY_S = 60.0
 """Seconds that a watchdog may take to report that it is watching, on a busy director."""
 _MOST_BYTES = 1 << 16
 _ENDING = ".ready"
