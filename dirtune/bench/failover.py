@@ -29,7 +29,7 @@ def prepared(plan: Plan, rate: float | None, before_s: float, after_s: float) ->
     The load lasts *before_s* seconds until the command starts, and *after_s* seconds from then on.
     Raises `PlanError` if the load generator does not log its replies.
     """
-    if plan.load.generator != "h2load":
+    if not generators.find(plan.load.generator).ABILITIES.logs_replies:
         raise PlanError(
             f"load.generator: {plan.load.generator} does not log the time of each reply, which a "
             'fail-over needs. Use generator = "h2load"'

@@ -1,5 +1,6 @@
 """What a fail-over cost, from the reports of the clients; the clients' clocks differ."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -158,12 +159,13 @@ force = "127.0.0.1"
     while not (pid.exists() and pid.read_text()) and time.monotonic() < end:
         time.sleep(0.1)
     yield plan, f"kill $(cat {pid})", start
-    os.kill(int(pid.read_text()), signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 def failed_over(plan, command):
     words = ("bench", "failover", str(plan), "--command", command, "--before", "2")
-    argv = [sys.executable, "-m", "dirtune", *words, "--after", "7", "--format", "json"]
+    argv = [sys.executable, "-m", "dirtune", *words, "--after", "15", "--format", "json"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.stderr == ""
     return done.returncode, json.loads(done.stdout)
@@ -177,7 +179,7 @@ def test_a_server_that_is_away_for_three_seconds(service):
     assert status == 0
     assert result["recovered"]
     # The server starts in well under 2 s, unless this machine is very busy.
-    assert 2.9 < result["silence_s"] < 6
+    assert 2.9 < result["silence_s"] < 10
     assert result["offered_rate"] == pytest.approx(30, rel=0.02)
     lost = sum(result["failed"].values())
     assert lost == pytest.approx(30 * result["silence_s"], rel=0.15)

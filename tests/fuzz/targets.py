@@ -113,6 +113,8 @@ def _argument(name: str, parameter: inspect.Parameter, text: str, chance: random
         return text
     if parameter.name in {"log", "lines", "texts"}:
         return text.split("\n") if parameter.name != "log" else iter(text.split("\n"))
+    if parameter.name == "rows":
+        return tuple(text.split("\n"))
     pytest_says = f"{name}({parameter}): teach tests/fuzz/targets.py what to give here"
     raise LookupError(pytest_says)
 

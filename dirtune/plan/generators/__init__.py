@@ -116,6 +116,8 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the load generator uses all of a CPU at any rate."""
     of_plan: bool = False
     """Whether the command line comes from `load.command` in the plan."""
+    logs_replies: bool = False
+    """Whether the load generator logs the time of each reply."""
     tells_version: bool = False
     """Whether the program prints its version for `--version` and then exits."""
 

@@ -17,7 +17,9 @@ from dirtune.plan.generators import LOG, Abilities, Part, Reply, Report, Schedul
 from dirtune.plan.load import Load
 
 PACKAGE = "nghttp2-client"
-ABILITIES = Abilities(open_loop=True, ramps=True, keeps_alive=True, tells_version=True)
+ABILITIES = Abilities(
+    open_loop=True, ramps=True, keeps_alive=True, logs_replies=True, tells_version=True
+)
 RAMP_STEPS = 5
 
 _NOT_BEGUN = "client could not connect to host"

@@ -95,4 +95,5 @@ def test_what_they_can_do():
     }
     assert [name for name, a in can.items() if a.polls] == ["httperf"]
     assert [name for name, a in can.items() if a.ramps] == ["h2load"]
+    assert [name for name, a in can.items() if a.logs_replies] == ["h2load"]  # --log-file
     assert msgspec.structs.asdict(can["wrk"])["keeps_alive"] is False
