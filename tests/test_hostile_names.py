@@ -115,7 +115,7 @@ def test_ethtool_is_given_every_name_as_one_argument(shell, tmp_path):
     )
 
     asked = sorted(calls(log))
-    options = (b"-g", b"-l", b"-c", b"-k", b"-S")
+    options = (b"-g", b"-l", b"-c", b"-k", b"-S", b"-x")
     assert asked == sorted((o, name) for o in options for name in NICS if name != b"*")
     assert not list(tmp_path.glob(f"**/{CANARY}"))
 

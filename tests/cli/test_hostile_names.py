@@ -231,7 +231,7 @@ def test_no_argument_is_obeyed_and_a_refusal_is_one_line(monkeypatch, tmp_path, 
 )
 def test_a_result_that_is_plain_text_is_a_block_in_markdown(monkeypatch, tmp_path, words):
     text = f"done: {MARKDOWN}\n```\n{MARKDOWN}"
-    done = SimpleNamespace(journal="j", state="confirmed", already=False)
+    done = transaction.Settled("j", "confirmed", already=False, note=EVIL)
     made = SimpleNamespace(
         plan=Plan(),
         kept=Plan(),
@@ -249,7 +249,8 @@ def test_a_result_that_is_plain_text_is_a_block_in_markdown(monkeypatch, tmp_pat
     for name in ("confirm", "take_back"):
         monkeypatch.setattr(transaction, name, lambda *_, **__: done)
     monkeypatch.setattr(transaction, "unreadable", lambda _: False)
-    monkeypatch.setattr(transaction, "place", lambda: None)
+    at = transaction.Place(tmp_path / "state", tmp_path / "run")
+    monkeypatch.setattr(transaction, "place", lambda: at)
     monkeypatch.setattr(fixes, "make", lambda *_: made)
     monkeypatch.setattr(signals, "run", lambda it: it.close() or made)
     for module, name in (
@@ -264,6 +265,7 @@ def test_a_result_that_is_plain_text_is_a_block_in_markdown(monkeypatch, tmp_pat
 
     assert shown.exit_code == 0, shown.output
     inert(shown.stdout)
+    clean(shown.stderr)
     assert [token.type for token in PARSER.parse(shown.stdout)] == ["fence"]
 
 
