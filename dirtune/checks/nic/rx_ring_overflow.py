@@ -47,7 +47,9 @@ def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
 
     ## Known problems
     Names and meanings of counters change between driver versions. `rx_discards_phy` of mlx5 counts
-    for the whole port, so it includes losses of other functions of the NIC.
+    for the whole port, so it includes losses of other functions of the NIC. ena (except Amazon's
+    own driver), hv_netvsc, nfp and virtio_net have no counter of these losses alone, so the check
+    passes even if such a NIC loses packets.
 
     ## References
     - Documentation/networking/statistics.rst
@@ -85,8 +87,8 @@ def _finding(snapshot: Snapshot, port: Interface, lost: Loss) -> Finding:
         )
     else:
         message = (
-            f"{port.name} had no free descriptor for {lost.stalls:,} packets; its FIFO may have "
-            "kept them"
+            f"{port.name} had no free descriptor {lost.stalls:,} times; its FIFO may have kept "
+            "the packets"
         )
     spread = Fix("spread-queues", f"Spread the queues of {port.name} over more CPUs", Risk.SAFE)
     return Finding(
