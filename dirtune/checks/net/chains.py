@@ -13,8 +13,9 @@ from typing import Any
 _HOOK = re.compile(r"type \w+ hook (?P<hook>\w+) (?:.*policy (?P<policy>\w+))?")
 _IN_CHAIN = 2  # open braces
 _NAMED = re.compile(r"(?P<kind>table|chain) (?P<name>.*) \{")
+_PORT = re.compile("[0-9]{1,5}")
 _DEPTH = 16  # jumps in jumps, as nftables limits them
-_POLICY = re.compile(r":(?P<chain>\S+) (?P<policy>\S+)(?: \[(?P<packets>\d+):\d+\])?")
+_POLICY = re.compile(r":(?P<chain>\S+) (?P<policy>\S+)(?: \[(?P<packets>[0-9]{1,20}):)?")
 
 _ACCEPTS, _DROPS = frozenset({"accept"}), frozenset({"drop", "reject"})
 _NFT_VERDICT = re.compile(
@@ -141,7 +142,7 @@ def parse_iptables(rows: tuple[str, ...]) -> Chains:
                 policy=policy["policy"].lower() if built_in else "accept",
                 packets=int(policy["packets"]) if built_in and policy["packets"] else None,
             )
-        elif words[0] == "-A" and len(words) > 1:
+        elif words[:1] == ["-A"] and len(words) > 1:
             chains.setdefault((table, words[1]), Chain()).rules.append(row)
     return chains
 
@@ -151,7 +152,7 @@ def dropped(chains: Chains, hook: str, packet: Packet) -> Drop | None:
     for (table, name), chain in chains.items():
         if chain.hook != hook or not _of_family(table, packet):
             continue
-        end = _walk(chains, (table, name), packet, _DEPTH)
+        end = _walk(chains, (table, name), packet, {})
         if isinstance(end, Drop):
             return end
         if end is None and chain.policy == "drop":
@@ -165,17 +166,43 @@ def _of_family(table: str, packet: Packet) -> bool:
     return family in {"inet", "ip6" if v6 else "ip"}
 
 
-def _walk(chains: Chains, at: tuple[str, str], packet: Packet, depth: int) -> "Drop | str | None":
-    """Return the end of a packet's way: a drop, "accept", "unknown", or None for no verdict."""
-    if at not in chains or not depth:
+_End = Drop | str | None
+
+
+def _walk(
+    chains: Chains,
+    at: tuple[str, str],
+    packet: Packet,
+    ends: dict[tuple[str, str], _End],
+    depth: int = _DEPTH,
+) -> _End:
+    """Return the end of a packet's way: a drop, "accept", "unknown", or None for no verdict.
+
+    *ends* holds the ends of the chains that were walked before, because a chain may be the target
+    of many jumps.
+    """
+    if at not in ends:
+        ends[at] = "unknown"  # a chain that jumps to itself
+        ends[at] = _end_of(chains, at, packet, ends, depth) if depth else "unknown"
+    return ends[at]
+
+
+def _end_of(
+    chains: Chains,
+    at: tuple[str, str],
+    packet: Packet,
+    ends: dict[tuple[str, str], _End],
+    depth: int,
+) -> _End:
+    if at not in chains:
         return "unknown"
     for row in chains[at].rules:
         verdict, to, matches = _rule(row, packet)
         if matches is False or not verdict:
             continue
-        end: Drop | str | None = None
+        end: _End = None
         if to:
-            end = _walk(chains, (at[0], to), packet, depth - 1)
+            end = _walk(chains, (at[0], to), packet, ends, depth - 1)
         elif verdict in _ACCEPTS:
             end = "accept"
         elif verdict in _DROPS:
@@ -301,7 +328,7 @@ def _in_ports(port: int, values: list[str]) -> bool | None:
 def _port_ranges(values: list[str]) -> Iterator[tuple[int, int] | None]:
     for value in values:
         first, _, last = value.replace(":", "-").partition("-")
-        numbers = first.isdecimal() and (last or first).isdecimal()
+        numbers = _PORT.fullmatch(first) and _PORT.fullmatch(last or first)
         yield (int(first), int(last or first)) if numbers else None
 
 

@@ -1,10 +1,12 @@
 """Packets of virtual services that filter rules drop, in the texts that nft and iptables print."""
 
+import itertools
 from ipaddress import IPv4Network
 
 import pytest
 
 from dirtune.checks import Severity, Status, run
+from dirtune.checks.net import chains
 from dirtune.checks.net.rules_drop import rules_drop
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.modules import Modules
@@ -12,6 +14,7 @@ from dirtune.collect.routes import Route
 from dirtune.collect.rulesets import Rulesets
 from tests.checks.machines import VIP, director, service
 
+PACKET = chains.Packet(target=VIP, dport=80)
 ROUTES = (
     Route("eth0", IPv4Network("0.0.0.0/0"), "203.0.113.1", 0),
     Route("eth1", IPv4Network("198.18.0.0/24"), None, 0),
@@ -236,3 +239,27 @@ def test_states_and_protocols_that_are_not_known_may_be_accepted(rule):
 
     assert outcome(nft=text, forward="Route").status is Status.PASSED
     assert outcome(nft=nft(hook="input", policy="drop"), forward="Route").findings
+
+
+def test_chains_that_all_jump_to_the_next_are_walked_once_each():
+    """Thirty jumps in each of 12 chains would be 30^12 ways."""
+    rows = ["*filter", ":FORWARD ACCEPT [0:0]"]
+    names = ["FORWARD", *(f"c{n}" for n in range(12))]
+    rows += [f"-A {a} -j {b}" for a, b in itertools.pairwise(names) for _ in range(30)]
+
+    rules = chains.parse_iptables((*rows, "-A c11 -j DROP", ""))
+
+    assert chains.dropped(rules, "forward", PACKET).chain == "c11"
+
+
+def test_a_chain_that_jumps_to_itself_is_not_certain():
+    rules = chains.parse_iptables((":FORWARD ACCEPT [0:0]", "-A FORWARD -j a", "-A a -j a"))
+
+    assert chains.dropped(rules, "forward", PACKET) is None
+
+
+@pytest.mark.parametrize("count", ["9" * 5000, "x"])
+def test_numbers_of_any_length_are_read(count):
+    rows = (f":FORWARD DROP [{count}:0]", f"-A FORWARD -p tcp --dport {count} -j ACCEPT")
+
+    chains.dropped(chains.parse_iptables(rows), "forward", PACKET)
