@@ -33,8 +33,9 @@ def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Ve
 
     ## What it does
     The check reports a kernel before 5.9 with `net.ipv4.vs.conn_reuse_mode` of 1 or more and
-    `net.ipv4.vs.conntrack=1`, if the director takes 300 new connections/s or more. The finding is
-    `high`. On a distribution's kernel, which may have the correction, it is `medium`. The check
+    `net.ipv4.vs.conntrack=1`, if the director takes 300 new connections/s or more. Stable kernels
+    have the correction since 4.14.194, 4.19.140 and 5.4.59. The finding is `high`. On a
+    distribution's kernel, which may have the correction, it is `medium`. The check
     uses the kernel version, unless a newer setting (`est_cpulist`, `conn_max`,
     `conn_reuse_old_conntrack`) shows that the kernel has the correction.
 
@@ -111,5 +112,5 @@ def _fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
             {f"{_VS}conntrack": 0},
             what="ipvs",
         ),
-        Fix("newer-kernel", "Use kernel 5.9 or later", Risk.REBOOT),
+        Fix("newer-kernel", "Use kernel 5.9 or later, or a current stable kernel", Risk.REBOOT),
     )

@@ -3,14 +3,17 @@
 Three changes matter, and no file shows two of them:
 
 - Linux 4.1 has `conn_reuse_mode`; kernels without it have no sysctl of that name.
-- Linux 5.9 no longer drops the first SYN of a reused port with `net.ipv4.vs.conntrack=1`
-  (net/netfilter/ipvs/ip_vs_core.c, commit f0a5e4d7a594).
+- Linux 5.9 drops the first SYN of a reused port with `net.ipv4.vs.conntrack=1` only if conntrack
+  did not replace the old entry (net/netfilter/ipvs/ip_vs_core.c, commit f0a5e4d7a594).
 - Linux 5.16 (November 2021) looks at a destination of weight 0 also with `conn_reuse_mode=0`, if
-  `expire_nodest_conn` is 1 (commit c95c07836fa4). Stable kernels have it from the patch levels of
-  `_STABLE` on.
+  `expire_nodest_conn` is 1 (commit c95c07836fa4).
+
+Stable kernels have the last two from the patch levels of `_STABLE_NO_DELAY` and `_STABLE_WEIGHT_0`
+on, by the stable kernels' changelogs and reviews. Those of 4.4 and 4.9 have neither.
 """
 
 import re
+from collections.abc import Mapping
 
 from dirtune.snapshot import Snapshot
 
@@ -19,7 +22,11 @@ _RELEASE = re.compile(r"(?P<major>\d+)\.(?P<minor>\d+)(?:\.(?P<patch>\d+))?(?P<v
 # Debian's release has the patch level 0; the real one is in the description of the build.
 _DEBIAN = re.compile(r"\bDebian (?P<release>\d+\.\d+\.\d+)-")
 _NO_DELAY, _WEIGHT_0 = (5, 9), (5, 16)
-_STABLE = {(5, 15): 6, (5, 10): 83}
+# August 2020. 5.4.162 has the change. That it came with 5.4.59 and 5.8.2 follows from the other
+# releases of the same week and was not read.
+_STABLE_NO_DELAY = {(4, 14): 194, (4, 19): 140, (5, 4): 59, (5, 7): 16, (5, 8): 2}
+# December 2021.
+_STABLE_WEIGHT_0 = {(4, 14): 257, (4, 19): 219, (5, 4): 163, (5, 10): 83, (5, 15): 6}
 # Settings that are newer than all of the changes, also where a vendor took them over.
 _NEWER = ("est_cpulist", "conn_lfactor", "conn_max")
 _NO_DELAY_SETTING = "conn_reuse_old_conntrack"  # TencentOS
@@ -44,8 +51,7 @@ def delays(snapshot: Snapshot) -> bool | None:
     """Return whether the kernel drops the first SYN of a reused port; None if unknown."""
     if _has(snapshot, *_NEWER, _NO_DELAY_SETTING):
         return False
-    known = release(snapshot)
-    return None if known is None else known[:2] < _NO_DELAY
+    return _older(snapshot, _NO_DELAY, _STABLE_NO_DELAY)
 
 
 def ignores_weight_0(snapshot: Snapshot) -> bool | None:
@@ -55,12 +61,17 @@ def ignores_weight_0(snapshot: Snapshot) -> bool | None:
     """
     if _has(snapshot, *_NEWER):
         return False
+    return _older(snapshot, _WEIGHT_0, _STABLE_WEIGHT_0)
+
+
+def _older(
+    snapshot: Snapshot, changed: tuple[int, int], stable: Mapping[tuple[int, int], int]
+) -> bool | None:
     known = release(snapshot)
     if known is None:
         return None
-    if known[:2] in _STABLE and known[2] >= _STABLE[known[:2]]:
-        return False
-    return known[:2] < _WEIGHT_0
+    version, patch = known[:2], known[2]
+    return version < changed and (version not in stable or patch < stable[version])
 
 
 def _has(snapshot: Snapshot, *names: str) -> bool:

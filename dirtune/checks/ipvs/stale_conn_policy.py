@@ -29,9 +29,10 @@ def stale_conn_policy(
     ## What it does
     The check reports `expire_nodest_conn=0`. The finding is `high` if a destination with
     connections was deleted between two samples. It is also `high` if `conn_reuse_mode` is 0 too
-    and the connections of a destination with weight 0 do not decrease. Before Linux 5.16 this is
-    reported whatever `expire_nodest_conn` is, because these kernels ignore the weight if
-    `conn_reuse_mode` is 0; with one sample the finding is `medium`. It is `medium` if
+    and the connections of a destination with weight 0 do not decrease. Before Linux 5.16 (stable
+    kernels: 4.14.257, 4.19.219, 5.4.163, 5.10.83 and 5.15.6) this is reported whatever
+    `expire_nodest_conn` is, because these kernels ignore the weight if `conn_reuse_mode` is 0;
+    with one sample the finding is `medium`. It is `medium` if
     kube-proxy or kube-router runs, because these programs delete destinations. The check also
     reports `expire_quiescent_template=0` if a service is persistent: `high` if a destination has
     weight 0, else `medium`. A director whose services all use one-packet scheduling has no
@@ -128,7 +129,9 @@ def _reuse(snapshot: Snapshot, sysctls: Sysctls, ignored: tuple[str, ...]) -> Fi
             "the tracking, as those of kube-proxy do, use the newer kernel instead"
         )
     reschedule = sysctl(snapshot, "reuse-by-weight", title, values, what="ipvs")
-    newer = Fix("newer-kernel", "Use kernel 5.16 or later", Risk.REBOOT)
+    newer = Fix(
+        "newer-kernel", "Use kernel 5.16 or later, or a current stable kernel", Risk.REBOOT
+    )
     return Finding(
         subject="net.ipv4.vs.conn_reuse_mode",
         severity=Severity.HIGH if snapshot.earlier else Severity.MEDIUM,

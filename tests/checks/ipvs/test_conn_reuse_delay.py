@@ -23,8 +23,14 @@ def outcome(release="5.4.0", *, rate=300, sysctls=None, samples=2):
 @pytest.mark.parametrize(
     ("release", "severity"),
     [
-        ("5.8.18", Severity.HIGH),
-        ("4.19.325", Severity.HIGH),
+        # The last kernels without commit f0a5e4d7a594; 4.9 never had it.
+        ("4.9.337", Severity.HIGH),
+        ("4.14.193", Severity.HIGH),
+        ("4.19.139", Severity.HIGH),
+        ("5.4.58", Severity.HIGH),
+        ("5.6.19", Severity.HIGH),
+        ("5.7.15", Severity.HIGH),
+        ("5.8.1", Severity.HIGH),
         ("4.18.0-553.el8_10.x86_64", Severity.MEDIUM),
         ("5.4.0-150-generic", Severity.MEDIUM),
     ],
@@ -44,6 +50,11 @@ def test_an_old_kernel_that_tracks_and_reuses(release, severity):
 @pytest.mark.parametrize(
     "changed",
     [
+        {"release": "4.14.194"},
+        {"release": "4.19.140"},
+        {"release": "5.4.59"},
+        {"release": "5.7.16"},
+        {"release": "5.8.2"},
         {"release": "5.9.0"},
         {"release": "5.10.0-35-amd64"},
         {"release": "6.1.0-56-amd64"},

@@ -109,7 +109,19 @@ def on_kernel(release, *, version=None, mode=0, nodest=1, samples=2, **settings)
     )
 
 
-@pytest.mark.parametrize("release", ["4.19.325", "5.4.0-1035-aws", "5.10.82", "5.15.5"])
+@pytest.mark.parametrize(
+    "release",
+    [
+        "4.9.337",
+        "4.14.256",
+        "4.19.218",
+        "5.4.162",
+        "5.4.0-1035-aws",
+        "5.10.82",
+        "5.14.21",
+        "5.15.5",
+    ],
+)
 @pytest.mark.parametrize("nodest", [0, 1])
 def test_before_november_2021_mode_0_ignores_weight_0_whatever_expire_nodest_conn_is(
     release, nodest
@@ -125,7 +137,7 @@ def test_before_november_2021_mode_0_ignores_weight_0_whatever_expire_nodest_con
 
 @pytest.mark.parametrize(
     ("release", "conntrack", "stopped"),
-    [("5.4.10", 1, True), ("5.4.10", 0, False), ("5.9.1", 1, False), ("5.15.1", 1, False)],
+    [("5.4.10", 1, True), ("5.4.10", 0, False), ("5.4.59", 1, False), ("5.15.1", 1, False)],
 )
 def test_the_fix_stops_tracking_only_where_mode_1_would_delay(release, conntrack, stopped):
     (found,) = on_kernel(release, conntrack=conntrack).findings
@@ -138,6 +150,9 @@ def test_the_fix_stops_tracking_only_where_mode_1_would_delay(release, conntrack
     [
         ("5.16.0", {}, None),
         ("6.1.0-56-amd64", {}, None),
+        ("4.14.257", {}, None),
+        ("4.19.219", {}, None),
+        ("5.4.163", {}, None),
         ("5.10.83", {}, None),
         ("5.15.6", {}, None),
         ("5.10.0-46-amd64", {}, "#1 SMP Debian 5.10.257-1 (2026-05-01)"),
