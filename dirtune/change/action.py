@@ -6,7 +6,7 @@ machine.
 """
 
 from abc import abstractmethod
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -15,7 +15,9 @@ from dirtune.change.interfaces import Interface
 from dirtune.change.queues import Queues
 from dirtune.errors import ApplyError, SourceMissing, SourceRefused
 from dirtune.host import FileContents, Host, WritableHost
-from dirtune.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dirtune.snapshot import Snapshot
 
 
 class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -64,11 +66,11 @@ class Action(msgspec.Struct, frozen=True):
         """
 
     @abstractmethod
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def touched(self, snapshot: "Snapshot") -> tuple[str, ...]:
         """Return the interfaces that the action takes down, for a moment or longer."""
 
     @abstractmethod
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def suspects(self, snapshot: "Snapshot") -> tuple[str, ...]:
         """Return the running programs and the files that may have undone the action."""
 
     @property

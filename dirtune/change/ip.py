@@ -9,14 +9,17 @@ import shlex
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from dirtune.change.action import Action
 from dirtune.change.boot_files import Row, Unwritable
 from dirtune.change.lines import lines_of
-from dirtune.checks.remedies import competitors
+from dirtune.competitors import competitors
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import Host, LiveHost, WritableHost, run
-from dirtune.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dirtune.snapshot import Snapshot
 
 _BLANKS = re.compile(r"[ \t]+")
 _STATES = frozenset(
@@ -51,10 +54,10 @@ class IpAction(Action, frozen=True):
     def targets(self) -> frozenset[str]:
         return frozenset({self.what})
 
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def touched(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def suspects(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return competitors(snapshot, "nic")
 
     @property

@@ -1,12 +1,16 @@
 """Read, bind and unbind the driver of a PCI function."""
 
+from typing import TYPE_CHECKING
+
 from dirtune.change.action import Action
 from dirtune.change.boot_files import UDEV, Row, Unwritable, udev_row
 from dirtune.change.expected import require, text
 from dirtune.errors import ApplyError, SourceMissing
 from dirtune.host import Host, WritableHost, literal
 from dirtune.settings import plain
-from dirtune.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dirtune.snapshot import Snapshot
 
 DEVICES = "/sys/bus/pci/devices"
 DRIVERS = "/sys/bus/pci/drivers"
@@ -26,10 +30,10 @@ class DriverAction(Action, frozen=True):
     def targets(self) -> frozenset[str]:
         return frozenset({self.device})
 
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def touched(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return interfaces(self.device, snapshot)
 
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def suspects(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
     @property
@@ -92,7 +96,7 @@ def undo_override(host: WritableHost, device: str, ours: str, before: str | None
         host.write(f"{DEVICES}/{device}/driver_override", "\n" if old in _UNSET else f"{old}\n")
 
 
-def interfaces(device: str, snapshot: Snapshot) -> tuple[str, ...]:
+def interfaces(device: str, snapshot: "Snapshot") -> tuple[str, ...]:
     """Return the network interfaces of *device*."""
     return next((d.nets for d in snapshot.pci or () if d.address == device), ())
 

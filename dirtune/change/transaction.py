@@ -36,7 +36,6 @@ from dirtune.change.record import (
 from dirtune.errors import ApplyError, NotPossible, NotRecorded
 from dirtune.host import Host, WritableHost
 from dirtune.signals import undisturbed
-from dirtune.snapshot import take
 
 _TELLING = ("processes", "settings_files", "sysctls")
 """The snapshot fields that show which program or file may have changed a setting."""
@@ -261,6 +260,8 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
         for thing in change.action.targets
         if not gone
     }
+    from dirtune.snapshot import take  # noqa: PLC0415  (the watchdog never needs it)
+
     now = take(host, _TELLING)
     return tuple(
         Holding(journal, change, held, () if held or gone else change.action.suspects(now))

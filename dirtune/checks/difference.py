@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dirtune.analyse.lines import nic_line, sharers
-from dirtune.checks.remedies import competitors
 from dirtune.collect.interrupts import Line
 from dirtune.collect.net import Interface
+from dirtune.competitors import competitors
 from dirtune.cpu_sets import format_cpulist
 from dirtune.snapshot import Snapshot
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from dirtune.checks import Fix, Risk
 from dirtune.collect.sysctls import dotted
+from dirtune.competitors import competitors
 from dirtune.settings import (
     FEATURES,
     SYSCTL_FILE,
@@ -18,23 +19,6 @@ from dirtune.settings import (
     shell,
 )
 from dirtune.snapshot import Snapshot
-
-# Programs that also set these values, by the names of their processes.
-_WRITERS = {
-    "irq": ("irqbalance", "tuned", "tuna"),
-    "sysctl": ("tuned", "bpftune"),
-    "ipvs": ("keepalived", "kube-proxy", "kube-router", "ldirectord", "pybal", "seesaw_ncc"),
-    "nic": ("NetworkManager", "systemd-networ", "tuned"),
-    "cpu": ("tuned", "tlp", "power-profiles-"),
-}
-
-
-def competitors(snapshot: Snapshot, what: str) -> tuple[str, ...]:
-    """Return the running programs that also set values of the kind *what*, such as irq or nic."""
-    names = {process.name for process in snapshot.processes or () if not process.kernel}
-    found = tuple(n for n in _WRITERS[what] if any(each.startswith(n) for each in names))
-    profile = snapshot.settings_files.tuned if snapshot.settings_files else None
-    return tuple(f"tuned ({profile})" if n == "tuned" and profile else n for n in found)
 
 
 def sysctl(

@@ -1,12 +1,16 @@
 """Wait until real servers that will be removed from the IPVS table have no active connections."""
 
+from typing import TYPE_CHECKING
+
 from dirtune.analyse.words import counted
 from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import Row, Unwritable
 from dirtune.host import Host, WritableHost
 from dirtune.lvs import draining
 from dirtune.lvs.draining import Leaving
-from dirtune.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dirtune.snapshot import Snapshot
 
 
 class DrainIpvs(Action, frozen=True, tag="ipvs-drain"):
@@ -33,10 +37,10 @@ class DrainIpvs(Action, frozen=True, tag="ipvs-drain"):
     def targets(self) -> frozenset[str]:
         return frozenset()
 
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def touched(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def suspects(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
     def save(self, host: WritableHost) -> Saved:

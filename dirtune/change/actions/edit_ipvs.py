@@ -5,6 +5,7 @@ that the IPVS table has at that moment.
 """
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from dirtune.analyse.words import counted
 from dirtune.change.action import Action, Saved
@@ -14,7 +15,9 @@ from dirtune.host import Host, WritableHost
 from dirtune.lvs import diff, ipvsadm, kernel
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import Service, Table, Timeouts
-from dirtune.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dirtune.snapshot import Snapshot
 
 _DONE = {Verb.NEW: "added", Verb.SET: "edited", Verb.DEL: "removed"}
 
@@ -43,10 +46,10 @@ class EditIpvs(Action, frozen=True, tag="ipvs"):
     def targets(self) -> frozenset[str]:
         return _named(self.before) | _named(self.after)
 
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def touched(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def suspects(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
     @property

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import Row, Unwritable
@@ -9,7 +10,9 @@ from dirtune.change.expected import require, text
 from dirtune.errors import ApplyError
 from dirtune.host import FileContents, Host, WritableHost, literal, readable
 from dirtune.settings import as_escapes, in_quotes
-from dirtune.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dirtune.snapshot import Snapshot
 
 _MODE = 0o644
 
@@ -35,10 +38,10 @@ class PutFile(Action, frozen=True, tag="file"):
     def targets(self) -> frozenset[str]:
         return frozenset({self.path})
 
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def touched(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def suspects(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
     @property

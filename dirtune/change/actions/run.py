@@ -1,13 +1,16 @@
 """Run a command that generates something from files."""
 
 import shlex
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import Row, Unwritable
 from dirtune.host import Host, WritableHost
-from dirtune.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dirtune.snapshot import Snapshot
 
 
 class Run(Action, frozen=True, tag="run"):
@@ -35,10 +38,10 @@ class Run(Action, frozen=True, tag="run"):
     def targets(self) -> frozenset[str]:
         return frozenset()
 
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def touched(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def suspects(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
     @property

@@ -1,7 +1,7 @@
 """Set which CPUs may take an interrupt."""
 
 import shlex
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -9,13 +9,15 @@ from dirtune.change import kernel_text
 from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import SCRIPT, Row, Unwritable
 from dirtune.change.expected import require, text
-from dirtune.checks.remedies import competitors
 from dirtune.collect.interrupts import SOURCE, parse_interrupts
+from dirtune.competitors import competitors
 from dirtune.cpu_sets import format_cpulist, parse_cpulist
 from dirtune.errors import ApplyError, ParseError, SourceMissing
 from dirtune.host import Host, WritableHost, literal, recorded_text
 from dirtune.settings import written
-from dirtune.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dirtune.snapshot import Snapshot
 
 
 class SetAffinity(Action, frozen=True, tag="affinity"):
@@ -52,10 +54,10 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
     def targets(self) -> frozenset[str]:
         return frozenset({self.path})
 
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def touched(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def suspects(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return competitors(snapshot, "irq")
 
     @property

@@ -1,7 +1,7 @@
 """Set a NIC's rings, channels, coalescing or features."""
 
 from collections.abc import Iterable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -10,10 +10,12 @@ from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import UDEV, Row, Unwritable, udev_row
 from dirtune.change.expected import require
 from dirtune.change.queues import Queues
-from dirtune.checks.remedies import competitors
+from dirtune.competitors import competitors
 from dirtune.host import Host, WritableHost
 from dirtune.settings import COALESCE, ethtool_command, plain
-from dirtune.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dirtune.snapshot import Snapshot
 
 # udev has no PATH: it looks for a program without a folder among its own programs.
 _SBIN = "/sbin/"
@@ -44,10 +46,10 @@ class SetNic(Action, frozen=True, tag="card"):
     def targets(self) -> frozenset[str]:
         return frozenset(f"{self.interface} {self.group} {name}" for name in self.after)
 
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def touched(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return (self.interface,)
 
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def suspects(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return competitors(snapshot, "nic")
 
     @property

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -11,11 +11,13 @@ from dirtune.change import interfaces, kernel_text
 from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import MODULES, SCRIPT, SYSCTL, UDEV, Row, Unwritable, udev_row
 from dirtune.change.expected import require
-from dirtune.checks.remedies import competitors
 from dirtune.collect.sysctls import dotted
+from dirtune.competitors import competitors
 from dirtune.host import Host, WritableHost, literal
 from dirtune.settings import plain, written
-from dirtune.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dirtune.snapshot import Snapshot
 
 _SYS = "/proc/sys/"
 _NET = "/sys/class/net/"
@@ -60,10 +62,10 @@ class SetValue(Action, frozen=True, tag="set"):
     def targets(self) -> frozenset[str]:
         return frozenset({self.path})
 
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def touched(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def suspects(self, snapshot: "Snapshot") -> tuple[str, ...]:
         if not self.path.startswith(_SYS):
             return competitors(snapshot, "cpu" if "/cpu/" in self.path else "nic")
         name = self.path.removeprefix(_SYS)
@@ -112,7 +114,7 @@ def _sysctl(name: str, value: str) -> Iterator[Row]:
             yield Row(MODULES, module, "")
 
 
-def _sysctl_file(name: str, snapshot: Snapshot) -> Iterator[str]:
+def _sysctl_file(name: str, snapshot: "Snapshot") -> Iterator[str]:
     """Yield the file of sysctl.d(5) that sets the present value, if there is one."""
     files = snapshot.settings_files
     entry = files.sysctls.get(name) if files else None

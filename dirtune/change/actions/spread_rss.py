@@ -1,6 +1,6 @@
 """Spread the RSS indirection table of a NIC evenly over its queues."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -9,10 +9,12 @@ from dirtune.change.action import Action, Saved
 from dirtune.change.boot_files import UDEV, Row, Unwritable, udev_row
 from dirtune.change.expected import require
 from dirtune.change.queues import Queues
-from dirtune.checks.remedies import competitors
+from dirtune.competitors import competitors
 from dirtune.host import Host, WritableHost
 from dirtune.settings import even_rss_command, plain
-from dirtune.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from dirtune.snapshot import Snapshot
 
 # udev has no PATH: it looks for a program without a folder among its own programs.
 _SBIN = "/sbin/"
@@ -47,10 +49,10 @@ class SpreadRss(Action, frozen=True, tag="rss"):
     def targets(self) -> frozenset[str]:
         return frozenset({f"{self.interface} RSS table"})
 
-    def touched(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def touched(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return ()
 
-    def suspects(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def suspects(self, snapshot: "Snapshot") -> tuple[str, ...]:
         return competitors(snapshot, "nic")
 
     @property

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from dirtune.checks import Fix, Risk
 from dirtune.checks.ipvs import vips
-from dirtune.checks.remedies import competitors
 from dirtune.collect.ip_vs import Forward
+from dirtune.competitors import competitors
 from dirtune.snapshot import Snapshot
 
 COUNT, MOST, BUCKETS = (

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dirtune.analyse import rates
 from dirtune.checks import Fix, Risk
 from dirtune.checks.irq import nic_cpus
-from dirtune.checks.remedies import competitors
+from dirtune.competitors import competitors
 from dirtune.snapshot import Snapshot
 
 

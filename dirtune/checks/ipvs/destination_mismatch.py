@@ -12,8 +12,8 @@ from dirtune.checks import (
     inconclusive,
 )
 from dirtune.checks.ipvs import destinations
-from dirtune.checks.remedies import competitors
 from dirtune.collect.ip_vs import Destination, Forward, Service
+from dirtune.competitors import competitors
 from dirtune.snapshot import Snapshot
 
 _KEEPS_PORT = frozenset({Forward.ROUTE, Forward.TUNNEL})

@@ -6,9 +6,9 @@ from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, 
 from dirtune.checks.counters import age_s
 from dirtune.checks.ipvs import counted, detail
 from dirtune.checks.owners import KUBERNETES, Owner, owner, words
-from dirtune.checks.remedies import competitors
 from dirtune.collect import log_messages
 from dirtune.collect.ip_vs import Service
+from dirtune.competitors import competitors
 from dirtune.snapshot import Snapshot
 
 _REDUNDANT = 3  # destinations

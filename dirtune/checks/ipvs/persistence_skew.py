@@ -2,9 +2,9 @@ from collections.abc import Iterator
 
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import ONE_CLIENT, detail
-from dirtune.checks.remedies import competitors
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.ipvs_netlink import IpvsService
+from dirtune.competitors import competitors
 from dirtune.snapshot import Snapshot
 
 _FEW = 1_000  # established connections of a service

@@ -3,9 +3,9 @@ from dataclasses import dataclass
 
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import DEFENCES, running
-from dirtune.checks.remedies import competitors
 from dirtune.collect.settings_files import SettingsFiles
 from dirtune.collect.sysctls import Sysctls, dotted
+from dirtune.competitors import competitors
 from dirtune.settings import KernelFile, in_quotes, written
 from dirtune.snapshot import Snapshot
 
