@@ -21,8 +21,14 @@ _LARGE_ORDER = (
 )
 _PAGES = re.compile(r"page allocation failure[:.] *order: ?(?P<order>\d{1,9})")
 _NEW, _NO_MEMORY = re.compile(r"ip_vs_conn_new"), re.compile(r"no memory")
-# alloc_rx_buff_failed, rx_alloc_failed, rx_page_alloc_fail, rx_buff_alloc_err
-_COUNTER = re.compile(r"(?=.*rx)(?=.*alloc)(?=.*(?:fail|err))", re.IGNORECASE)
+# alloc_rx_buff_failed (e1000e), rx_alloc_fail (i40e), rx_buff_alloc_err (mlx5_core),
+# [0]: rx_skb_alloc_discard (bnx2x); rx_no_memory (hv_netvsc), rx_total_oom_discards (bnxt_en),
+# rx_drops_no_skbs and rx_post_fail (be2net), rx_noskb_drops (sfc); Queue[0] AllocFails (atlantic)
+_COUNTER = re.compile(
+    r"(?=.*rx)(?:(?=.*alloc)(?=.*(?:fail|err|discard))|.*(?:no_memory|oom_discard|no_?skb|post_fail))"
+    r"|.*AllocFails$",
+    re.IGNORECASE,
+)
 
 
 @check("memory/atomic-reserve", severity=Severity.MEDIUM, trust="B", mends=True)

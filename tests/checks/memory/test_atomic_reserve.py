@@ -73,12 +73,41 @@ def test_one_old_failure_and_large_allocations_are_left_alone():
     assert reserve(MIB, FAILED, taken_s=604_802.0).status is Status.PASSED
 
 
-def test_a_card_that_got_no_memory():
-    then, now = ({"eth0": Card(statistics={"rx_alloc_page_failed": n})} for n in (3, 7))
-    earlier = Snapshot(ethtool=then, taken_s=1.0)
-    (found,) = reserve(MIB, ethtool=now, taken_s=2.0, earlier=earlier).findings
+def counted(name):
+    then, now = ({"eth0": Card(statistics={name: n})} for n in (3, 7))
+    return reserve(MIB, ethtool=now, taken_s=2.0, earlier=Snapshot(ethtool=then, taken_s=1.0))
 
-    assert found.evidence["rises"] == {"eth0 rx_alloc_page_failed": 4}
+
+# Names from the drivers' sources (drivers/net; Linux 6.12.117).
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alloc_rx_buff_failed",  # e1000e
+        "rx_alloc_fail",  # i40e
+        "rx_buff_alloc_err",  # mlx5_core
+        "queue_0_rx_page_alloc_fail",  # ena
+        "rx buf alloc fail",  # vmxnet3
+        "[0]: rx_skb_alloc_discard",  # bnx2x
+        "rx_total_oom_discards",  # bnxt_en
+        "rx_no_memory",  # hv_netvsc
+        "rxq0: rx_drops_no_skbs",  # be2net
+        "rxq0: rx_post_fail",  # be2net
+        "rx_noskb_drops",  # sfc
+        "Queue[0] SkbAllocFails",  # atlantic
+    ],
+)
+def test_a_card_that_got_no_memory(name):
+    (found,) = counted(name).findings
+
+    assert found.evidence["rises"] == {f"eth0 {name}": 4}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tx_no_memory", "rx_out_of_buffer", "rx_no_buffer_count", "rx_discards", "tx_alloc_fail"],
+)
+def test_other_counters_are_no_lack_of_memory(name):
+    assert counted(name).status is Status.PASSED
 
 
 def test_what_is_not_known_leaves_it_open():
