@@ -305,5 +305,5 @@ def test_a_killed_qemu_ends_the_run_in_one_line_and_keeps_what_was_measured(tmp_
     assert second["validity"] == "setup_error"
     status = json.loads(dirtune("lab", "status", "--format", "json"))
     assert not status["up"]
-    assert "QEMU exited" in status["error"]
+    assert "The QEMU of lb1 exited" in status["error"]
     assert Path(state.folder().path).exists(), "its logs can be read until `lab down`"
