@@ -97,6 +97,7 @@ _ALIASES = {
     "gvnic": "gve",  # the PCI driver's name in Linux 6.1
     "i40evf": "iavf",
     "mlx4_en": "mlx4_core",
+    "mlx5_core.sf": "mlx5_core",  # a subfunction (mellanox/mlx5/core/sf/dev/driver.c)
     "netvsc": "hv_netvsc",
     "sfc_falcon": "sfc",
     "sfc_siena": "sfc",

@@ -153,6 +153,7 @@ def test_the_kernels_own_counters_come_first():
     assert (lost.packets, lost.by_word) == (30, False)
     assert losses("nixge", NONE, {"rx_overrun": 30}).by_word
     assert not losses("mlx5_core", NONE, {"rx_out_of_buffer": 30}).by_word
+    assert not losses("mlx5_core.sf", NONE, {"rx_out_of_buffer": 30}).by_word
 
 
 def test_without_any_counter_the_loss_is_unknown():
