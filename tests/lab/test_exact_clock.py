@@ -32,9 +32,9 @@ def test_equal_trials_cost_the_same_while_another_program_runs(tmp_path, busy):
     costs = [each.metrics["cpu_us_per_connection"] for each in found]
     # 16 ns an instruction; about 53,000 of them serve a connection on the crowded line.
     assert 40_000 < costs[0] / 0.016 < 70_000
-    # The host's clock gives 10 to 17 %. The true value is below 1 %, but six trials estimate it
-    # only within a third.
-    assert statistics.stdev(costs) / statistics.fmean(costs) < 0.02, costs
+    # The host's clock gives 10 to 17 %. Six trials estimate the true value (1 % beside one busy
+    # program, 3 % beside ten) only within a third.
+    assert statistics.stdev(costs) / statistics.fmean(costs) < 0.05, costs
 
 
 def test_the_peak_is_the_same_each_time_and_needs_hardly_an_interrupt(tmp_path, busy):
