@@ -85,8 +85,11 @@ class Compiled:
 
 def load(probes: Sequence[tuple[Probe[Any], Way]]) -> Compiled:
     """Compile and attach *probes* together. Raises `NotPossible` with one line."""
-    with find_bcc():
-        from bcc import BPF
+    try:
+        with find_bcc():
+            from bcc import BPF
+    except (ImportError, OSError) as error:  # OSError: a library that bcc needs
+        raise NotPossible(f"bcc cannot be imported: {error}") from error
     compiled = None
     try:
         with _complaints() as complaints, _own_headers():

@@ -148,3 +148,13 @@ def test_bcc_reads_the_sources_in_its_own_words():
     assert "lock_starts.delete(&waiter)" in behind
     assert "cpu_stacks.get_stackid(ctx, 0)" in behind
     assert "bpf_map_" not in behind
+
+
+def test_a_bcc_whose_library_is_damaged_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "bcc").mkdir()
+    (tmp_path / "bcc/__init__.py").write_text("raise OSError('libbpf.so.1: file too short')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "bcc", raising=False)
+
+    with pytest.raises(NotPossible, match=r"^bcc cannot be imported: libbpf\.so\.1: file too"):
+        compiled.load([])
