@@ -152,7 +152,7 @@ def test_a_counted_number_of_interrupts_is_that_number_of_calls(way):
     per_cpu = found["probed"]["handlers"]["per_cpu"]
     assert sum(h["calls"] for h in per_cpu if h["irq"] == 10) == 6 * counted
     received = softirq_runs(found)["NET_RX"]
-    assert received == found["probed"]["softirqs"]["counted"]["NET_RX"]
+    assert received == pytest.approx(found["probed"]["softirqs"]["counted"]["NET_RX"], abs=1)
 
 
 def softirq_runs(found):
