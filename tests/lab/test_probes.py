@@ -143,16 +143,18 @@ def test_a_counted_number_of_interrupts_is_that_number_of_calls(way):
     assert interrupts <= later - earlier <= 1.5 * interrupts
     calls = calls_on_line(found)
     assert set(calls) == {NIC, *PARTNERS}
-    # An interrupt may come between the readings of the line and of the probe.
+    # Interrupts may come between the readings of the kernel's numbers and of the probe, and bcc
+    # reads a map entry by entry.
+    between = 4 if "bcc" in way else 1
     counted = calls[NIC]["calls"]
-    assert counted == pytest.approx(interrupts, abs=1)
+    assert counted == pytest.approx(interrupts, abs=between)
     for name, handlers in PARTNERS.items():
         assert calls[name]["calls"] == calls[name]["none"] == handlers * counted
         assert sum(calls[name]["histogram"]) == calls[name]["calls"]
     per_cpu = found["probed"]["handlers"]["per_cpu"]
     assert sum(h["calls"] for h in per_cpu if h["irq"] == 10) == 6 * counted
     received = softirq_runs(found)["NET_RX"]
-    assert received == pytest.approx(found["probed"]["softirqs"]["counted"]["NET_RX"], abs=1)
+    assert received == pytest.approx(found["probed"]["softirqs"]["counted"]["NET_RX"], abs=between)
 
 
 def softirq_runs(found):
