@@ -199,7 +199,7 @@ async def _look(
     when: str,
 ) -> tuple[Snapshot, Result]:
     """Run one trial with probes, then audit the director with the handler times of that trial."""
-    say(f"running a trial with probes {when} the fix; bcc first compiles them on the director")
+    say(f"running a trial with probes {when} the fix")
     arm = {"before": "A", "after": "B"}[when]
     order = Order(f"profile-{arm}", arm, TrialKind.PROFILED, trying.plan.pair_rates[0])
     profiled = await conduct(nodes, trying.plan, order)
