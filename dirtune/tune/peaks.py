@@ -22,24 +22,25 @@ async def measure(plan: Plan, kept: Store, switch: campaign.Switch, keep: campai
     load = msgspec.structs.replace(plan.load, generator=GENERATOR, at_most=None)
     loop = msgspec.structs.replace(plan, load=load)
     async with rig.opened(loop, alone=True) as nodes:
-        while (order := following(plan.compare.peak_trials, kept.run.trials)) is not None:
+        while (order := following(plan, kept.run.trials)) is not None:
             await switch(order.arm)
             keep(await conduct(nodes, loop, order))
 
 
-def following(trials: int, done: Sequence[Trial]) -> Order | None:
-    """Return the next of *trials* peak trials in each arm; None after the last one.
+def following(plan: Plan, done: Sequence[Trial]) -> Order | None:
+    """Return the next peak trial of *plan*; None after the last one.
 
-    *done* are all trials of the run.
+    *done* are all trials of the run. A closed loop sets its own rate, whatever the order says.
     """
     known = {trial.id: trial for trial in done}
-    for number in range(1, 2 * trials + 1):
+    rate = plan.pair_rates[0]
+    for number in range(1, 2 * plan.compare.peak_trials + 1):
         # B A A B and so on, which cancels a linear drift.
         arm = "B" if number % 4 in {0, 1} else "A"
         name = f"peak{number:02}-{arm}"
         first, again = known.get(name), known.get(f"{name}+2")
         if first is None:
-            return Order(name, arm, TrialKind.JUDGED, 1.0)
+            return Order(name, arm, TrialKind.JUDGED, rate)
         if not first.valid and again is None:
-            return Order(f"{name}+2", arm, TrialKind.JUDGED, 1.0)
+            return Order(f"{name}+2", arm, TrialKind.JUDGED, rate)
     return None

@@ -1,13 +1,23 @@
 """Which closed-loop trials a fix still needs for its peak."""
 
+import msgspec
+
 from dirtune.tune import peaks
 from tests.analyse.facts import trial
+from tests.plans import plan_of
+
+
+def following(trials, done):
+    plan = plan_of(director="lb1", rates=[200])
+    compare = msgspec.structs.replace(plan.compare, peak_trials=trials)
+    return peaks.following(msgspec.structs.replace(plan, compare=compare), done)
 
 
 def rest(trials, done):
     """The ids of the peak trials that a run with the trials *done* still makes; all are valid."""
     made, done = [], list(done)
-    while (order := peaks.following(trials, done)) is not None:
+    while (order := following(trials, done)) is not None:
+        assert order.rate == 200  # each client needs a part of it
         made.append((order.id, order.arm))
         done.append(trial(1000, 1000, id=order.id, arm=order.arm, kind="peak"))
     return made
@@ -34,5 +44,5 @@ def test_an_invalid_trial_is_repeated_once():
     first = trial(1000, 1000, id="peak01-B", arm="B", kind="peak", validity="noisy")
     second = trial(1000, 1000, id="peak01-B+2", arm="B", kind="peak", validity="noisy")
 
-    assert peaks.following(1, [first]).id == "peak01-B+2"
-    assert peaks.following(1, [first, second]).id == "peak02-A"
+    assert following(1, [first]).id == "peak01-B+2"
+    assert following(1, [first, second]).id == "peak02-A"
