@@ -179,6 +179,8 @@ class Check:
     mends: bool = False
     """Whether the check finds faults, such as lost connections or stray packets, and not only
     slowness. The fix for a fault is worth applying if it costs no speed, even if it gains none."""
+    since_boot: "Totals | None" = None
+    """The function that judges the totals since boot, if only one sample was taken."""
 
     @property
     def doc(self) -> str:
@@ -209,6 +211,13 @@ class Outcome:
         return min(counted, key=lambda s: s.rank, default=None)
 
 
+Totals = Callable[[Snapshot], Iterator[Finding]]
+"""A function that finds in the totals since boot what a check finds in rates.
+
+A field of the snapshot may be None. The findings are `low` or `info`, and say "since boot".
+"""
+
+
 def check(  # noqa: PLR0913  (all by name: the facts that the engine needs)
     id: str,
     *,
@@ -218,6 +227,7 @@ def check(  # noqa: PLR0913  (all by name: the facts that the engine needs)
     roles: tuple[Role, ...] = (),
     traffic: bool = False,
     mends: bool = False,
+    since_boot: Totals | None = None,
 ) -> Callable[[Callable[Concatenate[Snapshot, ...], Verdicts]], Check]:
     """Mark a function as a check.
 
@@ -241,6 +251,7 @@ def check(  # noqa: PLR0913  (all by name: the facts that the engine needs)
             function,
             given,
             mends=mends,
+            since_boot=since_boot,
         )
 
     return mark
@@ -306,9 +317,17 @@ def _run_one(check: Check, snapshot: Snapshot) -> Outcome:
         return _undecided(check, skipped(reason, Cause.NOT_COMPARED))
     undecided = _before(check, snapshot)
     if undecided:
-        return _undecided(check, undecided)
+        return _by_totals(check, snapshot) or _undecided(check, undecided)
     given = {name: getattr(snapshot, name) for name in check.given}
     return _outcome(check, functools.partial(check.function, **given), snapshot)
+
+
+def _by_totals(check: Check, snapshot: Snapshot) -> Outcome | None:
+    """Return what the totals since boot show if there is only one sample; None if nothing."""
+    if check.since_boot is None or snapshot.earlier or _of_another_role(check, snapshot):
+        return None
+    outcome = _outcome(check, check.since_boot, snapshot)
+    return None if outcome.status is Status.PASSED else outcome
 
 
 def _undecided(check: Check, verdict: Undecided) -> Outcome:

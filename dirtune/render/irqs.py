@@ -8,7 +8,7 @@ import msgspec
 
 from dirtune.analyse.handlers import HandlerCalls
 from dirtune.analyse.lines import nic_line, sharers
-from dirtune.analyse.rates import line_delta
+from dirtune.analyse.rates import line_delta, line_deltas
 from dirtune.analyse.words import counted
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.escape import one_line
@@ -25,7 +25,7 @@ FIELDS = ("interrupts", "pci", "interfaces")
 _NIC_SHARED = "NIC shared"
 _MOST = 200
 """How many characters of an unreadable row are shown."""
-_ALIGN = ("left", "right", "right", "left", "left")
+_ALIGN = ("left", "right", "right", "right", "left", "left")
 
 
 def document(snapshot: Snapshot, table: Interrupts) -> "IrqsDocument":
@@ -60,7 +60,7 @@ def markdown(snapshot: Snapshot, table: Interrupts, *, verbose: bool = False) ->
 
 
 def _line(snapshot: Snapshot, table: Interrupts, line: Line) -> "LineDocument":
-    rate = _rate(snapshot, table, line)
+    rate, busiest = _rate(snapshot, table, line), _busiest(snapshot, table, line)
     return {
         "irq": line.irq,
         "chip": line.chip,
@@ -70,13 +70,15 @@ def _line(snapshot: Snapshot, table: Interrupts, line: Line) -> "LineDocument":
         "shared": line.shared,
         "nic": _nic(snapshot, line),
         "per_second": None if rate is None else round(rate, 2),
+        "busiest_cpu": busiest[0] if busiest else None,
+        "busiest_percent": round(100 * busiest[1], 1) if busiest else None,
         "text": line.text,
     }
 
 
 def _header(snapshot: Snapshot) -> tuple[str, ...]:
     rate = "per second" if snapshot.seconds else "since boot"
-    return ("", "irq", rate, "chip", "actions")
+    return ("", "irq", rate, "busiest CPU", "chip", "actions")
 
 
 def _rows(snapshot: Snapshot, table: Interrupts, *, verbose: bool) -> Iterator[tuple[str, ...]]:
@@ -84,13 +86,19 @@ def _rows(snapshot: Snapshot, table: Interrupts, *, verbose: bool) -> Iterator[t
         rate = _rate(snapshot, table, line)
         count = f"{line.total:,}" if not snapshot.seconds else _per_second(rate)
         actions = ", ".join(line.actions) if line.numbered else line.text
-        yield (_mark(snapshot, line), line.irq, count, line.chip or "", actions)
+        cpu = _share(_busiest(snapshot, table, line))
+        yield (_mark(snapshot, line), line.irq, count, cpu, line.chip or "", actions)
         for handler in _handlers(snapshot, line):
-            yield ("", "", "", "", handler)
+            yield ("", "", "", "", "", handler)
 
 
 def _per_second(rate: float | None) -> str:
     return "-" if rate is None else f"{rate:,.1f}"
+
+
+def _share(busiest: tuple[int, float] | None) -> str:
+    # Nearly all is not all: 99.97 % is shown as 99 %.
+    return "-" if busiest is None else f"{busiest[0]} ({int(100 * busiest[1])} %)"
 
 
 def _mark(snapshot: Snapshot, line: Line) -> str:
@@ -145,3 +153,23 @@ def _rate(snapshot: Snapshot, table: Interrupts, line: Line) -> float | None:
         return None
     delta = line_delta(snapshot.earlier.interrupts, line, table.cpus, snapshot.seconds)
     return None if delta is None else delta / snapshot.seconds
+
+
+def _busiest(snapshot: Snapshot, table: Interrupts, line: Line) -> tuple[int, float] | None:
+    """Return the CPU that took most of the line's interrupts, and its share of them.
+
+    Interrupts between the samples count; with one sample, those since boot. The result is None if
+    there were none, or if the row has no count for each CPU.
+    """
+    if snapshot.earlier is not None and snapshot.seconds:
+        earlier = snapshot.earlier.interrupts
+        counts = line_deltas(earlier, line, table.cpus, snapshot.seconds) or {}
+    elif len(line.counts) == len(table.cpus):
+        counts = dict(zip(table.cpus, line.counts, strict=True))
+    else:
+        counts = {}
+    total = sum(counts.values())
+    if not total:
+        return None
+    cpu = max(counts, key=lambda each: counts[each])
+    return cpu, counts[cpu] / total

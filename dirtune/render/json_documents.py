@@ -19,6 +19,9 @@ class LineDocument(TypedDict):
     nic: bool | None
     """null if a name may or may not belong to a NIC, or if the table is truncated in this row."""
     per_second: float | None
+    busiest_cpu: int | None
+    """The CPU that took most of these interrupts; null if there were none, or if it is unknown."""
+    busiest_percent: float | None
     text: str
 
 

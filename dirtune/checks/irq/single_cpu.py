@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from dirtune.checks import (
     Finding,
@@ -14,6 +14,7 @@ from dirtune.checks.irq import (
     Vector,
     active,
     balancer,
+    grouped,
     listed,
     nic_vectors,
     per_cpu,
@@ -30,7 +31,43 @@ from dirtune.snapshot import Snapshot
 _SHARE = 0.95  # of the NICs' interrupts
 _FEW_CPUS = 4
 _BUSY_PERCENT = 25.0  # of the CPU, in irq and softirq; an estimate, not calibrated
+_MANY = 1_000_000  # interrupts of a NIC since boot; an estimate, not calibrated
 _RPS_SHARE = 0.20  # of the packets; a CPU with this share or more counts as a target of RPS
+
+
+def _since_boot(snapshot: Snapshot) -> Iterator[Finding]:
+    for name, vectors in grouped(receiving(nic_vectors(snapshot))).items():
+        counts = _counts(snapshot, vectors)
+        total = sum(counts.values())
+        if len(counts) < 2 or total < _MANY:
+            continue
+        cpu = max(counts, key=lambda one: counts[one])
+        if counts[cpu] < _SHARE * total:
+            continue
+        many = len(vectors) > 1
+        what = (
+            f"the interrupts of {name}'s {len(vectors)} vectors"
+            if many
+            else f"{name}'s interrupts"
+        )
+        yield Finding(
+            subject=name,
+            severity=Severity.LOW if many else Severity.INFO,
+            message=f"Since boot, CPU {cpu} took {int(100 * counts[cpu] / total)} % of {what}: "
+            f"{counts[cpu]:,} of {total:,}",
+            evidence={
+                "cpu": cpu,
+                "irqs": [v.line.irq for v in vectors],
+                "interrupts_since_boot": {str(taker): n for taker, n in counts.items() if n},
+            },
+        )
+
+
+def _counts(snapshot: Snapshot, vectors: tuple[Vector, ...]) -> Mapping[int, int]:
+    """Return the interrupts of *vectors* since boot, by CPU."""
+    cpus = snapshot.interrupts.cpus if snapshot.interrupts else ()
+    rows = [v.line.counts for v in vectors if len(v.line.counts) == len(cpus)]
+    return dict(zip(cpus, map(sum, zip(*rows, strict=True)), strict=True)) if rows else {}
 
 
 @check(
@@ -39,6 +76,7 @@ _RPS_SHARE = 0.20  # of the packets; a CPU with this share or more counts as a t
     trust="A",
     needs=("interrupts",),
     traffic=True,
+    since_boot=_since_boot,
 )
 def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     """All NICs interrupt the same CPU.
@@ -50,6 +88,9 @@ def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     if a NIC has several of these vectors, else `medium`. Not reported are hosts with only one CPU
     that is not isolated, hosts where RPS gives 20 % of the packets or more to each of two CPUs,
     and NICs with traffic on only one queue.
+
+    With only one sample, the check goes by the totals since boot: a NIC with a million interrupts
+    or more, of which one CPU took 95 %, is `low` if it has several queues, else `info`.
 
     ## Why it matters
     A softirq runs on the CPU that took the interrupt, so the whole host forwards only as much as
@@ -63,7 +104,8 @@ def single_cpu(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
 
     ## Known problems
     A NIC that the kernel polls continuously causes hardly any interrupts, so the check does not
-    see it.
+    see it. Totals since boot do not show that the interrupts have been moved since, and the
+    kernel's counters begin again after 4,294,967,295 interrupts.
 
     ## References
     - Documentation/networking/scaling.rst, "RSS IRQ Configuration"

@@ -1,6 +1,8 @@
-from dirtune.analyse.losses import Loss
+from collections.abc import Iterator
+
+from dirtune.analyse.losses import Loss, losses
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
-from dirtune.checks.counters import loss, rises
+from dirtune.checks.counters import card, loss, rises
 from dirtune.checks.irq import listed
 from dirtune.checks.nic import longer_ring, ports, received
 from dirtune.collect.net import Interface
@@ -10,6 +12,23 @@ _CRITICAL_PERCENT = 0.1  # of the packets that arrived
 _QUOTA = "_allowance_exceeded"
 
 
+def _since_boot(snapshot: Snapshot) -> Iterator[Finding]:
+    for port in ports(snapshot):
+        lost = losses(port.driver, port.statistics, card(snapshot, port.name).statistics)
+        if lost is None or not lost.packets:
+            continue
+        taken = port.rx_packets
+        percent = None if taken is None else 100 * lost.packets / (taken + lost.packets)
+        share = "" if percent is None else f", {percent:.2g} % of the packets that arrived"
+        yield Finding(
+            subject=port.name,
+            severity=Severity.LOW if (percent or 0) >= _CRITICAL_PERCENT else Severity.INFO,
+            message=f"Since boot, {port.name} lost {lost.packets:,} packets because its ring was "
+            f"full{share}",
+            evidence={"counters_since_boot": dict(lost.counters), "received_packets": taken},
+        )
+
+
 @check(
     "nic/rx-ring-overflow",
     severity=Severity.CRITICAL,
@@ -17,6 +36,7 @@ _QUOTA = "_allowance_exceeded"
     needs=("interfaces",),
     traffic=True,
     mends=True,
+    since_boot=_since_boot,
 )
 def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
     """A NIC drops packets because its receive ring is full.
@@ -34,6 +54,8 @@ def rx_ring_overflow(snapshot: Snapshot) -> Verdicts:
     several counters show the same loss, it counts once. The check does not use `rx_dropped`, which
     also counts packets of protocols and VLANs that this host does not use. A cloud provider's
     quota (`*_allowance_exceeded` of ena) is `info`, because the ring is not the cause.
+
+    With only one sample, losses since boot are `low` from 0.1 % on, else `info`.
 
     ## Why it matters
     The ring is the first place on the host where a packet can be lost. After a lost SYN, the

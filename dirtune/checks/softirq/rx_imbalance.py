@@ -1,16 +1,36 @@
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, run
 from dirtune.checks.cpu import percents
 from dirtune.checks.irq import near, nic_vectors
 from dirtune.checks.irq.single_cpu import single_cpu
-from dirtune.checks.softirq import window
+from dirtune.checks.softirq import by_cpu, window
 from dirtune.snapshot import Snapshot
 
 _GINI = 0.6
 _TIMES_MEAN = 3.0
 _IDLE_PERCENT = 20.0
 _HIGH_PERCENT, _HIGH_SHARE = 80.0, 0.50
+_MANY = 10_000_000  # packets since boot; an estimate, not calibrated
+
+
+def _since_boot(snapshot: Snapshot) -> Iterator[Finding]:
+    packets = {cpu: row.processed for cpu, row in (by_cpu(snapshot) or {}).items()}
+    total = sum(packets.values())
+    if len(packets) < 2 or total < _MANY:
+        return
+    top = max(packets, key=lambda cpu: packets[cpu])
+    if _gini(packets.values()) < _GINI and len(packets) * packets[top] < _TIMES_MEAN * total:
+        return
+    concentrated = bool(run((single_cpu,), snapshot)[0].findings)
+    yield Finding(
+        subject=f"CPU {top}",
+        severity=Severity.LOW,
+        message=f"Since boot, CPU {top} processed {100 * packets[top] / total:.0f} % of the "
+        f"{total:,} packets that {len(packets)} CPUs received",
+        evidence={"cpu": top, "packets_since_boot": {str(cpu): n for cpu, n in packets.items()}},
+        cause="irq/single-cpu" if concentrated else None,
+    )
 
 
 @check(
@@ -19,6 +39,7 @@ _HIGH_PERCENT, _HIGH_SHARE = 80.0, 0.50
     trust="B",
     needs=("softnet", "stat", "cpus"),
     traffic=True,
+    since_boot=_since_boot,
 )
 def rx_imbalance(snapshot: Snapshot) -> Verdicts:
     """A few CPUs process most of the received packets.
@@ -29,7 +50,7 @@ def rx_imbalance(snapshot: Snapshot) -> Verdicts:
     coefficient of 0.6 or more, or a CPU with at least three times the mean. The finding is `high`
     if the busiest CPU processes half of the packets or more and spends 80 % of its time or more in
     softirqs, else `medium`. A host on which every CPU is busy for less than 20 % of its time is
-    not reported.
+    not reported. With only one sample, the packets since boot count, and the finding is `low`.
 
     ## Why it matters
     A director reaches its limit when its busiest core is full, whatever the average is.
