@@ -171,5 +171,5 @@ def _busiest(snapshot: Snapshot, table: Interrupts, line: Line) -> tuple[int, fl
     total = sum(counts.values())
     if not total:
         return None
-    cpu = max(counts, key=lambda each: counts[each])
+    cpu = max(counts, key=lambda one: counts[one])
     return cpu, counts[cpu] / total
