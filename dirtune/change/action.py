@@ -99,6 +99,11 @@ class Action(msgspec.Struct, frozen=True):
         return False
 
     @property
+    def late_imports(self) -> tuple[str, ...]:
+        """The slow modules that the methods below import when they are first called."""
+        return ()
+
+    @property
     def in_network(self) -> bool:
         """Whether the action's effect vanishes together with its network namespace."""
         return False

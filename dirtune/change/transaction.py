@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -113,7 +114,7 @@ def carry_out(
         path = journal.path_of(at.state, planned.journal)
         if confirm_s:
             # The watchdog must be there before the first change, in case this process dies.
-            arm(path, at)
+            arm(path, at, sorted(_late_imports(plan)))
         journal.create(path, planned)
         count = _runtime(planned) if confirm_s else len(planned.changes)
         apply(_actions(planned)[:count], host, _Kept(path))
@@ -262,9 +263,9 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
     }
     from dirtune.snapshot import take  # noqa: PLC0415  (the watchdog never needs it)
 
-    now = take(host, _TELLING)
+    now = cache(lambda: take(host, _TELLING))
     return tuple(
-        Holding(journal, change, held, () if held or gone else change.action.suspects(now))
+        Holding(journal, change, held, () if held or gone else change.action.suspects(now()))
         for journal, change, gone in made
         if not checks or change.reason in checks
         if all(last.get(thing, journal) == journal for thing in change.action.targets)
@@ -316,6 +317,10 @@ def boot_id(host: Host) -> str:
 def _runtime(planned: Planned) -> int:
     """Return the number of changes that are made before confirmation."""
     return sum(not change.lasting for change in planned.changes)
+
+
+def _late_imports(plan: Plan) -> set[str]:
+    return {module for change in plan.changes for module in change.action.late_imports}
 
 
 def _actions(planned: Planned) -> tuple[Action, ...]:

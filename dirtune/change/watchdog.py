@@ -11,6 +11,7 @@ could die unnoticed, and a change would stay for ever. If the watchdog is stoppe
 or at shutdown, it first rolls the changes back.
 """
 
+import importlib
 import itertools
 import json
 import math
@@ -22,7 +23,7 @@ import stat
 import sys
 import syslog
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,13 +68,15 @@ class _Started:
     """The reason to print if the watchdog does not start."""
 
 
-def arm(path: Path, at: Place) -> None:
+def arm(path: Path, at: Place, late_imports: Iterable[str] = ()) -> None:
     """Start a watchdog for the journal *path*, and return once it reports that it is watching.
 
-    Raises `NotPossible` if the watchdog does not report; its process is then ended.
+    *late_imports* are the modules that an undo of the planned changes would import; the watchdog
+    imports them before it reports. Raises `NotPossible` if the watchdog does not report; its
+    process is then ended.
     """
     argv = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(importable())]
-    argv += [str(path), str(at.state), str(at.run)]
+    argv += [str(path), str(at.state), str(at.run), *late_imports]
     pipe = _pipe(path, at)
     with _opened(pipe) as reading:
         started = _by_systemd(argv, path.stem) if _systemd_runs_here() else _spawn(argv, pipe)
@@ -342,10 +345,11 @@ def _log(error: Exception) -> None:
         os.write(2, f"{text}\n".encode())
 
 
-def main(name: str, state: str, run: str) -> None:
+def main(name: str, state: str, run: str, *late_imports: str) -> None:
     """Run as the watchdog of the journal *name*."""
     # When it undoes, dirtune's files may have been replaced or removed, or be out of reach.
-    import pyroute2.ethtool  # noqa: F401, PLC0415  (only the watchdog needs it for certain)
+    for module in late_imports:
+        importlib.import_module(module)
 
     prepare()
     os.chdir("/")

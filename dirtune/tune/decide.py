@@ -52,9 +52,10 @@ class Stage(StrEnum):
 BOOTS = 5
 """Boots with the fix, and as many without it; fewer than five of each give no verdict."""
 TRIALS_PER_BOOT = 3
-_SLOWEST_S = 600
-"""Longest time that a trial takes besides its load, in seconds: connecting, compiling probes,
-auditing."""
+_SLOWEST_S = 400
+"""Longest time in seconds for connecting, compiling probes and an audit."""
+_READING_S = 60
+"""Longest time in seconds in which a trial reads the nodes and waits for the last replies."""
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -296,9 +297,15 @@ def lease_s(plan: Plan) -> int:
     """Return the lease of a fix on trial, in seconds.
 
     The director rolls the fix back when the lease ends, for example because the controller died.
-    The lease is longer than any trial, and dirtune renews it after each trial.
+    The lease is longer than two trials, or than the trial that connects to the nodes and compiles
+    probes.
     """
-    return math.ceil(plan.settle.max_s + 2 * plan.load.load_s + _SLOWEST_S)
+    return math.ceil(2 * trial_s(plan) + _SLOWEST_S)
+
+
+def trial_s(plan: Plan) -> float:
+    """Return the longest time that a trial between two others may take, in seconds."""
+    return plan.settle.max_s + plan.load.load_s + _READING_S
 
 
 def boot_arms(replicates: int) -> str:

@@ -1,18 +1,23 @@
 """Run commands of the dirtune that is installed on the director."""
 
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from dirtune import remote
+from dirtune.analyse.run import Validity
 from dirtune.bench.store import Store
+from dirtune.bench.trial import Result
 from dirtune.change.documents import AppliedDocument, SettledDocument, VerifyDocument
 from dirtune.errors import DirtuneError, NotPossible, TrialError
 from dirtune.plan.tables import Plan
 from dirtune.remote import Node
 from dirtune.remote.far_dirtune import FarDirtune
-from dirtune.tune.decide import Trying, check_of, lease_s
+from dirtune.tune.decide import Trying, check_of, lease_s, trial_s
 from dirtune.tune.record import save, step
 
 Say = Callable[[str], None]
@@ -64,7 +69,9 @@ class Switch:
 
     Each command uses a new SSH connection, so that a lost connection does not keep a fix active. A
     fix on trial has a lease: if dirtune does not renew the lease in time, the director rolls the
-    fix back by itself.
+    fix back by itself. A command costs the director CPU time, so the lease is renewed only when it
+    might end during the next trial. Whether the fix was in force in a trial is known when the next
+    command finds it so; if it was not, the trials since the last command no longer count.
     """
 
     def __init__(self, trying: Trying, kept: Store, say: Say) -> None:
@@ -72,43 +79,78 @@ class Switch:
         self._kept = kept
         self._say = say
         self._journal: str | None = None
+        self._last: str | None = None
+        """The journal that this run rolled back last."""
         self._lease_s = lease_s(trying.plan)
+        self._trial_s = trial_s(trying.plan)
+        self._until_s = 0.0
+        """The end of the lease, by this machine's monotonic clock."""
+        self._proven = frozenset(trial.id for trial in kept.run.trials)
+        """The ids of the trials up to the last command that found the fix in force."""
 
     async def look(self) -> None:
         """Read from the director whether an interrupted run left the fix in force there."""
         self._journal = await in_force(self._trying)
 
     async def __call__(self, arm: str) -> None:
-        """Apply the fix if *arm* is B, or roll it back if *arm* is A."""
+        """Apply the fix if *arm* is B, or roll it back if *arm* is A.
+
+        Raises `TrialError` if the fix was no longer in force.
+        """
         if arm == "B" and self._journal is None:
-            lease = f"{self._lease_s}"
-            words = ("fix", "apply", *self._trying.checks, "--confirm", lease)
+            began_s = time.monotonic()
+            fix = (
+                ("apply", *self._trying.checks) if self._last is None else ("reapply", self._last)
+            )
+            words = ("fix", *fix, "--confirm", f"{self._lease_s}")
             journal = (await self._dirtune(words, AppliedDocument)).journal
             if journal is None:
                 names = ", ".join(self._trying.checks)
                 raise TrialError(
                     f"{names}: `dirtune fix apply` found nothing to change on the director"
                 )
-            self._journal = journal
+            self._journal, self._until_s = journal, began_s + self._lease_s
+            self._in_force()
         elif arm == "B":
-            await self.renew()
+            await self._renew()
         elif self._journal is not None:
-            await self._dirtune(("rollback", self._journal), SettledDocument)
-            self._journal = None
+            undone = await self._dirtune(("rollback", self._journal), SettledDocument)
+            self._journal, self._last = None, self._journal
+            if undone.already:
+                raise self._not_in_force(f"{undone.journal} was rolled back already")
+            self._in_force()
 
     async def renew(self) -> None:
-        """Renew the lease of the fix; do nothing if no fix is active.
+        """Renew the lease of the fix if it might end during the next trial.
 
-        Raises `TrialError` if the lease has already ended.
+        Do nothing if no fix is active. Raises `TrialError` if the lease has already ended.
         """
-        if self._journal is None:
-            return
-        plan = self._trying.plan
+        if self._journal is not None and self._until_s - time.monotonic() < self._trial_s:
+            await self._renew()
+
+    async def _renew(self) -> None:
+        plan, began_s = self._trying.plan, time.monotonic()
+        words = ("confirm", "--renew", str(self._journal))
         try:
             async with await connect(plan) as director:
-                await ask(director, plan, ("confirm", "--renew", self._journal), SettledDocument)
+                await ask(director, plan, words, SettledDocument)
         except NotPossible as error:
-            raise TrialError(f"{error}. The last trial does not count. {_RESUME}") from error
+            raise self._not_in_force(str(error)) from error
+        self._until_s = began_s + self._lease_s
+        self._in_force()
+
+    def _in_force(self) -> None:
+        self._proven = frozenset(trial.id for trial in self._kept.run.trials)
+
+    def _not_in_force(self, why: str) -> TrialError:
+        """Invalidate the trials with the fix since it was last found in force."""
+        for trial in self._kept.run.trials:
+            if trial.arm == "B" and trial.valid and trial.id not in self._proven:
+                void = msgspec.structs.replace(
+                    trial, validity=Validity.SETUP_ERROR, reason="the fix was not in force"
+                )
+                self._kept.keep(Result(void, {}))
+        return TrialError(f"{why}. The last trials with the fix do not count. {_RESUME}")
 
     async def settle(self, arm: str) -> None:
         """Switch the director to *arm* permanently, without a lease."""

@@ -102,7 +102,7 @@ def change(path, *, lasting=False):
 
 
 def test_a_confirmation_that_fails_leaves_nothing(host, tmp_path, monkeypatch):
-    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda path, at: None)
+    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda *_: None)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     boot = host / "proc/sys/kernel/random/boot_id"
     boot.parent.mkdir(parents=True)

@@ -215,7 +215,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
 
 @pytest.mark.parametrize("settle", [confirm, renew, take_back])
 def test_what_settles_a_change_waits_for_the_lock(tmp_path, settle, monkeypatch):
-    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda path, at: 0)
+    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda *_: 0)
     at = Place(tmp_path / "state", tmp_path / "run")
     carry_out(Plan(), WritableHost(), at, confirm_s=100)
     before = journal.load(journal.find(at.state, None))
@@ -228,7 +228,7 @@ def test_what_settles_a_change_waits_for_the_lock(tmp_path, settle, monkeypatch)
 
 @pytest.mark.parametrize("settle", [confirm, renew, take_back])
 def test_what_settles_a_change_holds_the_lock(tmp_path, settle, monkeypatch):
-    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda path, at: 0)
+    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda *_: 0)
     at = Place(tmp_path / "state", tmp_path / "run")
     carry_out(Plan(), WritableHost(), at, confirm_s=100)
     locked, append = [], journal.append

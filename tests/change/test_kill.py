@@ -98,7 +98,7 @@ def _cards(monkeypatch):
     monkeypatch.setattr(nic, "read", read)
     monkeypatch.setattr(nic, "write", write)
     monkeypatch.setattr(nic, "rss_table", lambda host, interface: None)
-    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda path, at: 0)
+    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda *_: 0)
     # A killed process's writes are safe without it, and a power cut is played.
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 

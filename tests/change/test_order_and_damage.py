@@ -233,7 +233,7 @@ def test_a_journal_of_a_later_dirtune_says_which(at, host):
 
 
 def test_what_waits_is_confirmed_and_watched_beside_a_broken_one(value, at, host, monkeypatch):
-    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda path, at: 0)
+    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda *_: 0)
     for step in ("confirmed", "watched"):
         before = value.read_text().strip()
         name = carry_out(setting(value, before, step), host, at, confirm_s=0.3)

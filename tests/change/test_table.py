@@ -195,7 +195,7 @@ def test_ctrl_c_while_draining_puts_everything_back(ipvs, host, at, monkeypatch)
 
 
 def test_confirmed_it_stays_and_unconfirmed_it_goes(ipvs, host, at, monkeypatch):
-    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda path, at: 0)
+    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda *_: 0)
     carry_out(made(), host, at, confirm_s=60)
     assert not confirm(at, host).already
     watch(journal.find(at.state, None), at, host)

@@ -58,7 +58,7 @@ def at(tmp_path):
 @pytest.fixture
 def unarmed(monkeypatch):
     """No watchdog process: it would look for this journal's host at /."""
-    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda path, at: 0)
+    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda *_: 0)
 
 
 def notice(at, host):
@@ -1305,8 +1305,7 @@ from dirtune.change.actions.switch_on import SwitchOn
 from dirtune.change.apply import roll_back
 from dirtune.host import WritableHost
 
-watchdog.main(*sys.argv[1:])
-before, feature = {*sys.modules}, "tx-generic-segmentation"
+feature = "tx-generic-segmentation"
 done = (
     (SetNic("v0", "features", {feature: 0}, {feature: 1}), Saved(values={feature: 0})),
     (AddAddress("v0", "10.9.9.9/32"), Saved()),
@@ -1316,6 +1315,8 @@ done = (
     (PutFile("/etc/none-such", None, "text"), Saved()),
     (Run(undo_argv=("true",)), Saved()),
 )
+watchdog.main(*sys.argv[1:], *(name for action, _ in done for name in action.late_imports))
+before = {*sys.modules}
 print(roll_back(done, WritableHost()), sorted({*sys.modules} - before))
 """
 

@@ -28,7 +28,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr("dirtune.host.WritableHost", lambda: machine)
     monkeypatch.setattr("dirtune.host.LiveHost", lambda *root: machine)
     monkeypatch.setattr("dirtune.jobs.snapshots.samples", lambda source: (machine, machine))
-    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda path, at: 0)
+    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda *_: 0)
     return machine
 
 

@@ -784,7 +784,7 @@ def test_a_far_director_that_rolled_back_while_the_real_servers_were_asked_is_no
 
 
 def test_an_apply_here_that_was_not_confirmed_in_time_is_no_success(ipvs, plan, monkeypatch):
-    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda path, at: 0)
+    monkeypatch.setattr("dirtune.change.watchdog.arm", lambda *_: 0)
     result = _output.result
 
     def slow(*words, **options):

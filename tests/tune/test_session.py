@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 from datetime import UTC, datetime
+from itertools import pairwise
 from types import SimpleNamespace
 
 import msgspec
@@ -17,14 +18,13 @@ import pytest
 import simulated
 
 from dirtune import __version__
-from dirtune.change.documents import AppliedDocument
 from dirtune.errors import NodeUnreachable, NotPossible, PlanError, TrialError
 from dirtune.host import RecordedHost
 from dirtune.jobs import tuning
 from dirtune.plan.tables import Traffic
 from dirtune.remote import Finished
 from dirtune.snapshot import take
-from dirtune.tune import director, live, session, turn
+from dirtune.tune import decide, director, live, session, turn
 from dirtune.tune.decide import Wishes
 from dirtune.tune.session import Request, Tune
 from tests.hostile import CANARY, calls, stub
@@ -51,6 +51,7 @@ class Host(simulated.Director):
         self.effects = effects  # by check: times what a connection cost
         self.journals = {}  # by name: checks, as they stand
         self.leased = set()  # of them, what comes back unless it is confirmed
+        self.undone = {}  # by name: the checks of those that were rolled back
         self.booted = set()  # what is in force, of those that need a boot: since the boot
         self.boot = 1
         self.fails = set()
@@ -115,25 +116,30 @@ class Host(simulated.Director):
                 found = [change(journal=journal, holds=True, by=[]) for journal in rows]
                 return {"schema": "dirtune/verify/1", "changes": found}
             case ("fix", "apply", *checks, "--confirm", seconds):
-                assert float(seconds) > self.plan.load.load_s
                 if self.fails & set(checks):
                     raise NotPossible("lb1: dirtune: irq 10: goes to CPU 1")
-                name = f"j{len(self.asked):04}"
-                self.journals[name] = tuple(checks)
-                self.leased.add(name)
-                return APPLIED | {"journal": name}
-            case ("confirm", "--renew", journal):
-                if journal not in self.journals:
+                return self.applied(tuple(checks), seconds)
+            case ("fix", "reapply", old, "--confirm", seconds):
+                return self.applied(self.undone[old], seconds)
+            case ("confirm", *renew, journal):
+                if renew and journal not in self.journals:
                     raise NotPossible(f"lb1: {journal}: was taken back; apply it again")
-                return settled(journal)
-            case ("confirm", journal):
-                self.leased.discard(journal)
+                if not renew:
+                    self.leased.discard(journal)
                 return settled(journal)
             case ("rollback", journal):
-                del self.journals[journal]
+                already = journal not in self.journals
+                self.undone[journal] = self.journals.pop(journal, ())
                 self.leased.discard(journal)
-                return settled(journal)
+                return settled(journal) | {"already": already}
         raise AssertionError(words)
+
+    def applied(self, checks, seconds):
+        assert float(seconds) > self.plan.load.load_s
+        name = f"j{len(self.asked):04}"
+        self.journals[name] = checks
+        self.leased.add(name)
+        return APPLIED | {"journal": name}
 
 
 def settled(journal):
@@ -429,46 +435,86 @@ def test_a_fix_that_cannot_be_taken_back_is_named_with_the_way_out(tmp_path, mak
     assert outcomes(kept) == {SMBUS: (None, None), RING: (None, None)}, "no other is tried"
 
 
-def test_what_is_on_trial_has_a_lease_that_is_renewed_after_every_trial(tmp_path, make):
+def test_no_trial_outlasts_the_lease_which_is_renewed_only_before_it_might(
+    tmp_path, make, monkeypatch
+):
     host = make({RING: 0.8})
     asked = tune(tmp_path)
     kept = begun(asked, RING)
-    loads, left = host.load, []
+    # After two such trials in a row, a third one might outlast the lease.
+    trial_s, now_s = 1 + (decide.lease_s(PLAN) - decide.trial_s(PLAN)) / 2, [1000.0]
+    monkeypatch.setattr(director.time, "monotonic", lambda: now_s[0])
+    loads, begins_s, trials, renewals = host.load, [], [], []
+    answers = host.answers
 
     async def load(ticks):
+        now_s[0] += trial_s
         if RING in host.forces():
-            left.append(set(host.journals) == host.leased)
-            host.asked.append("trial")
+            trials.append(now_s[0] < begins_s[-1] + decide.lease_s(PLAN))
         return await loads(ticks)
 
-    host.load = load
+    def answered(*words):
+        if words[:2] in {("fix", "apply"), ("fix", "reapply"), ("confirm", "--renew")}:
+            begins_s.append(now_s[0])
+        renewals.append(words[:2] == ("confirm", "--renew"))
+        return answers(*words)
+
+    host.load, host.answers = load, answered
     gone_on(asked, kept)
 
-    assert left
-    assert all(left)
-    after = [host.asked[n + 1] for n, what in enumerate(host.asked) if what == "trial"]
-    *judged, _profiled = after
-    assert {" ".join(words.split()[:2]) for words in judged} == {"confirm --renew"}
+    assert len(trials) >= 7
+    assert all(trials)
+    assert 0 < sum(renewals) < len(trials)
 
 
-def test_a_trial_whose_lease_was_over_before_its_end_does_not_count(tmp_path, make):
+def test_the_same_changes_are_made_again_without_another_audit(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    gone_on(asked, begun(asked, RING))
+
+    switches = [words.split() for words in host.asked if words.split()[0] in {"fix", "rollback"}]
+    applied = [words for words in switches if words[1] == "apply"]
+    again = [(before, now) for before, now in pairwise(switches) if now[1] == "reapply"]
+
+    assert len(applied) == 1
+    assert len(again) > 1
+    assert all(before[0] == "rollback" and before[1] == now[2] for before, now in again)
+
+
+def void_after(host, trials):
+    """Let the director lose the fix during the last of that many trials with it."""
+    loads, seen = host.load, []
+
+    async def load(ticks):
+        done = await loads(ticks)
+        if RING in host.forces():
+            seen.append(1)
+            if len(seen) == trials:
+                host.undone |= host.journals
+                host.journals.clear()
+                host.leased.clear()
+        return done
+
+    host.load = load
+    return loads
+
+
+# The first trial with the fix is followed by another one, and only then by a rollback.
+@pytest.mark.parametrize("trials", [1, 2, 3])
+def test_a_trial_whose_fix_was_lost_before_its_end_does_not_count(tmp_path, make, trials):
     host = make({RING: 0.8})
     asked = tune(tmp_path)
     kept = begun(asked, RING)
-    loads = host.load
+    loads = void_after(host, trials)
 
-    async def load(ticks):
-        found = await loads(ticks)
-        if RING in host.forces():
-            host.journals.clear()  # the director took it back
-            host.leased.clear()
-        return found
-
-    host.load = load
-    with pytest.raises(TrialError, match="--resume"):
+    with pytest.raises(TrialError, match=r"rolled back already.*--resume"):
         gone_on(asked, kept)
+
     (run,) = tmp_path.glob("*/run.json")
-    assert {trial["arm"] for trial in json.loads(run.read_text())["trials"]} == {"A"}
+    known = [trial for trial in json.loads(run.read_text())["trials"] if trial["arm"] == "B"]
+    whole = 2 * ((trials - 1) // 2)
+    assert [trial["validity"] for trial in known] == ["valid"] * whole + ["setup_error"] * 2
+    assert {trial["reason"] for trial in known[whole:]} == {"the fix was not in force"}
 
     host.load = loads
     gc.collect()
@@ -934,14 +980,17 @@ def test_a_step_can_be_pasted_whatever_a_far_journal_is_called(tmp_path, monkeyp
     async def connect(_):
         return contextlib.AsyncExitStack()
 
-    async def ask(*_):
-        return msgspec.convert(APPLIED | {"journal": journal}, AppliedDocument)
+    async def ask(_, __, words, kind):
+        answer = settled(journal) if words[0] == "rollback" else APPLIED | {"journal": journal}
+        return msgspec.convert(answer, kind)
 
     monkeypatch.setattr(director, "connect", connect)
     monkeypatch.setattr(director, "ask", ask)
     monkeypatch.setattr(director, "step", lambda _, command, __: steps.append(command))
     trying = SimpleNamespace(plan=PLAN, checks=(SMBUS,))
-    switch = director.Switch(trying, None, lambda _: None)
+    switch = director.Switch(
+        trying, SimpleNamespace(run=SimpleNamespace(trials=())), lambda _: None
+    )
 
     asyncio.run(switch("B"))
     asyncio.run(switch("A"))

@@ -61,6 +61,10 @@ class SetNic(Action, frozen=True, tag="card"):
         return self.before == self.after
 
     @property
+    def late_imports(self) -> tuple[str, ...]:
+        return (nic.LATE_IMPORT,)
+
+    @property
     def in_network(self) -> bool:
         return True
 
