@@ -5,6 +5,7 @@ how much capacity is left. The verdict never predicts a rate, because another re
 limit at another rate.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -159,8 +160,8 @@ def _full_cpu(window: _Window) -> tuple[str, str] | None:
     if filler:
         return name, (
             f"{full}, while the idlest other CPU is {idlest:.0f} % busy. {filler} fill {name}, "
-            f"not interrupts. {_named(window, filler, 1)} Move the programs to CPUs that serve no "
-            "NIC, or to another machine; spreading interrupts would not help."
+            f"not interrupts. {_named(window, filler, name)} Move the programs to CPUs that serve "
+            "no NIC, or to another machine; spreading interrupts would not help."
         )
     if idlest < _ROOM_PERCENT:
         return name, (
@@ -183,7 +184,7 @@ def _out_of_time(window: _Window, filler: str) -> str:
     return (
         f"This {node.role} is out of CPU time. {busy} busy: user programs use {user:.0f} %, the "
         f"kernel on their behalf {kernel:.0f} %, interrupts {interrupts:.0f} %. "
-        f"{_named(window, filler, cpus)} Tuning interrupts will not help."
+        f"{_named(window, filler)} Tuning interrupts will not help."
     )
 
 
@@ -198,9 +199,12 @@ def _filler(states: Mapping[str, CpuShare], probed: Probed) -> str:
     return ""
 
 
-def _named(window: _Window, filler: str, cpus: int) -> str:
-    """Return a sentence that names the busiest programs, in per cent of *cpus* CPUs."""
-    programs = [p for p in window.programs if filler != _USER or not p.kernel]
+def _named(window: _Window, filler: str, cpu: str | None = None) -> str:
+    """Return a sentence that names the busiest programs, in per cent of *cpu*, or of all CPUs."""
+    cpus = max(1, len(window.node.per_cpu)) if cpu is None else 1
+    programs = _user_programs(window.probed, cpu) if filler == _USER else ()
+    if not programs:
+        programs = [p for p in window.programs if filler != _USER or not p.kernel]
     most = [p for p in programs[:_IN_SIGHT] if p.percent >= _BUSY_PROGRAM * cpus]
     if sum(p.percent for p in most) < _EXPLAINED * cpus:
         # The programs that used the time have ended, or are many and small.
@@ -209,6 +213,25 @@ def _named(window: _Window, filler: str, cpus: int) -> str:
     names = f"{', '.join(others)} and {last}" if others else last
     be = "programs are" if others else "program is"
     return f"The busiest {be} {names}, in per cent of {'one CPU' if cpus == 1 else 'all CPUs'}."
+
+
+def _user_programs(probed: Probed, cpu: str | None) -> Sequence[Program]:
+    """Return the programs that the cpu probe saw in user mode on *cpu*, the busiest first.
+
+    If *cpu* is None, the programs of all CPUs are returned. The samples include programs that
+    ended in the window, and leave out the other CPUs, unlike the CPU time of processes in /proc.
+    """
+    window = probed.cpu
+    if window is None:
+        return ()
+    samples: Counter[str] = Counter()
+    for one in window.programs:
+        if cpu is None or cpu == f"cpu{one.cpu}":
+            samples[one.program] += one.samples
+    share = 100 / window.hertz / window.seconds
+    return [
+        Program(name, kernel=False, percent=share * count) for name, count in samples.most_common()
+    ]
 
 
 def _interrupts(states: Mapping[str, CpuShare]) -> float:

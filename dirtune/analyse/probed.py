@@ -95,6 +95,15 @@ class Stack(msgspec.Struct, frozen=True):
     samples: int
 
 
+class UserSamples(msgspec.Struct, frozen=True):
+    """The samples in which one CPU ran one program in user mode."""
+
+    cpu: int
+    program: str
+    """The name of the thread that ran: up to 15 characters, chosen by the program itself."""
+    samples: int
+
+
 class CpuWindow(msgspec.Struct, frozen=True):
     """The stack samples of the cpu probe in one window."""
 
@@ -102,6 +111,8 @@ class CpuWindow(msgspec.Struct, frozen=True):
     hertz: int
     stacks: tuple[Stack, ...]
     lost: int = 0
+    programs: tuple[UserSamples, ...] = ()
+    """The programs that ran in user mode, including those that ended in the window."""
 
 
 class Drops(msgspec.Struct, frozen=True):

@@ -9,7 +9,15 @@ from msgspec.structs import replace
 from dirtune.analyse import bottleneck, work
 from dirtune.analyse.cpu import Sample
 from dirtune.analyse.forecast import Waste
-from dirtune.analyse.probed import IrqThreadTime, LockWaits, LockWindow, ProbeCost, Probed
+from dirtune.analyse.probed import (
+    CpuWindow,
+    IrqThreadTime,
+    LockWaits,
+    LockWindow,
+    ProbeCost,
+    Probed,
+    UserSamples,
+)
 from dirtune.analyse.programs import Program
 from dirtune.analyse.run import CpuShare, Forecast, NodeCpu
 from dirtune.bench.judge import by_line
@@ -131,6 +139,20 @@ def test_threads_of_interrupts_are_interrupts():
     verdict = of_cpu0(Probed(10.0, threads=threads), user=10, system=86, softirq=0, idle=4)
 
     assert "Spread the queues" in verdict.paragraph
+
+
+def test_the_programs_on_the_full_cpu_are_those_that_ran_there():
+    # 990 samples of each CPU. gzip ended in the window, and xz runs on the idle CPU.
+    ran = (("xz", 1, 700), ("gzip", 0, 600), ("perl", 0, 300), ("sh", 0, 9))
+    window = CpuWindow(10.0, 99, (), 0, tuple(UserSamples(cpu, name, n) for name, cpu, n in ran))
+    elsewhere = (Program("xz", False, 70.7), Program("perl", False, 30.3))
+    verdict = of_cpu0(
+        Probed(10.0, cpu=window), elsewhere, user=93, system=2, softirq=0, irq=0, idle=5
+    )
+
+    assert "The busiest programs are gzip (61 %) and perl (30 %), in per cent of one CPU" in (
+        verdict.paragraph
+    )
 
 
 NGINX, PERL = Program("nginx", False, 122.0), Program("perl", False, 40.0)

@@ -13,6 +13,7 @@ from dirtune.analyse.probed import (
     ProbeCost,
     SoftirqTime,
     Stack,
+    UserSamples,
 )
 from dirtune.collect.kallsyms import parse_kallsyms
 from dirtune.probes import cpu, drops, ipvs, locks, softirq
@@ -190,8 +191,8 @@ IDLE, ENTRY = 0xFFFFFFFF81000010, 0xFFFFFFFF81000110
 USER = -errno.EFAULT
 
 
-def cpu_reading(samples, lost=0):
-    return cpu.Reading(samples, {3: (IDLE, ENTRY)}, lost)
+def cpu_reading(samples, lost=0, programs=None):
+    return cpu.Reading(samples, {3: (IDLE, ENTRY)}, programs or {}, lost)
 
 
 def test_samples_are_told_apart_by_cpu_and_are_outermost_first():
@@ -207,6 +208,16 @@ def test_samples_are_told_apart_by_cpu_and_are_outermost_first():
         Stack(0, ("cpu_startup_entry", "do_idle"), idle=True, samples=95),
         Stack(1, (), idle=False, samples=7),
     )
+
+
+def test_programs_in_user_mode_are_told_apart_by_cpu():
+    found = decoded(
+        cpu,
+        cpu_reading({}, programs={"perl": (5, 2)}),
+        cpu_reading({}, programs={"perl": (5, 9), "gzip": (3, 0)}),
+    )
+
+    assert found.programs == (UserSamples(0, "gzip", 3), UserSamples(1, "perl", 7))
 
 
 def test_a_stack_that_had_no_room_is_counted_as_lost():
@@ -287,13 +298,18 @@ def test_stacks_are_copied_with_the_counts():
             return iter(self[number])
 
     key = SimpleNamespace(stack=3, idle=1)
+    names = [
+        (SimpleNamespace(name=name), [1, n]) for n, name in enumerate((b"sh", b"\xff", b"\xfe"))
+    ]
     bpf = {
         "cpu_samples": SimpleNamespace(items=lambda: [(key, [4, 5])]),
         "cpu_stacks": Stacks({3: [IDLE, ENTRY]}),
+        "cpu_programs": SimpleNamespace(items=lambda: names),
         "cpu_lost": {0: [1, 2]},
     }
 
-    assert cpu.read(bpf, None) == cpu.Reading({(3, True): (4, 5)}, {3: (IDLE, ENTRY)}, 3)
+    programs = {"sh": (1, 0), "\ufffd": (2, 3)}
+    assert cpu.read(bpf, None) == cpu.Reading({(3, True): (4, 5)}, {3: (IDLE, ENTRY)}, programs, 3)
 
 
 @pytest.mark.parametrize("module", [cpu, drops, ipvs, locks, softirq])

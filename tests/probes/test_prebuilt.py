@@ -370,6 +370,32 @@ def test_each_cpu_is_sampled_at_the_rate():
     assert frames & set(Kernel(HOST).symbols.known), "the stacks have names"
 
 
+def test_a_program_in_user_mode_is_named_though_it_has_ended(tmp_path):
+    busy = tmp_path / "dirtune-spins"
+    busy.symlink_to(os.path.realpath(sys.executable))
+    script = "import time\nwhile time.process_time() < 1: sum(range(20000))"
+
+    def during():
+        where = min(os.sched_getaffinity(0))
+        argv = ("taskset", "-c", str(where), busy, "-c", script)
+        subprocess.run(argv, check=True, timeout=60)
+
+    with attached(cpu.PROBE) as loaded:
+        found = window(cpu.PROBE, loaded, during)
+
+    (mine,) = [one for one in found.programs if one.program == "dirtune-spins"]
+    assert mine.cpu == min(os.sched_getaffinity(0))
+    # One second of CPU time, of which starting and reading the clock take a part in the kernel.
+    assert 0.5 * cpu.HERTZ <= mine.samples <= 1.1 * cpu.HERTZ
+    in_user_mode = {}
+    for one in found.stacks:
+        if not one.frames:
+            in_user_mode[one.cpu] = in_user_mode.get(one.cpu, 0) + one.samples
+    for number, samples in in_user_mode.items():
+        named = sum(one.samples for one in found.programs if one.cpu == number)
+        assert named == pytest.approx(samples, abs=2), "the two maps are read one after the other"
+
+
 def test_waits_for_a_lock_are_counted_with_their_callers(tmp_path):
     def write():
         with (tmp_path / "shared").open("ab", buffering=0) as file:
