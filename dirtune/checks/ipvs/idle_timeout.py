@@ -65,7 +65,7 @@ def idle_timeout(
     if not timeout_s or timeout_s >= most_s or not tcp:
         return
     whose = "" if here else " by default"
-    row = f"ipvsadm --set {keepalive_s + _LONGER_S} 0 0"
+    row = ("ipvsadm", "--set", str(keepalive_s + _LONGER_S), "0", "0")
     setting = _REMEDY.get(mine) if mine else None
     title = "Raise the timeout above the keepalive of the peers" + (
         f", and keep it with {setting}" if setting else ""
