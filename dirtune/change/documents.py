@@ -22,6 +22,8 @@ class HeldChange(ShownChange, frozen=True, kw_only=True):
     holds: bool
     by: tuple[str, ...]
     """Programs and files that may have undone the change."""
+    on_trial: str = ""
+    """The run of `dirtune tune` that tries the change; empty if no run does."""
 
 
 class PlanDocument(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,8 @@ class Planned(msgspec.Struct, frozen=True, tag="planned", tag_field="record"):
     """The reason given for overruling refusals; None if no refusal was overruled."""
     version: str = ""
     """The version of dirtune that wrote the journal."""
+    on_trial: str | msgspec.UnsetType = msgspec.UNSET
+    """The run of `dirtune tune` that tries the changes; missing if no run does."""
     network: str = ""
     """The network namespace of the changes, valid until the next boot; empty if it is unknown."""
     main_network: bool | msgspec.UnsetType = msgspec.UNSET

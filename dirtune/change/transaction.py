@@ -73,6 +73,8 @@ class Holding:
     holds: bool
     by: tuple[str, ...] = ()
     """Running programs and files that may have undone the change; empty if it is in effect."""
+    on_trial: str = ""
+    """The run of `dirtune tune` that tries the change; empty if no run does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,15 @@ def place(environ: Mapping[str, str] = os.environ) -> Place:
 
 
 def carry_out(
-    plan: Plan, host: WritableHost, at: Place, *, confirm_s: float = 0, forced: str | None = None
+    plan: Plan,
+    host: WritableHost,
+    at: Place,
+    *,
+    confirm_s: float = 0,
+    forced: str | None = None,
+    on_trial: str = "",
 ) -> str:
-    """Apply *plan* and return the name of its journal.
+    """Apply *plan* and return the name of its journal, which records *forced* and *on_trial*.
 
     If *confirm_s* is above 0, unconfirmed changes are rolled back after that many seconds, and all
     changes immediately if this process dies halfway. Raises `ApplyError` if a change fails. All
@@ -110,7 +118,7 @@ def carry_out(
 
     with journal.lock(at.run):
         _require_settled(at)
-        planned = _planned(plan, host, at, confirm_s, forced)
+        planned = _planned(plan, host, at, confirm_s, forced, on_trial)
         path = journal.path_of(at.state, planned.journal)
         if confirm_s:
             # The watchdog must be there before the first change, in case this process dies.
@@ -250,14 +258,14 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
     """
     here = [entry for entry in _standing(at) if not _is_elsewhere(entry, host)]
     made = [
-        (entry.planned.journal, change, change.action.in_network and network_is_gone)
+        (entry.planned, change, change.action.in_network and network_is_gone)
         for entry in here
         for network_is_gone in (origin.of(entry.planned, boot_id(host)) is Origin.GONE,)
         for change in _made(entry, host)
     ]
     last = {
-        thing: journal
-        for journal, change, gone in made
+        thing: planned.journal
+        for planned, change, gone in made
         for thing in change.action.targets
         if not gone
     }
@@ -265,10 +273,18 @@ def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding
 
     now = cache(lambda: take(host, _TELLING))
     return tuple(
-        Holding(journal, change, held, () if held or gone else change.action.suspects(now()))
-        for journal, change, gone in made
+        Holding(
+            planned.journal,
+            change,
+            held,
+            () if held or gone else change.action.suspects(now()),
+            planned.on_trial or "",
+        )
+        for planned, change, gone in made
         if not checks or change.reason in checks
-        if all(last.get(thing, journal) == journal for thing in change.action.targets)
+        if all(
+            last.get(thing, planned.journal) == planned.journal for thing in change.action.targets
+        )
         if (held := not gone and change.action.holds(host)) is not None
     )
 
@@ -327,7 +343,9 @@ def _actions(planned: Planned) -> tuple[Action, ...]:
     return tuple(change.action for change in planned.changes)
 
 
-def _planned(plan: Plan, host: Host, at: Place, confirm_s: float, forced: str | None) -> Planned:
+def _planned(
+    plan: Plan, host: Host, at: Place, confirm_s: float, forced: str | None, on_trial: str
+) -> Planned:
     seconds, rest_ns = divmod(time.time_ns(), 1_000_000_000)
     now = time.gmtime(seconds)
     stamp = f"{time.strftime('%Y%m%dT%H%M%S', now)}.{rest_ns // 1000:06d}Z"
@@ -342,6 +360,7 @@ def _planned(plan: Plan, host: Host, at: Place, confirm_s: float, forced: str | 
         confirm_s=confirm_s,
         forced=forced,
         version=__version__,
+        on_trial=on_trial or msgspec.UNSET,
         network=network.here(),
         main_network=msgspec.UNSET if main is None else main,
     )

@@ -14,6 +14,13 @@ from dirtune.jobs.root import require_root
 from dirtune.render import markdown
 
 _CHECKS = click.argument("checks", nargs=-1, metavar="[CHECK[/FIX]]...")
+_ON_TRIAL = click.option(
+    "--on-trial",
+    default="",
+    hidden=True,
+    metavar="RUN",
+    help="Record in the journal that this run of dirtune tune tries the changes.",
+)
 
 
 @click.group(cls=Group)
@@ -88,12 +95,14 @@ def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: 
     help="Apply a refused change anyway. NAME is the name that the refusal prints; WHY is kept in "
     "the journal. If only one change is refused, WHY alone is enough. Repeatable.",
 )
+@_ON_TRIAL
 @FORMAT
 def apply(
     checks: tuple[str, ...],
     confirm_s: float | None,
     persist: bool,
     force: tuple[str, ...],
+    on_trial: str,
     form: str,
 ) -> None:
     """Apply the fixes of CHECK; without CHECK, every fix that is safe.
@@ -118,7 +127,9 @@ def apply(
     seconds = fixes.confirm_s(chosen, confirm_s)
     journal, at = None, transaction.place()
     if chosen.changes:
-        journal = transaction.carry_out(chosen, host, at, confirm_s=seconds, forced=made.forced)
+        journal = transaction.carry_out(
+            chosen, host, at, confirm_s=seconds, forced=made.forced, on_trial=on_trial
+        )
     text = render.applied_json if form == "json" else render.applied_table
     notes = overview.left_open(made.by_hand, made.outcomes)
     shown = text(chosen, journal, seconds, made.left_out, notes)
@@ -143,8 +154,9 @@ def _warn(notes: tuple[str, ...], form: str) -> None:
     help="Roll back unless you confirm within this time; 0 keeps the changes. "
     "[default: the time that JOURNAL had]",
 )
+@_ON_TRIAL
 @FORMAT
-def reapply(journal: str, confirm_s: float | None, form: str) -> None:
+def reapply(journal: str, confirm_s: float | None, on_trial: str, form: str) -> None:
     """Make the changes of JOURNAL again, which were rolled back since the last reboot.
 
     This looks for no findings: it makes exactly the changes that the journal records, and so it
@@ -163,7 +175,9 @@ def reapply(journal: str, confirm_s: float | None, form: str) -> None:
     planned = again.rolled_back(at, host, journal)
     made = Plan(planned.changes, ())
     seconds = planned.confirm_s if confirm_s is None else confirm_s
-    new = transaction.carry_out(made, host, at, confirm_s=seconds, forced=planned.forced)
+    new = transaction.carry_out(
+        made, host, at, confirm_s=seconds, forced=planned.forced, on_trial=on_trial
+    )
     text = render.applied_json if form == "json" else render.applied_table
     _output.result(markdown.literal(text(made, new, seconds), form), form)
     overdue.require_standing(at, host, new)  # whoever reads the output may be slow
@@ -192,7 +206,7 @@ def verify(checks: tuple[str, ...], form: str) -> None:
     holdings = transaction.verify(at, LiveHost(), names)
     elsewhere = transaction.elsewhere(at, LiveHost(), names)
     rows = [
-        render.Held(holding.journal, holding.change, holding.holds, holding.by)
+        render.Held(holding.journal, holding.change, holding.holds, holding.by, holding.on_trial)
         for holding in holdings
     ]
     shown = render.verify_json(rows) if form == "json" else render.verify_table(rows)

@@ -29,6 +29,7 @@ class Held:
     change: Change
     holds: bool
     by: tuple[str, ...] = ()
+    on_trial: str = ""
 
 
 def plan_table(plan: Plan, notes: Sequence[str] = ()) -> str:
@@ -150,7 +151,14 @@ def verify_table(holding: Sequence[Held]) -> str:
 def verify_json(holding: Sequence[Held]) -> str:
     """Return the changes, and whether each is still in effect, as JSON (`dirtune/verify/1`)."""
     rows = (
-        HeldChange(journal=e.journal, holds=e.holds, by=e.by, **_fields(e.change)) for e in holding
+        HeldChange(
+            journal=e.journal,
+            holds=e.holds,
+            by=e.by,
+            on_trial=e.on_trial,
+            **_fields(e.change),
+        )
+        for e in holding
     )
     return _json(VerifyDocument(changes=tuple(rows)))
 

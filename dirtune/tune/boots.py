@@ -51,7 +51,7 @@ async def turns(trying: Trying, kept: Store, say: Say, booting: Booting) -> Run 
     try:
         return await _turns(trying, kept, say, booting)
     except BaseException:  # Ctrl-C too
-        say(await to_the_end(_way_out(trying)))
+        say(await to_the_end(_way_out(trying, kept.run.id)))
         raise
 
 
@@ -99,12 +99,12 @@ async def _booted(trying: Trying, kept: Store, say: Say, booting: Booting, numbe
     return True
 
 
-async def _way_out(trying: Trying) -> str:
-    """Return a sentence that says whether the director has the fix, and how to remove it."""
+async def _way_out(trying: Trying, run: str) -> str:
+    """Return a sentence that says whether the director has the fix of *run*, and its undo."""
     host, names = trying.plan.director.host, ", ".join(trying.checks)
     resume = "To continue, run the same command with --resume."
     try:
-        journal = await director.in_force(trying)
+        journal = await director.in_force(trying, run)
     except DirtuneError as error:
         return (
             f"{error}. {host} may have the fix for {names}; to check, run "

@@ -35,7 +35,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
     GONE = "gone"
-    """An earlier fix removed the finding."""
+    """The director no longer has the finding."""
 
 
 class Stage(StrEnum):
@@ -113,9 +113,6 @@ class Session(msgspec.Struct, frozen=True):
     """Whether the session measures real traffic and sends no load."""
     keep_equivalent: bool = False
     """Whether a fix that makes no difference is kept as well."""
-    standing: tuple[str, ...] = ()
-    """Journals of fixes that were active on the director before the session; it does not roll them
-    back."""
     notes: tuple[str, ...] = ()
     number: int = 0
     """Number of the session, higher than that of every earlier session; 0 if an older dirtune
@@ -137,8 +134,6 @@ class Trying:
     """Whether the fix corrects a fault, and does not only make something faster."""
     keep_equivalent: bool = False
     """Whether a fix that makes no difference is kept as well."""
-    standing: tuple[str, ...] = ()
-    """Journals on the director of fixes that the attempt must not roll back."""
     scenario: dict[str, object] | None = None
     still: tuple[Trial, ...] = ()
     """The trials of an A/A run (no fix in either arm) of the same plan; empty if there was

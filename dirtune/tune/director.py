@@ -34,12 +34,16 @@ async def connect(plan: Plan) -> Node:
     return await remote.connect(plan.director.host, ssh_config=config, become=plan.director.become)
 
 
-async def in_force(trying: Trying) -> str | None:
-    """Return the director's journal for the fix on trial; None if the fix is not active."""
+async def in_force(trying: Trying, run: str) -> str | None:
+    """Return the director's journal for the fix that *run* tries; None if the fix is not active.
+
+    A fix of the same check that somebody else applied, at whatever time, does not count.
+    """
     names = map(check_of, trying.checks)
     async with await connect(trying.plan) as director:
-        journals = await standing(director, trying.plan, *names)
-    mine = [name for name in journals if name not in trying.standing]
+        words = ("fix", "verify", *names)
+        answer = await ask(director, trying.plan, words, VerifyDocument, ok=(0, 1))
+    mine = [change.journal for change in answer.changes if change.on_trial == run]
     return mine[-1] if mine else None
 
 
@@ -53,15 +57,6 @@ async def ask(
     """
     far = FarDirtune(director, plan.director.dirtune)
     return (await far.ask(words, kind, timeout_s=_FIX_S, ok=ok)).document
-
-
-async def standing(director: Node, plan: Plan, *checks: str) -> tuple[str, ...]:
-    """Return the names of the director's journals of active fixes for *checks*, the oldest first.
-
-    Without *checks*, the result holds the journals of all active fixes.
-    """
-    answer = await ask(director, plan, ("fix", "verify", *checks), VerifyDocument, ok=(0, 1))
-    return tuple(dict.fromkeys(change.journal for change in answer.changes))
 
 
 class Switch:
@@ -89,8 +84,8 @@ class Switch:
         """The ids of the trials up to the last command that found the fix in force."""
 
     async def look(self) -> None:
-        """Read from the director whether an interrupted run left the fix in force there."""
-        self._journal = await in_force(self._trying)
+        """Read from the director whether the run, if interrupted, left the fix in force there."""
+        self._journal = await in_force(self._trying, self._kept.run.id)
 
     async def __call__(self, arm: str) -> None:
         """Apply the fix if *arm* is B, or roll it back if *arm* is A.
@@ -102,12 +97,14 @@ class Switch:
             fix = (
                 ("apply", *self._trying.checks) if self._last is None else ("reapply", self._last)
             )
-            words = ("fix", *fix, "--confirm", f"{self._lease_s}")
+            options = ("--confirm", f"{self._lease_s}", "--on-trial", self._kept.run.id)
+            words = ("fix", *fix, *options)
             journal = (await self._dirtune(words, AppliedDocument)).journal
             if journal is None:
                 names = ", ".join(self._trying.checks)
-                raise TrialError(
-                    f"{names}: `dirtune fix apply` found nothing to change on the director"
+                raise NotPossible(
+                    f"{names}: `dirtune fix apply` found nothing to change on the director, so "
+                    "somebody else has fixed the finding there, and the fix cannot be measured"
                 )
             self._journal, self._until_s = journal, began_s + self._lease_s
             self._in_force()

@@ -90,7 +90,6 @@ async def begin(tune: Tune, request: Request) -> Kept:
     plan, words = tune.plan, request.wishes.words
     async with await director.connect(plan) as node:
         proposal = await director.ask(node, plan, ("fix", "plan", *words), PlanDocument)
-        held = await director.standing(node, plan)
     known = {check.id: check for check in discovery.all_checks()}
     attempts = decide.attempts(proposal, request.wishes, known)
     if any(decide.by_pairs(attempt) for attempt in attempts):
@@ -110,7 +109,6 @@ async def begin(tune: Tune, request: Request) -> Kept:
         attempts=attempts,
         live=request.wishes.live,
         keep_equivalent=request.keep_equivalent,
-        standing=held,
         notes=plan.notes,
         number=1 + max((old.session.number for old in _sessions(tune.out, tune.say)), default=0),
     )
@@ -217,7 +215,7 @@ async def go_on(tune: Tune, kept: Kept) -> bool:
 async def _try(tune: Tune, kept: Kept, number: int) -> bool:
     attempt = kept.session.attempts[number]
     if attempt.run is None and not await _to_do(tune, attempt):
-        why = "An earlier fix removed the finding."
+        why = "The director no longer has the finding: an earlier fix or somebody removed it."
         kept.attempt(number, outcome=Outcome.GONE, why=why)
         return True
     trying = _trying(tune, kept.session, attempt)
@@ -264,7 +262,6 @@ def _trying(tune: Tune, session: Session, attempt: Attempt) -> Trying:
         command=session.command,
         mends=attempt.mends,
         keep_equivalent=session.keep_equivalent,
-        standing=session.standing,
         still=tune.still,
     )
 

@@ -93,7 +93,9 @@ def test_the_whole_way_there_and_back(host):
     again = data("fix", "apply", "irq/shared-with-nic")
     assert (again["journal"], again["state"], again["changes"]) == (None, None, [])
 
-    assert [c["holds"] for c in data("fix", "verify")["changes"]] == [True, True, True]
+    held = data("fix", "verify")["changes"]
+    assert [c["holds"] for c in held] == [True, True, True]
+    assert {c["on_trial"] for c in held} == {""}
     host.write("/sys/bus/pci/drivers/i801_smbus/bind", "0000:00:1f.3")
     drift = dirtune("fix", "verify")
     assert drift.exit_code == 1
@@ -491,6 +493,14 @@ def test_what_a_person_took_back_or_applied_again_verifies():
     data("fix", "apply", "irq/shared-with-nic", "--confirm", "60")
 
     assert dirtune("fix", "verify").exit_code == 0
+
+
+def test_a_fix_on_trial_is_told_from_one_that_a_person_applied(host):
+    data("fix", "apply", "irq/shared-with-nic", "--on-trial", "20260102-030405")
+
+    held = data("fix", "verify")["changes"]
+
+    assert {change["on_trial"] for change in held} == {"20260102-030405"}
 
 
 @pytest.mark.parametrize("undone", [True, False])

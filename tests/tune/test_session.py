@@ -52,6 +52,7 @@ class Host(simulated.Director):
         self.journals = {}  # by name: checks, as they stand
         self.leased = set()  # of them, what comes back unless it is confirmed
         self.undone = {}  # by name: the checks of those that were rolled back
+        self.trials = {}  # of them, the run that each says it is on trial in
         self.booted = set()  # what is in force, of those that need a boot: since the boot
         self.boot = 1
         self.fails = set()
@@ -113,14 +114,17 @@ class Host(simulated.Director):
             case ("fix", "verify", *checks):
                 wanted = {self.of(check) for check in checks} or set(RISKS)
                 rows = [j for j, of in self.journals.items() if wanted & set(map(self.of, of))]
-                found = [change(journal=journal, holds=True, by=[]) for journal in rows]
+                found = [
+                    change(journal=j, holds=True, by=[], on_trial=self.trials.get(j, ""))
+                    for j in rows
+                ]
                 return {"schema": "dirtune/verify/1", "changes": found}
-            case ("fix", "apply", *checks, "--confirm", seconds):
+            case ("fix", "apply", *checks, "--confirm", seconds, "--on-trial", run):
                 if self.fails & set(checks):
                     raise NotPossible("lb1: dirtune: irq 10: goes to CPU 1")
-                return self.applied(tuple(checks), seconds)
-            case ("fix", "reapply", old, "--confirm", seconds):
-                return self.applied(self.undone[old], seconds)
+                return self.applied(tuple(checks), seconds, run)
+            case ("fix", "reapply", old, "--confirm", seconds, "--on-trial", run):
+                return self.applied(self.undone[old], seconds, run)
             case ("confirm", *renew, journal):
                 if renew and journal not in self.journals:
                     raise NotPossible(f"lb1: {journal}: was taken back; apply it again")
@@ -134,11 +138,14 @@ class Host(simulated.Director):
                 return settled(journal) | {"already": already}
         raise AssertionError(words)
 
-    def applied(self, checks, seconds):
+    def applied(self, checks, seconds, run):
         assert float(seconds) > self.plan.load.load_s
+        if set(map(self.of, checks)) <= self.standing() - self.partly:
+            return APPLIED | {"journal": None, "state": None}
         name = f"j{len(self.asked):04}"
         self.journals[name] = checks
         self.leased.add(name)
+        self.trials[name] = run
         return APPLIED | {"journal": name}
 
 
@@ -522,6 +529,29 @@ def test_a_trial_whose_fix_was_lost_before_its_end_does_not_count(tmp_path, make
     assert outcomes(kept) == {RING: ("kept", "improved")}
 
 
+def test_a_peak_whose_lease_was_over_before_its_end_does_not_count(tmp_path, make):
+    host = make({RING: 0.8})
+    compare = msgspec.structs.replace(PLAN.compare, peak_trials=1)
+    asked = tune(tmp_path, plan=msgspec.structs.replace(PLAN, compare=compare))
+    kept = begun(asked, RING)
+    loads = host.load
+
+    async def load(ticks):
+        found = await loads(ticks)
+        if host.plan.load.generator == "wrk" and RING in host.forces():
+            host.journals.clear()  # the director took it back
+            host.leased.clear()
+        return found
+
+    host.load = load
+    with pytest.raises(TrialError, match=r"do not count.*--resume"):
+        gone_on(asked, kept)
+
+    (run,) = tmp_path.glob("*/run.json")
+    peaks = [t for t in json.loads(run.read_text())["trials"] if "peak" in t["id"]]
+    assert {(t["arm"], t["reason"]) for t in peaks} == {("B", "the fix was not in force")}
+
+
 def test_an_answer_that_is_lost_hides_no_fix(tmp_path, make):
     host = make({RING: 0.8})
     asked = tune(tmp_path)
@@ -577,6 +607,7 @@ def test_a_fix_left_by_a_dead_controller_is_found_and_somebody_elses_is_left(tmp
     host.load = load
     cut_off(asked, kept)
     host.journals["dead"] = (RING,)  # applied, and nobody wrote down that it was
+    host.trials["dead"] = next(tmp_path.glob("*/run.json")).parent.name
     host.load = loads
 
     gone_on(asked, session.resume(tmp_path, PLAN, print))
@@ -585,6 +616,60 @@ def test_a_fix_left_by_a_dead_controller_is_found_and_somebody_elses_is_left(tmp
     assert outcomes(kept) == {RING: ("taken back", "equivalent")}
     assert "rollback dead" in host.asked
     assert host.journals == {"j0": (SMBUS,), "j1": (RING,)}
+
+
+def test_what_a_person_fixes_during_the_run_is_left_alone_and_not_counted(tmp_path, make):
+    host = make({RING: 1.2, SMBUS: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING, SMBUS)
+    loads = host.load
+
+    async def load(ticks):
+        if kept.session.attempts[0].outcome and RING not in host.forces():
+            host.journals["by-hand"] = (RING,)
+        return await loads(ticks)
+
+    host.load = load
+    assert gone_on(asked, kept)
+
+    (smbus, ring) = kept.session.attempts
+    assert (smbus.outcome, smbus.name) == ("kept", SMBUS)
+    assert (ring.outcome, ring.journal) == ("failed", None)
+    assert "somebody else has fixed the finding" in ring.why
+    assert "rollback by-hand" not in host.asked
+    assert "by-hand" in host.journals
+
+
+def test_a_run_that_is_cut_off_leaves_a_persons_part_of_the_fix(tmp_path, make):
+    host = make({RING: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING)
+    loads = host.load
+
+    async def load(ticks):
+        if set(host.journals) == {"by-hand"}:
+            raise Cut
+        if not host.forces():
+            host.journals["by-hand"], host.partly = (RING,), {RING}
+        return await loads(ticks)
+
+    host.load = load
+    cut_off(asked, kept)
+
+    assert host.journals == {"by-hand": (RING,)}
+
+
+def test_what_a_person_fixed_before_its_turn_is_no_fix_of_the_session(tmp_path, make):
+    host = make({RING: 0.8, SMBUS: 0.8})
+    asked = tune(tmp_path)
+    kept = begun(asked, RING, SMBUS)
+    host.journals["by-hand"] = (RING,)
+
+    assert gone_on(asked, kept)
+
+    ring = next(each for each in kept.session.attempts if each.name == RING)
+    assert (ring.outcome, ring.journal) == ("gone", None)
+    assert "by-hand" in host.journals
 
 
 def test_a_session_whose_plan_lacks_a_newer_key_is_gone_on_with(tmp_path, make):
@@ -988,9 +1073,8 @@ def test_a_step_can_be_pasted_whatever_a_far_journal_is_called(tmp_path, monkeyp
     monkeypatch.setattr(director, "ask", ask)
     monkeypatch.setattr(director, "step", lambda _, command, __: steps.append(command))
     trying = SimpleNamespace(plan=PLAN, checks=(SMBUS,))
-    switch = director.Switch(
-        trying, SimpleNamespace(run=SimpleNamespace(trials=())), lambda _: None
-    )
+    run = SimpleNamespace(id="20260102-030405", trials=())
+    switch = director.Switch(trying, SimpleNamespace(run=run), lambda _: None)
 
     asyncio.run(switch("B"))
     asyncio.run(switch("A"))
