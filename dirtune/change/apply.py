@@ -1,6 +1,6 @@
 """Carry out a plan step by step: save, journal, make, check. If a step fails, undo everything."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -25,8 +25,12 @@ class Journal(Protocol):
         """Record that every action was made and checked."""
         ...
 
-    def undone(self, stuck: tuple[str, ...]) -> None:
-        """Record that all actions were undone except those that *stuck* names."""
+    def undone(self, stuck: tuple[str, ...], left: tuple[int, ...] | None = None) -> None:
+        """Record that all actions were undone except those whose failures *stuck* names.
+
+        *left* are the numbers of the calls of `begun`, from 0, whose actions were not undone; None
+        if all may remain.
+        """
         ...
 
 
@@ -51,11 +55,12 @@ def apply(actions: Sequence[Action], host: WritableHost, journal: Journal) -> No
             if all_made:
                 with suppress(NotPossible):
                     journal.undone(ON_THE_WAY)
-            stuck = roll_back(done, host)
+            failures = undo_each(dict(enumerate(done)), host)
+            stuck = tuple(failures.values())
             # On a full disk this fails: the journal then stays unfinished, and can be rolled back
             # again.
             with suppress(NotPossible):
-                journal.undone(stuck)
+                journal.undone(stuck, tuple(failures))
             if stuck:
                 raise ApplyError(f"{error}; could not undo: {'; '.join(stuck)}") from error
             raise
@@ -80,12 +85,20 @@ def carry_through(
 
 def roll_back(done: Sequence[Done], host: WritableHost) -> tuple[str, ...]:
     """Undo *done*, the last action first; return an error message for each undo that failed."""
-    stuck: list[str] = []
-    for action, saved in reversed(done):
+    return tuple(undo_each(dict(enumerate(done)), host).values())
+
+
+def undo_each(done: Mapping[int, Done], host: WritableHost) -> dict[int, str]:
+    """Undo the actions in *done*, the last one first.
+
+    Return an error message for each undo that failed, by the number of the action in *done*.
+    """
+    failures: dict[int, str] = {}
+    for number, (action, saved) in reversed([*done.items()]):
         try:
             action.undo(saved, host)
         except DirtuneError as error:
-            stuck.append(str(error))
+            failures[number] = str(error)
         except Exception as error:  # noqa: BLE001  (a fault in one undo must not stop the others)
-            stuck.append(fault(error))
-    return tuple(stuck)
+            failures[number] = fault(error)
+    return failures

@@ -72,6 +72,10 @@ class Stuck(msgspec.Struct, frozen=True, tag="stuck", tag_field="record"):
     """An undo failed for some changes; it can be tried again."""
 
     left: tuple[str, ...]
+    """The reason of each failure."""
+    begun: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
+    """The numbers, from 0, of the `Begun` records whose changes remain; missing if all may remain,
+    and in older journals."""
 
 
 Record = Planned | Begun | Applied | Confirmed | RolledBack | Stuck
@@ -111,7 +115,25 @@ class Entry:
 
     @property
     def begun(self) -> tuple[tuple[int, tuple[Action, Saved]], ...]:
-        """Every change that was or may have been made: its number, action and previous state."""
+        """Every change that was or may have been made: its number, action and previous state.
+
+        Changes are left out if they were undone in an undo that failed for others.
+        """
+        return tuple(self._begun[number] for number in self.left)
+
+    @property
+    def left(self) -> dict[int, tuple[Action, Saved]]:
+        """The actions and previous states of `begun`, by the number of the `Begun` record."""
+        last = self.rest[-1] if self.rest else None
+        remain = last.begun if isinstance(last, Stuck) else msgspec.UNSET
+        return {
+            number: done
+            for number, (_, done) in enumerate(self._begun)
+            if remain is msgspec.UNSET or number in remain
+        }
+
+    @property
+    def _begun(self) -> tuple[tuple[int, tuple[Action, Saved]], ...]:
         begun = (record for record in self.rest if isinstance(record, Begun))
         changes = self.planned.changes
         return tuple((step.index, (changes[step.index].action, step.saved)) for step in begun)
@@ -119,7 +141,7 @@ class Entry:
     @property
     def done(self) -> tuple[tuple[Action, Saved], ...]:
         """The actions and previous states of `begun`, without the numbers."""
-        return tuple(done for _, done in self.begun)
+        return tuple(self.left.values())
 
     @property
     def made(self) -> tuple[Change, ...]:

@@ -19,7 +19,7 @@ import msgspec
 from dirtune import __version__
 from dirtune.change import journal, network, origin
 from dirtune.change.action import Action, Saved
-from dirtune.change.apply import ON_THE_WAY, apply, carry_through, roll_back
+from dirtune.change.apply import ON_THE_WAY, apply, carry_through, roll_back, undo_each
 from dirtune.change.interfaces import BOOT_ID
 from dirtune.change.origin import Origin
 from dirtune.change.plan import Change, Plan
@@ -88,8 +88,9 @@ class _Kept:
     def applied(self) -> None:
         journal.append(self.path, Applied(journal.boot_clock_s()))
 
-    def undone(self, stuck: tuple[str, ...]) -> None:
-        journal.append(self.path, Stuck(stuck) if stuck else RolledBack(self.why))
+    def undone(self, stuck: tuple[str, ...], left: tuple[int, ...] | None = None) -> None:
+        remain = msgspec.UNSET if left is None else left
+        journal.append(self.path, Stuck(stuck, remain) if stuck else RolledBack(self.why))
 
 
 def place(environ: Mapping[str, str] = os.environ) -> Place:
@@ -226,19 +227,21 @@ def _undo(path: Path, host: WritableHost, why: str) -> None:
         # If it is killed halfway, the journal can be neither kept nor confirmed.
         with suppress(NotPossible):  # a full disk does not prevent the undo
             journal.append(path, Stuck(ON_THE_WAY))
-    done = entry.done
+    # Another undo leaves alone what this one undoes, because somebody may set it anew meanwhile.
+    done = entry.left
     if origin.of(entry.planned, boot_id(host)) is Origin.GONE:
         # Here, settings with the same names belong to another network.
-        done = tuple((action, saved) for action, saved in done if not action.in_network)
-    stuck = roll_back(done, host)
+        done = {number: pair for number, pair in done.items() if not pair[0].in_network}
+    failures = undo_each(done, host)
+    stuck, left = tuple(failures.values()), tuple(failures)
     # An undo that fails again and again must not fill the disk.
-    if not (stuck and entry.rest[-1:] == (Stuck(stuck),)):
+    if not (stuck and entry.rest[-1:] == (Stuck(stuck, left),)):
         try:
-            _Kept(path, why).undone(stuck)
+            _Kept(path, why).undone(stuck, left)
         except NotPossible as error:
-            left = f", except for these: {'; '.join(stuck)}" if stuck else ""
+            rest = f", except for these: {'; '.join(stuck)}" if stuck else ""
             raise (NotPossible if stuck else NotRecorded)(
-                f"{error}. The changes were undone{left}, but the journal cannot record that. "
+                f"{error}. The changes were undone{rest}, but the journal cannot record that. "
                 "Free some space or make the folder writable, then run dirtune rollback again."
             ) from error
     if stuck:

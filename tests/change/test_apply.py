@@ -59,7 +59,7 @@ class Journal:
     def applied(self):
         self.said.append("applied")
 
-    def undone(self, stuck):
+    def undone(self, stuck, left=None):
         self.said.append(("undone", stuck))
 
     def done(self, actions):
@@ -484,8 +484,8 @@ def test_a_connection_that_is_lost_while_undoing_does_not_end_it(host):
 
 
 class FullFromNowOn(Full):
-    def undone(self, stuck):
-        super().undone(stuck)
+    def undone(self, stuck, left=None):
+        super().undone(stuck, left)
         raise NotPossible("a full disk keeps nothing")
 
 

@@ -41,7 +41,7 @@ class Memory:
     def applied(self):
         self.said.append("applied")
 
-    def undone(self, stuck):
+    def undone(self, stuck, left=None):
         self.said.append(f"undone {stuck}")
 
 

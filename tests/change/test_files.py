@@ -29,7 +29,7 @@ class Kept:
     def applied(self):
         pass
 
-    def undone(self, stuck):
+    def undone(self, stuck, left=None):
         pass
 
 

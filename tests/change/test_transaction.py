@@ -500,6 +500,34 @@ def test_an_undo_that_fails_is_tried_again(tmp_path, at, this_machine, monkeypat
     ]
 
 
+@pytest.mark.usefixtures("unarmed")
+@pytest.mark.parametrize("by", ["watchdog", "rollback"])
+def test_an_undo_that_is_tried_again_undoes_only_what_it_could_not(
+    value, tmp_path, at, this_machine, monkeypatch, by
+):
+    """Somebody sets the host up anew after the first try: the second one leaves that alone."""
+    monkeypatch.setattr("dirtune.change.watchdog._PAUSES_S", (0.0,) * 3)
+    count = tmp_path / "tries"
+    undo = f"echo >>{count}; echo anew >{value}; test $(wc -l <{count}) -gt 2"
+    stuck = Change(Run(("true",), ("sh", "-c", undo)), Risk.SAFE, "net/x", "run", "run")
+    plan = Plan((stuck, *setting(value, "old", "one").changes))
+    carry_out(plan, this_machine, at, confirm_s=0.1)
+    path = journal.find(at.state, None)
+
+    if by == "watchdog":
+        watch(path, at, this_machine)
+    else:
+        for _ in range(2):
+            with pytest.raises(ApplyError, match="could not undo"):
+                take_back(at, this_machine)
+            (left,) = journal.load(path).made
+            assert left.reason == "net/x", "the other one is undone already"
+        take_back(at, this_machine)
+
+    assert (state(at), len(count.read_text())) == (State.ROLLED_BACK, 3)
+    assert value.read_text() == "anew\n"
+
+
 @pytest.fixture
 def unwritable(monkeypatch):
     """A state folder that can record nothing until the list is empty; each try removes one."""
