@@ -55,7 +55,8 @@ def table(
         [[_cell(cell, clean, most) for cell in row] for row in texts],
         [clean(head) for head in heads],
         tablefmt=style,
-        colalign=align or None,
+        # tabulate 0.9 counts no columns if there are no rows, and then takes no alignments.
+        colalign=(align or None) if texts else None,
         disable_numparse=True,
     )
 
