@@ -11,8 +11,7 @@ import posixpath
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,27 +20,21 @@ import msgspec
 from dirtune import __version__, writing
 from dirtune.errors import NotPossible, ParseError, SourceRefused
 from dirtune.formats import from_json
-from dirtune.host import WIDEST, RecordedHost, followed, readable
+from dirtune.host import RecordedHost, followed, readable
 from dirtune.reading import open_regular
+from dirtune.tar_members import FILES, Limits, Member, Refused, members
 
 # Two samples of a machine with 1,152 CPUs have 50 MB in 170,000 files.
 _LARGEST_FILE = 32 << 20
 _LARGEST_CONTENT = 64 << 20
 _LARGEST_META = 8 << 20
-_MOST_HEADERS = 200_000
 _MOST_FOLDERS = 100_000
 _LONGEST_PATH = 1024
-_LARGEST_EXTENSION = 4096
-"""Size limit in bytes of a header extension, which holds a path, a link's target and a time."""
-_MOST_ROWS = 64
-"""The largest number of rows in a header extension; bsdtar writes about 20."""
 _LARGEST_PACKED = 256 << 20
-_EXTENSIONS = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
 _BROKEN = (
     *(EOFError, OSError, ValueError),
     *(tarfile.TarError, zlib.error, msgspec.DecodeError),
 )
-_FILES = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE})
 _MEMBER = re.compile(r"(?P<sample>[01])(?P<path>/.+)")
 
 
@@ -103,94 +96,12 @@ def load(path: Path) -> tuple[RecordedHost, ...]:
     try:
         with os.fdopen(handle, "rb") as file, gzip.GzipFile(fileobj=file) as archive:
             return _samples(archive)
-    except _Refused as error:
+    except Refused as error:
         raise ParseError(str(path), str(error)) from error
     except _BROKEN as error:
         raise ParseError(
             str(path), f"the file is not a dirtune snapshot ({str(error)[:200]})"
         ) from error
-
-
-class _Refused(Exception):
-    """The archive is a tar file, but dirtune did not write it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    name: str
-    kind: bytes
-    target: str
-    """Target of the symbolic link; empty for a file."""
-    content: bytes
-
-
-def _members(archive: gzip.GzipFile) -> Iterator[_Member]:
-    """Yield the members one by one, and check the declared size of each before reading it.
-
-    The module tarfile is used only to decode single headers, because it is unsafe for hostile
-    archives: it reads names of up to 2 GB into memory, recurses for each header extension, keeps
-    every member, and before Python 3.11.10 takes quadratic time for an extension.
-    """
-    extended: dict[str, str] = {}
-    size = 0
-    for block in _headers(archive):
-        header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        extension = header.type in {*_EXTENSIONS, tarfile.XHDTYPE}
-        most = _LARGEST_EXTENSION if extension else _LARGEST_FILE
-        if not 0 <= header.size <= most:
-            raise _Refused(f"{header.name!r} has more than {most:,} bytes")
-        _require_room(size + header.size)
-        content = archive.read(header.size)
-        if len(content) < header.size:
-            raise EOFError("the archive is cut off")
-        size += header.size * (1 if content.isascii() else WIDEST)
-        _require_room(size)
-        archive.read(-header.size % tarfile.BLOCKSIZE)
-        if extension:
-            kind = _EXTENSIONS.get(header.type)
-            extended |= {kind: _name(content)} if kind else _pax(content)
-            continue
-        name = extended.get("path", header.name)
-        yield _Member(name, header.type, extended.get("linkpath", header.linkname), content)
-        extended = {}
-
-
-def _require_room(size: int) -> None:
-    if size > _LARGEST_CONTENT:
-        raise _Refused(
-            f"the archive has more than {_LARGEST_CONTENT >> 20} MiB of unpacked content"
-        )
-
-
-def _headers(archive: gzip.GzipFile) -> Iterator[bytes]:
-    for _ in range(_MOST_HEADERS):
-        block = archive.read(tarfile.BLOCKSIZE)
-        if len(block) < tarfile.BLOCKSIZE:
-            raise EOFError("the archive is cut off")
-        if not any(block):
-            return
-        yield block
-    raise _Refused(f"the archive has more than {_MOST_HEADERS:,} files")
-
-
-def _pax(content: bytes) -> dict[str, str]:
-    """Return the names in a POSIX header extension, whose rows are `LENGTH KEY=VALUE`."""
-    names: dict[str, str] = {}
-    for _ in range(_MOST_ROWS):
-        if not content:
-            return names
-        length = int(content[: content.index(b" ")])
-        row, content = content[:length], content[max(length, 1) :]
-        key, _, value = row.partition(b" ")[2].partition(b"=")
-        if key.startswith(b"GNU.sparse") or key == b"size":
-            raise _Refused("the archive contains a sparse file or a file of more than 8 GB")
-        if key in {b"path", b"linkpath"}:
-            names[key.decode()] = _name(value.removesuffix(b"\n"))
-    raise _Refused(f"a header extension has more than {_MOST_ROWS} rows")
-
-
-def _name(content: bytes) -> str:
-    return content.rstrip(b"\0").decode("utf-8", "surrogateescape")
 
 
 def _add_sample(
@@ -249,10 +160,10 @@ def _samples(archive: gzip.GzipFile) -> tuple[RecordedHost, ...]:
     meta: Meta | None = None
     files: tuple[dict[str, str], dict[str, str]] = ({}, {})
     links: tuple[dict[str, str], dict[str, str]] = ({}, {})
-    for member in _members(archive):
-        if member.name == "meta.json" and member.kind in _FILES:
+    for member in members(archive, Limits(_LARGEST_FILE, _LARGEST_CONTENT)):
+        if member.name == "meta.json" and member.kind in FILES:
             if len(member.content) > _LARGEST_META:
-                raise _Refused(f"meta.json has more than {_LARGEST_META:,} bytes")
+                raise Refused(f"meta.json has more than {_LARGEST_META:,} bytes")
             meta = from_json(member.content, Meta)
         elif member.kind != tarfile.DIRTYPE:
             sample, inside = _inside(member)
@@ -302,23 +213,23 @@ def _require_paths(paths: Iterable[str]) -> None:
             folders.add(folder)
             folder = posixpath.dirname(folder)
         if len(folders) > _MOST_FOLDERS:
-            raise _Refused(f"the archive has more than {_MOST_FOLDERS:,} folders")
+            raise Refused(f"the archive has more than {_MOST_FOLDERS:,} folders")
 
 
-def _inside(member: _Member) -> tuple[int, str]:
+def _inside(member: Member) -> tuple[int, str]:
     """Return the number of the member's sample, and the member's path on the host.
 
-    Raises `_Refused` if the path or the link of the member leads outside its sample.
+    Raises `Refused` if the path or the link of the member leads outside its sample.
     """
     path = _MEMBER.fullmatch(member.name)
     shown = repr(member.name[:60])
     if not path or posixpath.normpath(path["path"]) != path["path"]:
-        raise _Refused(f"{shown} is not a path inside a sample")
-    if member.kind not in {*_FILES, tarfile.SYMTYPE}:
-        raise _Refused(f"{shown} is neither a file nor a symbolic link")
+        raise Refused(f"{shown} is not a path inside a sample")
+    if member.kind not in {*FILES, tarfile.SYMTYPE}:
+        raise Refused(f"{shown} is neither a file nor a symbolic link")
     if member.kind == tarfile.SYMTYPE:
         folder = posixpath.dirname(member.name)
         target = posixpath.normpath(posixpath.join(folder, member.target))
         if not target.startswith(f"{path['sample']}/"):
-            raise _Refused(f"the link {shown} points outside its sample")
+            raise Refused(f"the link {shown} points outside its sample")
     return int(path["sample"]), path["path"]

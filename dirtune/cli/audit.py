@@ -54,7 +54,7 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     "archive",
     type=_PATH,
     metavar="FILE",
-    help="Read FILE, which `dirtune snapshot` wrote.",
+    help="Read FILE: a snapshot of dirtune, a sosreport, or a tarball of /proc and /sys.",
 )
 @click.option(
     "--diff",

@@ -26,7 +26,7 @@ from dirtune.snapshot import with_probes
     "archive",
     type=PATH,
     metavar="FILE",
-    help="Read FILE, which `dirtune snapshot` wrote.",
+    help="Read FILE: a snapshot of dirtune, a sosreport, or a tarball of /proc and /sys.",
 )
 @click.option(
     "--interval",

@@ -2,11 +2,13 @@
 
 `Host` is the interface for code that only reads: it reads files, lists paths and resolves links.
 `LiveHost` reads from `/` or from a recorded tree. `RecordedHost` reads from texts in memory, which
-come from an archive or over SSH. `WritableHost` also changes the host; only `change`, `lvs` and
+come from an archive or over SSH. `LinkedHost` reads from a tree in memory, and `AddedHost` adds
+texts to another host. `WritableHost` also changes the host; only `change`, `lvs` and
 the tracefs probe use it. `run` runs a command on this machine.
 """
 
 from dirtune.host.command import run
+from dirtune.host.linked import AddedHost, LinkedHost
 from dirtune.host.live import Host, LiveHost
 from dirtune.host.paths import followed, literal
 from dirtune.host.recorded import RecordedHost
@@ -15,8 +17,10 @@ from dirtune.host.writable import FileContents, WritableHost
 
 __all__ = [
     "WIDEST",
+    "AddedHost",
     "FileContents",
     "Host",
+    "LinkedHost",
     "LiveHost",
     "RecordedHost",
     "WritableHost",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dirtune import reading
 from dirtune.analyse.probed import Probed
 from dirtune.errors import DirtuneError, NodeUnreachable, NotInstalled, NotPossible, ParseError
-from dirtune.host import LiveHost, RecordedHost
+from dirtune.host import Host, LiveHost, RecordedHost
 from dirtune.jobs import notes
 from dirtune.snapshot import FIELDS, Snapshot, moving, patterns_of, take_all
 
@@ -59,15 +59,28 @@ def of_path_or_host(name: str, source: Source) -> Source:
 
 def snapshot_of(source: Source, fields: Sequence[str] = FIELDS) -> Snapshot:
     """Take a snapshot of *fields*; a recorded tree is one sample, a live host two."""
-    if source.archive is not None:
-        from dirtune.archive import load
-
+    if source.archive is not None or source.root is not None:
         with reading.memory_bounded(source.name):
-            return take_all(load(source.archive), fields)
-    if source.root is not None:
-        with reading.memory_bounded(source.name):
-            return take_all((tree(source.root),), fields)
+            return _recorded(source, fields)
     return take_all(samples(source, fields), fields)
+
+
+def _recorded(source: Source, fields: Sequence[str]) -> Snapshot:
+    from dirtune import archive, sosreport
+
+    if source.root is not None or (source.archive and reading.is_folder(source.archive)):
+        host = tree(source.root or source.archive or Path())
+    else:
+        assert source.archive is not None
+        report = sosreport.of_archive(source.archive)
+        if report is None:
+            return take_all(archive.load(source.archive), fields)
+        host = report
+    snapshot = take_all((host,), fields)
+    if not sosreport.is_sosreport(host):
+        return snapshot
+    errors = {field: sosreport.reason(field, why) for field, why in snapshot.errors.items()}
+    return replace(snapshot, errors=errors)
 
 
 def snapshots_of(sources: Sequence[Source]) -> dict[Source, Snapshot | DirtuneError]:
@@ -197,11 +210,13 @@ def hosts_in(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def tree(root: Path) -> LiveHost:
+def tree(root: Path) -> Host:
     """Return the recorded host below *root*; raises `NotPossible` if *root* is not a folder."""
+    from dirtune import sosreport
+
     if not reading.is_folder(root):
         raise NotPossible(f"{root} is not a folder. Give --root a folder that holds proc and sys.")
-    return LiveHost(root)
+    return sosreport.of_folder(root)
 
 
 def _taken(source: Source) -> Snapshot | DirtuneError:
