@@ -9,7 +9,15 @@ if TYPE_CHECKING:  # the watchdog, which needs no snapshot, starts faster withou
 _WRITERS = {
     "irq": ("irqbalance", "tuned", "tuna"),
     "sysctl": ("tuned", "bpftune"),
-    "ipvs": ("keepalived", "kube-proxy", "kube-router", "ldirectord", "pybal", "seesaw_ncc"),
+    "ipvs": (
+        "keepalived",
+        "kube-proxy",
+        "kube-router",
+        "kube-vip",
+        "ldirectord",
+        "pybal",
+        "seesaw_ncc",
+    ),
     "nic": ("NetworkManager", "systemd-networ", "tuned"),
     "cpu": ("tuned", "tlp", "power-profiles-"),
 }

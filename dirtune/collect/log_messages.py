@@ -38,7 +38,7 @@ LINK = Message(
     "link is|link up|link down|link becomes ready|link speed|smartspeed|downshift|watchdog"
 )
 ALLOCATION = Message("allocation failure|ip_vs_conn_new")
-CONNTRACK_FULL = Message("nf_conntrack: table full")
+CONNTRACK_FULL = Message("(nf|ip)_conntrack: table full")
 NEIGHBOURS = Message("neighbou?r table overflow")
 MARTIAN = Message("martian source")
 NO_DESTINATION = Message("no destination available")

@@ -13,7 +13,6 @@ _HIGH_PERCENT, _MEDIUM_PERCENT = 90, 75
 _RECENT_S = 3600  # a message of the log; an estimate, not calibrated
 _LEAST_MAX = 1 << 20
 _ENTRY_BYTES = 320
-_FULL = "nf_conntrack: table full"
 
 
 @check(
@@ -29,10 +28,11 @@ def table_full(snapshot: Snapshot) -> Verdicts:
     ## What it does
     The finding is `critical` in three cases: `drop` or `early_drop` rose between two samples;
     `insert_failed` rose and the table is 75 % full or more; the kernel log has the message
-    `nf_conntrack: table full, dropping packet` of the last hour. A table that is 90 % full or more
-    is `high`. A table that is 75 % full or more, or an older message in the log, is `medium`. A
-    table without entries is not reported. In a table that is less than 75 % full, `insert_failed`
-    does not count, because it rises when packets of one flow race each other.
+    `nf_conntrack: table full, dropping packet` of the last hour (`ip_conntrack` on old kernels). A
+    table that is 90 % full or more is `high`. A table that is 75 % full or more, or an older
+    message in the log, is `medium`. A table without entries is not reported. In a table that is
+    less than 75 % full, `insert_failed` does not count, because it rises when packets of one flow
+    race each other.
 
     ## Why it matters
     If the table is full, the kernel drops new flows of every service on the host, including SSH

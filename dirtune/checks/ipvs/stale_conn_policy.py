@@ -33,7 +33,9 @@ def stale_conn_policy(
     kernels: 4.14.257, 4.19.219, 5.4.163, 5.10.83 and 5.15.6) this is reported whatever
     `expire_nodest_conn` is, because these kernels ignore the weight if `conn_reuse_mode` is 0;
     with one sample the finding is `medium`. It is `medium` if
-    kube-proxy or kube-router runs, because these programs delete destinations. The check also
+    kube-proxy or kube-router runs, because these programs delete destinations. It is `low` if
+    keepalived, ldirectord, pybal or seesaw runs and a service is UDP, whose clients do not notice
+    a server that is gone. The check also
     reports `expire_quiescent_template=0` if a service is persistent: `high` if a destination has
     weight 0, else `medium`. A director whose services all use one-packet scheduling has no
     connections and is not reported.
@@ -83,6 +85,8 @@ def _no_destination(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
         effect = f"clients that reuse ports stay connected to {stuck[0]}, which has weight 0"
     elif deleting:
         effect = f"connections to destinations that {deleting[0]} deletes stay until they time out"
+    elif managers and any(s.protocol == "UDP" and not s.ops for s in snapshot.services or ()):
+        effect = f"UDP packets of clients go on to a server that {managers[0]} deletes"
     else:
         if managers is None or managers:
             yield inconclusive(
@@ -91,7 +95,7 @@ def _no_destination(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
         return
     yield Finding(
         subject="net.ipv4.vs.expire_nodest_conn",
-        severity=Severity.HIGH if gone or stuck else Severity.MEDIUM,
+        severity=_severity(gone or stuck, deleting),
         message=f"net.ipv4.vs.expire_nodest_conn is 0, so {effect}",
         evidence={"gone": list(gone), "stuck": list(stuck), "managers": list(managers or ())},
         fixes=(
@@ -104,6 +108,12 @@ def _no_destination(snapshot: Snapshot, sysctls: Sysctls) -> Verdicts:
             ),
         ),
     )
+
+
+def _severity(lost: tuple[str, ...], deleting: tuple[str, ...]) -> Severity:
+    if lost:
+        return Severity.HIGH
+    return Severity.MEDIUM if deleting else Severity.LOW
 
 
 def _ignored(snapshot: Snapshot, sysctls: Sysctls) -> Iterator[str]:

@@ -1,7 +1,8 @@
 from collections.abc import Iterator
 
-from dirtune.checks import Finding, Fix, Role, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import detail, edited
+from dirtune.checks.owners import KUBERNETES, Owner, owner
 from dirtune.checks.remedies import commands
 from dirtune.collect.ip_vs import Destination, Service
 from dirtune.collect.ipvs_netlink import IpvsService
@@ -28,14 +29,15 @@ def uneven_load(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     weight above 0. It reports two kinds. First, a service with sh or mh, without the flag
     `sh-port` or `mh-port`, or with dh, if it has 1,000 connections or more, and a destination has
     at least twice as many as its weight entitles it to. Second, a service with one-packet
-    scheduling and lc or wlc.
+    scheduling and lc or wlc. In Kubernetes, it reports every service with lc or wlc as `info`.
 
     ## Why it matters
     Without the port in the hash, all connections of one client address go to one server, so a
     proxy or NAT in front of the clients fills one server. dh hashes the virtual address alone, and
     all connections go to one server. With one-packet scheduling a connection ends with its packet,
     so all destinations have 0 connections, and lc and wlc always choose the first one: weights do
-    not matter.
+    not matter. In Kubernetes each node is a director that counts only its own connections. Nodes
+    with few connections all begin with the same pod.
 
     ## Remediation
     Add the flag (`-b sh-port`, `-b mh-port`), if requests of one client need not reach the same
@@ -50,12 +52,15 @@ def uneven_load(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
     - net/netfilter/ipvs/ip_vs_wlc.c, `ip_vs_wlc_schedule()`
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_conn_put()`
     """
+    mine = owner(snapshot)
     for service in services:
         serving = [d for d in service.destinations if d.weight > 0]
         if service.persistent_jiffies is not None or len(serving) < 2:
             continue
         if service.ops and service.scheduler in _LEAST_CONNECTIONS:
             yield _first(snapshot, service, serving[0])
+        elif mine in KUBERNETES and service.scheduler in _LEAST_CONNECTIONS:
+            yield _each_node(service, mine)
         elif service.scheduler in {"dh", *_HASHES_CLIENTS}:
             yield from _hashed(snapshot, service)
 
@@ -111,6 +116,24 @@ def _first(snapshot: Snapshot, service: Service, first: Destination) -> Finding:
     )
     title = "Schedule in turn and by weight with wrr (`lb_algo wrr` in keepalived)"
     return _finding(snapshot, service, message, "schedule-wrr", title, "-s wrr")
+
+
+def _each_node(service: Service, mine: Owner | None) -> Finding:
+    scheduler = service.scheduler
+    return Finding(
+        subject=service.name,
+        severity=Severity.INFO,
+        message=f"{service.name} uses {scheduler}, but each node counts only its own connections, "
+        "so nodes with few connections all choose the same pod",
+        evidence={"scheduler": scheduler},
+        fixes=(
+            Fix(
+                "schedule-rr",
+                f"Use the scheduler rr in {mine}, such as --ipvs-scheduler=rr of kube-proxy",
+                Risk.SAFE,
+            ),
+        ),
+    )
 
 
 def _finding(

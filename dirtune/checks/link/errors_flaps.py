@@ -2,6 +2,7 @@ import re
 from collections.abc import Iterator
 
 from dirtune.analyse import rates
+from dirtune.analyse.words import counted
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, one_sample
 from dirtune.checks.counters import before
 from dirtune.checks.irq import listed
@@ -127,10 +128,9 @@ def _finding(interface: Interface, evidence: dict[str, object]) -> Finding:
         faults.append(f"the carrier was lost {evidence['flaps']} times between the samples")
     if "flaps_per_day" in evidence:
         faults.append(f"the carrier was lost {evidence['flaps_per_day']} times a day since boot")
-    if "transmit_timeouts" in evidence:
-        faults.append(
-            f"transmission timed out {evidence['transmit_timeouts']} times in the last day"
-        )
+    times = evidence.get("transmit_timeouts")
+    if isinstance(times, int):
+        faults.append(f"transmission timed out {counted(times, 'time')} in the last day")
     return Finding(
         subject=interface.name,
         severity=Severity.HIGH,

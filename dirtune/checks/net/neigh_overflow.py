@@ -11,7 +11,8 @@ from dirtune.snapshot import Snapshot
 _FULL_PERCENT = 80
 _FIRST_STEP = 4096  # entries, gc_thresh1; gc_thresh2 is twice and gc_thresh3 four times that
 _NAMES = {"ipv4": "ARP", "ipv6": "IPv6 neighbour"}
-_CACHES = {"ipv4": "arp_cache", "ipv6": "ndisc_cache"}
+# Old kernels name the protocol instead of the table: `ipv4: Neighbour table overflow.`
+_CACHES = {"ipv4": ("arp_cache", "ipv4: "), "ipv6": ("ndisc_cache", "ipv6: ")}
 _DAY_S = 86_400
 
 
@@ -109,7 +110,8 @@ def _reported(snapshot: Snapshot, family: str) -> tuple[str, ...]:
     return tuple(
         line.text
         for line in log_messages.NEIGHBOURS.lines(snapshot.kernel_log)
-        if _CACHES[family] in line.text and (age_s(snapshot, line) or 0) <= _DAY_S
+        if any(name in line.text.lower() for name in _CACHES[family])
+        and (age_s(snapshot, line) or 0) <= _DAY_S
     )
 
 
