@@ -281,17 +281,27 @@ def presets(plan: str | None, form: str) -> None:
 
 
 @command.command("import")
-@click.argument("text", type=click.File("r"), default="-")
-def import_(text: TextIO) -> None:
+@click.argument("text", type=click.File("r", errors="backslashreplace"), default="-")
+@click.option(
+    "--config-id",
+    metavar="NAME",
+    help="Read the lines of keepalived.conf that begin with @NAME [default: the host name].",
+)
+def import_(text: TextIO, config_id: str | None) -> None:
     """Print the plan for a table that `ipvsadm -Sn` wrote (TEXT, or standard input).
+
+    TEXT can also be a keepalived.conf(5). dirtune reads it with its includes, leaves out
+    passwords, and runs no script. The plan is the table while every real server is up. dirtune
+    refuses a line that `keepalived -t` refuses, and prints what keepalived would correct.
 
     Examples:
       dirtune lvs import services.txt
+      dirtune lvs import /etc/keepalived/keepalived.conf
     """
     from dirtune.jobs import lvs_plans
     from dirtune.render import lvs_plan
 
-    _output.result(lvs_plan.plan(lvs_plans.imported(text)), end="")
+    _output.result(lvs_plan.plan(lvs_plans.imported(text, config_id)), end="")
 
 
 @command.command()

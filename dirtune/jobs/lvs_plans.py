@@ -1,5 +1,6 @@
 """Read the plan of an `lvs` command, and the table that the plan describes."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import TextIO
 import msgspec
 
 from dirtune import plan as plans
-from dirtune.errors import ParseError, PlanError
-from dirtune.jobs import plan_files
-from dirtune.lvs import ipvsadm
+from dirtune.errors import ParseError, PlanError, SourceMissing, SourceRefused
+from dirtune.host import LiveHost
+from dirtune.jobs import notes, plan_files
+from dirtune.keepalived import reading
+from dirtune.lvs import ipvsadm, keepalived_conf, listing
 from dirtune.lvs.model import Table
 from dirtune.plan import services
 from dirtune.plan.configuration import Configuration
@@ -18,6 +21,9 @@ from dirtune.ssh_names import LOCAL
 
 _LARGEST_TEXT = 4 << 20
 """The largest output of `ipvsadm -Sn` in characters; 10,000 destinations have half a million."""
+_LARGEST_CONF = 64 << 20
+"""The largest keepalived.conf in characters; 40,000 real servers have some 15 million."""
+_MOST_NOTES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +88,18 @@ def sent(configuration: Configuration) -> str:
     return f"{msgspec.json.encode(configuration).decode()}\n"
 
 
-def imported(text: TextIO) -> Table:
-    """Return the table that a text of ipvsadm(8) describes; `ParseError` names file and line."""
+def imported(text: TextIO, config_id: str | None = None) -> Table:
+    """Return the table that a text of ipvsadm(8) or a keepalived.conf(5) describes.
+
+    *config_id* is the name that keepalived's lines with @ are for; None is this host's name.
+    `ParseError` names file and line. What keepalived corrects in its configuration is a warning.
+    """
+    content = _content(text)
+    if listing.is_keepalived(content):
+        return _from_keepalived(getattr(text, "name", "<stdin>"), content, config_id)
     try:
-        content = text.read(_LARGEST_TEXT + 1)
         table = ipvsadm.parse(content) if len(content) <= _LARGEST_TEXT else None
-    except (ParseError, UnicodeDecodeError) as error:
+    except ParseError as error:
         raise ParseError(text.name, str(error)) from error
     if table is None:
         raise ParseError(text.name, f"the text is longer than {_LARGEST_TEXT >> 20} MiB")
@@ -97,3 +109,51 @@ def imported(text: TextIO) -> Table:
             text.name, "the text contains no service. Check the output of ipvsadm -Sn."
         )
     return table
+
+
+def _content(text: TextIO) -> str:
+    try:
+        content = text.read(_LARGEST_CONF + 1)
+    except UnicodeDecodeError as error:
+        raise ParseError(text.name, str(error)) from error
+    if len(content) > _LARGEST_CONF:
+        raise ParseError(text.name, f"the text is longer than {_LARGEST_CONF >> 20} MiB")
+    return content
+
+
+def _from_keepalived(name: str, content: str, config_id: str | None) -> Table:
+    path = str(Path(name).absolute())
+    if config_id is None:
+        config_id = os.uname().nodename.partition(".")[0]
+    try:
+        conf = reading.read(_Given(path, content), path, config_id)
+    except (SourceMissing, SourceRefused) as error:
+        raise ParseError(name, str(error)) from error
+    derived = keepalived_conf.required(conf)
+    for note in derived.notes[:_MOST_NOTES]:
+        notes.warning(note)
+    if len(derived.notes) > _MOST_NOTES:
+        notes.warning(f"{len(derived.notes) - _MOST_NOTES} more notes are not shown.")
+    if not derived.table.services:
+        raise ParseError(name, "this keepalived.conf has no virtual server with a real server")
+    return derived.table
+
+
+class _Given:
+    """The files of this machine, with the text that was read already in place of one file."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self._path, self._text = path, text
+        self._host = LiveHost()
+
+    def read(self, path: str) -> str:
+        """Return the text of *path*."""
+        return self._text if path == self._path else self._host.read(path)
+
+    def glob(self, pattern: str) -> tuple[str, ...]:
+        """Return the paths that match *pattern*."""
+        return self._host.glob(pattern)
+
+    def mode(self, path: str) -> int | None:
+        """Return the permission bits of *path*."""
+        return None if path == self._path else self._host.mode(path)

@@ -13,7 +13,11 @@ _TITLE = "IP Virtual Server version"
 _COUNTERS = re.compile(
     r"Prot\s+LocalAddress:Port\s+(?:Conns|CPS|uthreshold|Forward)\b", re.IGNORECASE
 )
-_KEEPALIVED = re.compile(r"^\s*(?:virtual_server(?:_group)?|vrrp_instance|global_defs)\b", re.M)
+_KEEPALIVED = re.compile(
+    r"^[ \t]*(?:@\S+[ \t]+)?(?:include[rmwba]?[ \t]|~SEQ|~LST|\$\w+=|"
+    r"(?:virtual_server(?:_group)?|vrrp_\w+|global_defs|static_\w+)\b)",
+    re.M,
+)
 _PROTOCOLS = {"TCP": "-t", "UDP": "-u", "SCTP": "--sctp-service", "FWM": "-f"}
 _METHODS = {"Masq": "-m", "Route": "-g"}
 _LISTED = {"persistent": "-p", "mask": "-M", "pe": "--pe"}
@@ -23,19 +27,18 @@ def as_rules(text: str) -> str:
     """Return the output of `ipvsadm -Ln` as `ipvsadm -Sn` writes it, and other texts unchanged.
 
     Each line of a listing becomes one line. Raises `ParseError` if a listing lacks facts that a
-    table needs, or if *text* is a keepalived.conf.
+    table needs.
     """
     rows = text.splitlines()
     start = next((n for n, row in enumerate(rows) if row.strip()), 0)
     if rows and rows[start].startswith(_TITLE):
         return "".join(f"{row}\n" for row in _rules(rows, start))
-    if _KEEPALIVED.search(text):
-        raise ParseError(
-            f"line {start + 1}",
-            "This is a keepalived.conf. Import the table that keepalived made of it instead: "
-            "ipvsadm -Sn > FILE",
-        )
     return text
+
+
+def is_keepalived(text: str) -> bool:
+    """Whether *text* is a keepalived.conf(5), not an output of ipvsadm(8)."""
+    return bool(_KEEPALIVED.search(text))
 
 
 def _rules(rows: list[str], start: int) -> Iterator[str]:

@@ -762,6 +762,58 @@ def test_a_text_without_a_service_is_not_imported(tmp_path):
     assert "contains no service" in done.stderr
 
 
+def test_the_blocks_of_keepalived_become_the_same_table_again(tmp_path):
+    path = tmp_path / "imported.toml"
+    path.write_text(lvs("import", "-", input=TEXT).stdout)
+    blocks = lvs("export", str(path), "--format", "keepalived").stdout
+    path.write_text(lvs("import", "-", input=blocks).stdout)
+
+    # keepalived ignores a virtual server without real servers.
+    expected = [row for row in TEXT.splitlines() if "[fd00::9]" not in row]
+    assert lvs("export", str(path)).stdout.splitlines() == expected
+
+
+def test_a_keepalived_conf_is_read_with_its_includes_and_its_conditions(tmp_path):
+    (tmp_path / "keepalived.conf").write_text("include servers/*.conf\n")
+    (tmp_path / "servers").mkdir()
+    (tmp_path / "servers" / "one.conf").write_text(
+        "virtual_server 198.18.0.100 80 {\nprotocol TCP\nlvs_sched rr\n@lb1 weight 5\n"
+        "real_server 198.18.0.11 80 {\nlvs_method DR\n}\n}\n"
+    )
+
+    done = lvs("import", str(tmp_path / "keepalived.conf"), "--config-id", "lb1")
+
+    assert "weight = 5" in done.stdout
+    assert 'address = "198.18.0.11", forwarding = "dr"' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "why"),
+    [
+        ("virtual_server 198.18.0.100 80 {\n lvs_sched fast\n}\n", "line 2", "'fast'"),
+        ("vrrp_instance A {\n}\n", "keepalived.conf", "no virtual server"),
+        ("include keepalived.conf\n", "line 1", "includes itself"),
+        ("virtual_server 198.18.0.100 80 {\n\0}\n", "keepalived.conf", "binary"),
+    ],
+)
+def test_a_keepalived_conf_that_keepalived_refuses_names_file_and_line(tmp_path, text, place, why):
+    path = tmp_path / "keepalived.conf"
+    path.write_text(text)
+
+    done = lvs("import", str(path))
+    refused(done, why)
+    assert place in done.stderr
+
+
+def test_what_keepalived_corrects_is_a_warning(tmp_path):
+    path = tmp_path / "keepalived.conf"
+    path.write_text("virtual_server fwmark 1 {\nreal_server 198.18.0.11 80 {\n}\n}\n")
+
+    done = lvs("import", str(path))
+
+    assert "virtual_server fwmark 1 has no lvs_sched; wlc is the default." in done.stderr
+
+
 @pytest.mark.parametrize("undone", [True, False])
 def test_a_far_director_that_rolled_back_while_the_real_servers_were_asked_is_no_success(
     nodes, plan, monkeypatch, undone

@@ -43,8 +43,6 @@ FWM  7 IPv6 rr
         (HEAD.replace("Scheduler Flags", "Conns InPkts OutPkts"), 2, "counters"),
         (f"{HEAD}something else\n", 4, "neither a service nor a real server"),
         (f"{HEAD}  -> 10.0.0.2:80  Masq  1  0  0\n", 4, "neither a service nor a real server"),
-        ("! Configuration\nglobal_defs {\n}\n", 1, "keepalived.conf"),
-        ("virtual_server 10.0.0.1 80 {\n  lb_algo rr\n}\n", 1, "keepalived.conf"),
     ],
 )
 def test_other_texts_say_what_they_are_and_what_to_give(text, line, words):

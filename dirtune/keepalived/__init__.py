@@ -1,0 +1,1 @@
+"""Read keepalived.conf(5), keepalived's grammar included, without its secrets."""
