@@ -32,7 +32,7 @@ class SoftirqTime(msgspec.Struct, frozen=True):
 
 
 class NapiPolls(msgspec.Struct, frozen=True):
-    """The NAPI polls of one device's queues."""
+    """The polls of one NAPI instance, which serves a queue of a device or several."""
 
     device: str
     """The device; empty for the backlog of a CPU, which belongs to no device."""
@@ -40,6 +40,25 @@ class NapiPolls(msgspec.Struct, frozen=True):
     packets: int
     exhausted: int
     """Number of polls that used up their budget, because the device still had packets."""
+    id: int = 0
+    """The kernel's number of the instance, as in `napi-id` of netdev(7); 0 if it has none."""
+    queues: tuple[str, ...] = ()
+    """The queues that the instance serves, such as `rx 0` and `tx 0`; empty if the kernel or the
+    driver does not tell (Linux 6.8)."""
+
+
+class HandlerDelay(msgspec.Struct, frozen=True):
+    """How long after the call of an interrupt handler something happened that it caused.
+
+    If two handlers have the same entry in the probe's table of a CPU, only the first one is in it.
+    """
+
+    irq: int
+    handler: str
+    events: int
+    total_ns: int
+    max_ns: int
+    histogram: Histogram = ()
 
 
 class SoftirqWindow(msgspec.Struct, frozen=True):
@@ -52,6 +71,9 @@ class SoftirqWindow(msgspec.Struct, frozen=True):
     """Number of runs of each softirq in the same window, from /proc/softirqs."""
     lost: int = 0
     """Events that were not recorded, because the probe's BPF map was full."""
+    after_handlers: tuple[HandlerDelay, ...] = ()
+    """The time from the call of each interrupt handler that raised NET_RX to the run of NET_RX;
+    empty without the irq probe."""
 
 
 class LockWaits(msgspec.Struct, frozen=True):
@@ -144,6 +166,9 @@ class IpvsWindow(msgspec.Struct, frozen=True):
     """Nanoseconds in the hook, including handing a forwarded packet to the outgoing device."""
     max_ns: int
     histogram: Histogram = ()
+    after_handlers: tuple[HandlerDelay, ...] = ()
+    """The time from the call of each interrupt handler that raised NET_RX to the first packet of
+    that NET_RX in the hook; empty without the probes irq and softirq."""
 
 
 class IrqThreadTime(msgspec.Struct, frozen=True):

@@ -98,3 +98,52 @@ static __always_inline u32 slot_of(u64 ns)
     asm volatile("" : "+r"(slot));
     return slot & (SLOTS - 1);
 }
+
+// The entry of a per-CPU table of 2^TABLE_BITS entries for an address of the kernel. A lookup in an
+// array is a few instructions; one in a hash is a call, and the hash of a key costs as much again.
+// Each CPU gives an entry to the first address that wants it; another address with the same entry
+// goes to a hash.
+#define TABLE_BITS 8
+#define TABLE_SIZE (1 << TABLE_BITS)
+
+static __always_inline int entry_of(u64 address)
+{
+    return address * 0x9E3779B97F4A7C15ULL >> (64 - TABLE_BITS);
+}
+
+#define NET_RX_VECTOR 3
+
+// What a CPU is doing. The probes irq, softirq and ipvs share this map, so that a receive softirq
+// and a packet know the interrupt that they come from; each works without the others.
+struct cpu_now {
+    u64 handler_ns;   // the start of the running interrupt handler; 0 if none runs
+    u64 handler;
+    u64 raised_ns;    // the start of the handler that raised the next NET_RX; 0 if it was no handler
+    u64 raised_by;
+    u64 received_ns;  // the same of the running NET_RX, until its first packet reaches IPVS
+    u64 received_by;
+};
+
+// How long after the call of an interrupt handler something happened that the handler caused.
+struct handler_delay {
+    u64 handler;
+    u64 events;
+    u64 total_ns;
+    u64 max_ns;
+    u64 slots[SLOTS];
+};
+
+// Add a delay, unless the entry belongs to another handler; then it is not recorded.
+static __always_inline int add_delay(struct handler_delay *seen, u64 handler, u64 ns)
+{
+    if (!seen->handler)
+        seen->handler = handler;
+    if (seen->handler != handler)
+        return 1;
+    seen->events++;
+    seen->total_ns += ns;
+    seen->slots[slot_of(ns)]++;
+    if (ns > seen->max_ns)
+        seen->max_ns = ns;
+    return 0;
+}

@@ -24,8 +24,39 @@ struct ipvs_start {
     u64 depth;
 };
 
+#ifndef CPU_NOW
+#define CPU_NOW
+PERCPU_ARRAY(cpu_now, struct cpu_now, 1);
+#endif
+PERCPU_ARRAY(ipvs_delays, struct handler_delay, TABLE_SIZE);
 PERCPU_ARRAY(ipvs_started, struct ipvs_start, 1);
 PERCPU_ARRAY(ipvs_times, struct ipvs_time, 1);
+
+#ifndef IRQ_NAMES
+#define IRQ_NAMES
+struct irq_name {
+    u32 irq;
+    char name[IRQ_NAME_BYTES];
+};
+
+HASH(irq_names, u64, struct irq_name, IRQ_MAX_HANDLERS);
+#endif
+
+// The first packet of a receive softirq that reaches IPVS shows how long packets are on their way.
+static __always_inline void ipvs_after_handler(u64 now)
+{
+    int zero = 0, entry;
+    struct cpu_now *cpu = bpf_map_lookup_elem(&cpu_now, &zero);
+    struct handler_delay *seen;
+
+    if (!cpu || !cpu->received_ns)
+        return;
+    entry = entry_of(cpu->received_by);
+    seen = bpf_map_lookup_elem(&ipvs_delays, &entry);
+    if (seen)
+        add_delay(seen, cpu->received_by, now - cpu->received_ns);
+    cpu->received_ns = 0;
+}
 
 static __always_inline int ipvs_begin(void)
 {
@@ -42,6 +73,7 @@ static __always_inline int ipvs_begin(void)
     start->task = task;
     start->at_ns = now;
     start->depth = 1;
+    ipvs_after_handler(now);
     return 0;
 }
 

@@ -5,10 +5,12 @@ timed in the kernel by `ipvs.bpf.c`. The prebuilt object uses fentry, which find
 the type information of the module or of the kernel; bcc uses kprobes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dirtune.analyse.probed import IpvsWindow
 from dirtune.host import Host
+from dirtune.probes import from_handlers
+from dirtune.probes.from_handlers import Delays
 from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_slots
 
 
@@ -21,6 +23,7 @@ class Reading:
     total_ns: int
     max_ns: int
     histogram: tuple[int, ...]
+    after_handlers: Delays = field(default_factory=dict)
 
 
 def read(bpf: Bpf, _: Host) -> Reading:
@@ -32,6 +35,7 @@ def read(bpf: Bpf, _: Host) -> Reading:
         total_ns=sum(copy.total_ns for copy in copies),
         max_ns=max(copy.max_ns for copy in copies),
         histogram=tuple(map(sum, zip(*(copy.slots for copy in copies), strict=True))),
+        after_handlers=from_handlers.read(bpf, "ipvs_delays"),
     )
 
 
@@ -45,6 +49,7 @@ def decode(before: Moment[Reading], after: Moment[Reading], _: Context) -> IpvsW
         total_ns=now.total_ns - then.total_ns,
         max_ns=now.max_ns,
         histogram=moved_slots(now.histogram, then.histogram),
+        after_handlers=from_handlers.decode(then.after_handlers, now.after_handlers),
     )
 
 
@@ -74,4 +79,5 @@ PROBE = Probe(
     ),
     read=read,
     decode=decode,
+    sizes=from_handlers.SIZES,
 )

@@ -17,6 +17,7 @@ from dirtune.analyse.rates import line_counts
 from dirtune.collect import interrupts
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.host import Host
+from dirtune.probes import from_handlers
 from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_slots
 
 
@@ -38,8 +39,7 @@ class Reading:
 class Copy(Protocol):
     """One CPU's copy of `struct irq_handler` in irq.bpf.c."""
 
-    irq: int
-    name: bytes
+    action: int
     calls: int
     none: int
     wake_thread: int
@@ -53,29 +53,43 @@ def read(bpf: Bpf, host: Host) -> Reading:
     """Return a copy of the probe's maps and of /proc/interrupts."""
     # The order is the same at both ends, so the delay between the two counts cancels.
     text = host.read(interrupts.SOURCE)
-    handlers = {key.value: by_cpu(copies) for key, copies in bpf["irq_handlers"].items()}
-    return Reading(text, handlers, sum(bpf["irq_lost"][0]))
+    rows = [
+        *(copies for _, copies in bpf["irq_handlers"].items()),
+        *(copies for _, copies in bpf["irq_more_handlers"].items()),
+    ]
+    lost = sum(bpf["irq_lost"][0])
+    return Reading(text, by_handler(rows, from_handlers.names(bpf)), lost)
 
 
-def by_cpu(copies: Sequence[Copy]) -> tuple[HandlerCalls, ...]:
-    """Return the calls of one handler on each CPU."""
-    # Only the CPU that called the handler first recorded its line and name.
-    irq = max(copy.irq for copy in copies)
-    name = max(copy.name for copy in copies).decode(errors="replace")
-    return tuple(
-        HandlerCalls(
-            irq=irq,
-            handler=name,
-            calls=copy.calls,
-            none=copy.none,
-            wake_thread=copy.wake_thread,
-            total_ns=copy.total_ns,
-            none_ns=copy.none_ns,
-            max_ns=copy.max_ns,
-            cpu=cpu,
-            histogram=tuple(copy.slots),
-        )
-        for cpu, copy in enumerate(copies)
+def by_handler(
+    rows: Iterable[Sequence[Copy]], names: Mapping[int, tuple[int, str]]
+) -> dict[int, tuple[HandlerCalls, ...]]:
+    """Return the calls of each handler on the CPUs that have an entry for the handler.
+
+    Each of *rows* has one entry for each CPU, and the entries of a row may belong to different
+    handlers. *names* has the line and the name of each handler.
+    """
+    handlers: dict[int, list[HandlerCalls]] = {}
+    for copies in rows:
+        for cpu, copy in enumerate(copies):
+            if copy.action in names:
+                calls = _calls(copy, cpu, *names[copy.action])
+                handlers.setdefault(copy.action, []).append(calls)
+    return {action: tuple(calls) for action, calls in handlers.items()}
+
+
+def _calls(copy: Copy, cpu: int, irq: int, name: str) -> HandlerCalls:
+    return HandlerCalls(
+        irq=irq,
+        handler=name,
+        calls=copy.calls,
+        none=copy.none,
+        wake_thread=copy.wake_thread,
+        total_ns=copy.total_ns,
+        none_ns=copy.none_ns,
+        max_ns=copy.max_ns,
+        cpu=cpu,
+        histogram=tuple(copy.slots),
     )
 
 
@@ -106,8 +120,8 @@ def decode(before: Moment[Reading], after: Moment[Reading], context: Context) ->
 def _since(
     now: tuple[HandlerCalls, ...], then: tuple[HandlerCalls, ...] | None
 ) -> Iterable[HandlerCalls]:
-    pairs = zip(now, then, strict=True) if then else ((one, None) for one in now)
-    return (moved for a, b in pairs if (moved := _minus(a, b)).calls)
+    earlier = {one.cpu: one for one in then or ()}
+    return (moved for one in now if (moved := _minus(one, earlier.get(one.cpu))).calls)
 
 
 def _minus(now: HandlerCalls, then: HandlerCalls | None) -> HandlerCalls:
@@ -161,7 +175,6 @@ PROBE = Probe(
     ),
     read=read,
     decode=decode,
-    # Longer names are truncated. mlx5_comp12@pci:0000:3b:00.0 has 29 characters.
-    sizes={"IRQ_NAME_BYTES": 44, "IRQ_MAX_HANDLERS": 1024},
+    sizes={**from_handlers.SIZES, "IRQ_MAX_MORE": 768},
     members={"IRQACTION_NAME": ("irqaction", "name")},
 )

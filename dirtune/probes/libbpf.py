@@ -38,6 +38,7 @@ _FUNCTIONS: dict[str, tuple[object, ...]] = {
     "bpf_program__attach_perf_event": (c_void_p, c_void_p, c_int),
     "bpf_link__destroy": (c_int, c_void_p),
     "bpf_map__fd": (c_int, c_void_p),
+    "bpf_map__reuse_fd": (c_int, c_void_p, c_int),
     "bpf_map__type": (c_int, c_void_p),
     "bpf_map__key_size": (c_uint, c_void_p),
     "bpf_map__value_size": (c_uint, c_void_p),

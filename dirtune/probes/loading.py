@@ -51,13 +51,16 @@ def load(candidates: Sequence[Candidate]) -> tuple[list[Loaded], dict[str, str]]
     """
     loaded: list[Loaded] = []
     refused: dict[str, list[str]] = {}
+    objects: list[prebuilt.Prebuilt] = []
     for one in candidates:
         if one.prebuilt is None:
             continue
         try:
-            loaded.append(Loaded(one.probe, one.prebuilt, prebuilt.load(one.probe, one.prebuilt)))
+            objects.append(prebuilt.load(one.probe, one.prebuilt, tuple(objects)))
         except NotPossible as error:
             refused[one.probe.name] = [str(error)]
+        else:
+            loaded.append(Loaded(one.probe, one.prebuilt, objects[-1]))
     names = {probe.probe.name for probe in loaded}
     rest = [(c.probe, c.compiled) for c in candidates if c.compiled and c.probe.name not in names]
     built_here, reasons = _compiled(rest)

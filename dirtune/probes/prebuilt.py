@@ -9,7 +9,7 @@ this process, so the kernel removes them when the process ends, for whatever rea
 import ctypes
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,14 @@ KINDS = frozenset({"tracepoint", "clock", "fentry"})
 """The kinds of points that an object can be attached to."""
 # enum bpf_map_type in linux/bpf.h: BPF_MAP_TYPE_PERCPU_HASH, _PERCPU_ARRAY and _STACK_TRACE
 _PER_CPU, _STACKS = (5, 6), 7
+SHARED = ("cpu_now", "irq_names")
+"""The maps that all objects share: the first one makes them, and the next ones use them."""
 _BATCH = 256  # entries of a map that are read with one call
 _END = errno.ENOENT
 
 
-def load(probe: Probe[Any], way: Way) -> "Prebuilt":
-    """Load the object of *probe* and attach it in *way*.
+def load(probe: Probe[Any], way: Way, beside: Iterable["Prebuilt"] = ()) -> "Prebuilt":
+    """Load the object of *probe* and attach it in *way*; it shares maps with those *beside* it.
 
     Raises `NotPossible` with one line: the words of libbpf, of the verifier or of the kernel.
     """
@@ -41,7 +43,7 @@ def load(probe: Probe[Any], way: Way) -> "Prebuilt":
         content = (HERE / name).read_bytes()
     except OSError as error:
         raise NotPossible(f"{name} cannot be read: {error.strerror}") from error
-    loaded = Prebuilt(libbpf, name, content, {point.function for point in way.points})
+    loaded = Prebuilt(libbpf, name, content, {point.function for point in way.points}, beside)
     try:
         for point in way.points:
             loaded.attach(point)
@@ -55,12 +57,21 @@ class Prebuilt:
     """An object in the kernel: its programs, where they are attached, and its maps by name."""
 
     def __init__(
-        self, libbpf: ctypes.CDLL, name: str, content: bytes, functions: set[str]
+        self,
+        libbpf: ctypes.CDLL,
+        name: str,
+        content: bytes,
+        functions: set[str],
+        beside: Iterable["Prebuilt"] = (),
     ) -> None:
-        """Open the object in *content*, and load those of its programs that *functions* names."""
+        """Open the object in *content*, and load those of its programs that *functions* names.
+
+        The maps that all objects share are those of the objects *beside* it, if these have them.
+        """
         self._libbpf, self._name = libbpf, name
         self._links: dict[Point, list[int]] = {}
         self._tables: dict[str, Table] = {}
+        self._types: dict[str, tuple[int, int]] = {}
         with warnings(libbpf) as words:
             self._object = libbpf.bpf_object__open_mem(content, len(content), None)
             if not self._object:
@@ -72,7 +83,7 @@ class Prebuilt:
             while program := libbpf.bpf_object__next_program(self._object, program):
                 used = libbpf.bpf_program__name(program).decode() in functions
                 libbpf.bpf_program__set_autoload(program, used)
-            failed = libbpf.bpf_object__load(self._object)
+            failed = self._share(beside) or libbpf.bpf_object__load(self._object)
         if failed:
             self.close()
             raise NotPossible(self._failure("loaded", failed, words))
@@ -103,7 +114,8 @@ class Prebuilt:
     def __getitem__(self, table: str) -> "Table":
         """Return the map called *table* in the C program."""
         if table not in self._tables:
-            self._tables[table] = Table(self._libbpf, self._object, table)
+            types = self._types.get(table)
+            self._tables[table] = Table(self._libbpf, self._object, table, types)
         return self._tables[table]
 
     def close(self) -> None:
@@ -114,6 +126,24 @@ class Prebuilt:
         if self._object:
             self._libbpf.bpf_object__close(self._object)
         self._object = None
+
+    def shared(self, name: str) -> int | None:
+        """Return the descriptor of the map *name*; None if this object does not have it."""
+        map_ = self._libbpf.bpf_object__find_map_by_name(self._object, name.encode())
+        return int(self._libbpf.bpf_map__fd(map_)) if map_ else None
+
+    def _share(self, beside: Iterable["Prebuilt"]) -> int:
+        """Use the maps of other objects. Return 0, or the number of an error."""
+        for name in SHARED:
+            mine = self._libbpf.bpf_object__find_map_by_name(self._object, name.encode())
+            theirs = next((at for one in beside if (at := one.shared(name)) is not None), None)
+            if mine and theirs is not None:
+                # Afterwards libbpf returns the numbers of the types in the other object.
+                self._types[name] = _types_of(self._libbpf, mine)
+                failed = int(self._libbpf.bpf_map__reuse_fd(mine, theirs))
+                if failed:
+                    return failed
+        return 0
 
     def _program(self, function: str) -> int:
         program = self._libbpf.bpf_object__find_program_by_name(self._object, function.encode())
@@ -155,7 +185,14 @@ class Table(Mapping[Any, Any]):
     The type of keys and values is read from the object's own BTF.
     """
 
-    def __init__(self, libbpf: ctypes.CDLL, object_: int, name: str) -> None:
+    def __init__(
+        self,
+        libbpf: ctypes.CDLL,
+        object_: int,
+        name: str,
+        numbers: tuple[int, int] | None = None,
+    ) -> None:
+        """Find the map *name*; *numbers* are those of the types of its keys and values."""
         map_ = libbpf.bpf_object__find_map_by_name(object_, name.encode())
         if not map_:
             raise NotPossible(f"The object has no map {name}")
@@ -167,8 +204,8 @@ class Table(Mapping[Any, Any]):
             key, value = ctypes.c_uint32, ctypes.c_uint64 * (libbpf.bpf_map__value_size(map_) // 8)
         else:
             types = libbpf.bpf_object__btf(object_)
-            key = btf.layout(libbpf, types, libbpf.bpf_map__btf_key_type_id(map_))
-            value = btf.layout(libbpf, types, libbpf.bpf_map__btf_value_type_id(map_))
+            numbers = numbers or _types_of(libbpf, map_)
+            key, value = (btf.layout(libbpf, types, number) for number in numbers)
         self._key, self._step = key, ctypes.sizeof(key)
         self._value = value
         if kind in _PER_CPU:
@@ -241,6 +278,11 @@ class Table(Mapping[Any, Any]):
             if not self._libbpf.bpf_map_lookup_elem(self._descriptor, before, ctypes.byref(value)):
                 rows.append((key, value))
         return rows
+
+
+def _types_of(libbpf: ctypes.CDLL, map_: int) -> tuple[int, int]:
+    """Return the numbers of the types of a map's keys and values in the BTF of its object."""
+    return libbpf.bpf_map__btf_key_type_id(map_), libbpf.bpf_map__btf_value_type_id(map_)
 
 
 class _NoBatches(Exception):

@@ -2,11 +2,11 @@
 
 Source: raw tracepoints `softirq_raise`, `softirq_entry`, `softirq_exit` (kernel/softirq.c) and
 `napi_poll` (net/core/dev.c), summed in the kernel by `softirq.bpf.c`. The time of a run includes
-the hard interrupts that interrupted the run.
+the hard interrupts that interrupted the run. The queues of a NAPI instance are read over netlink.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,6 +15,9 @@ from dirtune.analyse.probed import NapiPolls, SoftirqTime, SoftirqWindow
 from dirtune.collect import softirqs
 from dirtune.collect.softirqs import parse_softirqs
 from dirtune.host import Host
+from dirtune.netlink import netdev
+from dirtune.probes import from_handlers
+from dirtune.probes.from_handlers import Delays
 from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_slots
 
 _WRAP = 2**32
@@ -31,6 +34,9 @@ class Reading:
     napi: Mapping[int, NapiPolls]
     """The polls, by the address of the `napi_struct`. Each queue of a device has its own one."""
     lost: int
+    after_handlers: Delays = field(default_factory=dict)
+    queues: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """The queues by the id of the NAPI instance that serves them."""
 
 
 def read(bpf: Bpf, host: Host) -> Reading:
@@ -41,8 +47,22 @@ def read(bpf: Bpf, host: Host) -> Reading:
         for vector, copies in bpf["softirq_times"].items()
         for cpu, copy in enumerate(copies)
     )
-    napi = {key.value: _polls(copies) for key, copies in bpf["napi_devices"].items()}
-    return Reading(text, times, napi, sum(bpf["softirq_lost"][0]))
+    rows = [
+        *(copies for _, copies in bpf["napi_polls"].items()),
+        *(copies for _, copies in bpf["napi_more_polls"].items()),
+    ]
+    lost = sum(bpf["softirq_lost"][0])
+    delays = from_handlers.read(bpf, "softirq_delays")
+    napi = polls_by_napi(rows, _napi_names(bpf))
+    queues = netdev.queues_by_napi() if any(one.id for one in napi.values()) else {}
+    return Reading(text, times, napi, lost, delays, queues)
+
+
+def _napi_names(bpf: Bpf) -> dict[int, tuple[int, str]]:
+    return {
+        key.value: (row.id, row.device.decode(errors="replace"))
+        for key, row in bpf["napi_names"].items()
+    }
 
 
 def _time(vector: str, cpu: int, copy: Any) -> SoftirqTime:  # noqa: ANN401  (struct softirq_time)
@@ -60,13 +80,31 @@ def _time(vector: str, cpu: int, copy: Any) -> SoftirqTime:  # noqa: ANN401  (st
     )
 
 
-def _polls(copies: Sequence[Any]) -> NapiPolls:
-    # Only the CPU that polled the device first recorded its name.
-    return NapiPolls(
-        device=max(copy.device for copy in copies).decode(errors="replace"),
-        polls=sum(copy.polls for copy in copies),
-        packets=sum(copy.packets for copy in copies),
-        exhausted=sum(copy.exhausted for copy in copies),
+def polls_by_napi(
+    rows: Iterable[Sequence[Any]], names: Mapping[int, tuple[int, str]]
+) -> dict[int, NapiPolls]:
+    """Return the polls of each NAPI instance, summed over all CPUs.
+
+    Each of *rows* has one `struct napi_polls` for each CPU, which may belong to different
+    instances. *names* has the id and the device of each instance by its address.
+    """
+    polls: dict[int, NapiPolls] = {}
+    for copies in rows:
+        for copy in copies:
+            if copy.napi in names:
+                number, device = names[copy.napi]
+                moved = NapiPolls(device, copy.polls, copy.packets, copy.exhausted, number)
+                then = polls.get(copy.napi)
+                polls[copy.napi] = _plus(then, moved) if then else moved
+    return polls
+
+
+def _plus(a: NapiPolls, b: NapiPolls) -> NapiPolls:
+    return msgspec.structs.replace(
+        a,
+        polls=a.polls + b.polls,
+        packets=a.packets + b.packets,
+        exhausted=a.exhausted + b.exhausted,
     )
 
 
@@ -83,9 +121,10 @@ def decode(before: Moment[Reading], after: Moment[Reading], _: Context) -> Softi
             for one in moved
             if one.runs
         ),
-        napi=tuple(_devices(before.data.napi, after.data.napi)),
+        napi=tuple(_instances(before.data.napi, after.data.napi, after.data.queues)),
         counted=counted,
         lost=after.data.lost - before.data.lost,
+        after_handlers=from_handlers.decode(before.data.after_handlers, after.data.after_handlers),
     )
 
 
@@ -109,17 +148,25 @@ def _counts(before: str, after: str) -> dict[str, int]:
     }
 
 
-def _devices(
-    before: Mapping[int, NapiPolls], after: Mapping[int, NapiPolls]
+def _instances(
+    before: Mapping[int, NapiPolls],
+    after: Mapping[int, NapiPolls],
+    queues: Mapping[int, tuple[str, ...]],
 ) -> Iterator[NapiPolls]:
-    sums: dict[str, list[int]] = {}
+    """Yield the polls of each NAPI instance; instances without an id are summed by device."""
+    sums: dict[tuple[str, int], NapiPolls] = {}
     for key, now in after.items():
         then = before.get(key) or NapiPolls(now.device, 0, 0, 0)
-        total = sums.setdefault(now.device, [0, 0, 0])
-        total[0] += now.polls - then.polls
-        total[1] += now.packets - then.packets
-        total[2] += now.exhausted - then.exhausted
-    return (NapiPolls(device, *total) for device, total in sorted(sums.items()) if total[0])
+        moved = msgspec.structs.replace(
+            now,
+            polls=now.polls - then.polls,
+            packets=now.packets - then.packets,
+            exhausted=now.exhausted - then.exhausted,
+            queues=queues.get(now.id, ()),
+        )
+        place = (moved.device, moved.id)
+        sums[place] = _plus(sums[place], moved) if place in sums else moved
+    return (moved for _, moved in sorted(sums.items()) if moved.polls)
 
 
 PROBE = Probe(
@@ -138,9 +185,15 @@ PROBE = Probe(
     ),
     read=read,
     decode=decode,
-    sizes={"NAPI_NAME_BYTES": 16, "NAPI_MAX": 2048},
+    sizes={
+        **from_handlers.SIZES,
+        "NAPI_NAME_BYTES": 16,
+        "NAPI_MAX": 2048,
+        "NAPI_MAX_MORE": 1792,
+    },
     members={
         "NAPI_STRUCT_DEV": ("napi_struct", "dev"),
+        "NAPI_STRUCT_ID": ("napi_struct", "napi_id"),
         "NET_DEVICE_NAME": ("net_device", "name"),
     },
 )

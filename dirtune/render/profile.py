@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dirtune.analyse.phases import by_module, top_symbols
-from dirtune.analyse.probed import Probed, SoftirqWindow
+from dirtune.analyse.probed import HandlerDelay, Probed, SoftirqWindow
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.profile_difference import Difference
 from dirtune.analyse.run import CpuShare, Forecast, Validity
@@ -169,6 +169,7 @@ def _probed(probed: Probed, style: str, *, verbose: bool) -> list[str]:
         _locks(probed, style),
         _drops(probed, style),
         _ipvs(probed),
+        _after_handlers(probed, style),
     ]
     if verbose:
         parts += [*_softirqs(probed.softirqs, style), *_symbols(probed, style)]
@@ -259,6 +260,32 @@ def _ipvs(probed: Probed) -> str:
     )
 
 
+def _after_handlers(probed: Probed, style: str) -> str:
+    """Return how long a packet is on its way from the handler of its NIC's interrupt."""
+    softirqs = probed.softirqs.after_handlers if probed.softirqs else ()
+    packets = {
+        (one.irq, one.handler): one for one in (probed.ipvs.after_handlers if probed.ipvs else ())
+    }
+    rows = [
+        (
+            str(one.irq),
+            one.handler,
+            str(one.events),
+            *_mean_and_longest(one),
+            *_mean_and_longest(packets.get((one.irq, one.handler))),
+        )
+        for one in softirqs[:_MOST]
+    ]
+    heads = ("irq", "handler", "NET_RX", "us to NET_RX", "at most", "us to IPVS", "at most")
+    return _aligned(heads, rows, style, texts=2) if rows else ""
+
+
+def _mean_and_longest(delay: HandlerDelay | None) -> tuple[str, str]:
+    if delay is None or not delay.events:
+        return "", ""
+    return f"{delay.total_ns / delay.events / 1000:.1f}", f"{delay.max_ns / 1000:.0f}"
+
+
 def _softirqs(window: SoftirqWindow | None, style: str) -> tuple[str, ...]:
     if window is None:
         return ()
@@ -275,10 +302,18 @@ def _softirqs(window: SoftirqWindow | None, style: str) -> tuple[str, ...]:
     ]
     heads = ("softirq", "cpu", "runs", "us per run", "% of a CPU", "us of delay")
     polls = [
-        (n.device or "backlog", str(n.polls), str(n.packets), str(n.exhausted))
+        (
+            n.device or "backlog",
+            str(n.id or ""),
+            ", ".join(n.queues),
+            str(n.polls),
+            str(n.packets),
+            str(n.exhausted),
+        )
         for n in window.napi
     ]
-    napi = _aligned(("NAPI device", "polls", "packets", "budget exhausted"), polls, style, texts=1)
+    heads_of_napi = ("NAPI device", "id", "queues", "polls", "packets", "budget exhausted")
+    napi = _aligned(heads_of_napi, polls, style, texts=3)
     return (_aligned(heads, rows, style, texts=1), napi)
 
 

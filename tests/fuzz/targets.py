@@ -15,7 +15,7 @@ import random
 import re
 import struct
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from types import UnionType
@@ -38,7 +38,7 @@ from dirtune.errors import DirtuneError, ParseError
 from dirtune.host import RecordedHost
 from dirtune.jobs import waivers
 from dirtune.lvs import kernel
-from dirtune.netlink import attributes, ethtool, genl, ip_vs
+from dirtune.netlink import attributes, ethtool, genl, ip_vs, netdev
 from dirtune.plan.load import Command, Load
 from dirtune.probes import session
 from dirtune.probes.probe import Context, Moment
@@ -109,6 +109,8 @@ def _argument(name: str, parameter: inspect.Parameter, text: str, chance: random
         return plain[parameter.name]
     if parameter.annotation is bytes:
         return text.encode("utf-8", "surrogatepass")
+    if parameter.annotation == Iterable[bytes]:
+        return (text.encode("utf-8", "surrogatepass"),)
     if parameter.annotation in {str, "str", str | None}:
         return text
     if parameter.name in {"log", "lines", "texts"}:
@@ -348,6 +350,7 @@ def ethtool_answers(text: str, chance: random.Random) -> object:
     rings = attributes.nest(1, b"") + attributes.u32(2, 4096) + attributes.raw(13, b"\1")
     for parse, answer in (
         (ethtool.parse_rings, rings),
+        (lambda answer: netdev.parse_queues([answer]), attributes.u32(1, 0) * 4),
         (ethtool.parse_strings, strings),
         (partial(ethtool.parse_numbers, names=names), bytes(16)),
         (partial(ethtool.parse_features, names=names), bytes(24)),

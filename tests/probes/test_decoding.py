@@ -1,12 +1,14 @@
 """The pure halves of the other probes; the numbers are those of a director of the lab."""
 
 import errno
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from dirtune.analyse.probed import (
     Drops,
+    HandlerDelay,
     IpvsWindow,
     LockWaits,
     NapiPolls,
@@ -16,7 +18,7 @@ from dirtune.analyse.probed import (
     UserSamples,
 )
 from dirtune.collect.kallsyms import parse_kallsyms
-from dirtune.probes import cpu, drops, ipvs, locks, softirq
+from dirtune.probes import cpu, drops, from_handlers, ipvs, locks, softirq
 from dirtune.probes.probe import Context, Moment
 
 SYMBOLS = parse_kallsyms("""\
@@ -85,18 +87,78 @@ def test_softirqs_are_named_by_their_place_in_proc_softirqs():
     assert found.lost == 1
 
 
-def test_polls_of_a_device_are_summed_over_its_queues():
-    before = {0xA: NapiPolls("enp0s16", 4, 3, 0)}
+def test_polls_are_those_of_each_napi_instance():
+    before = {0xA: NapiPolls("enp0s16", 4, 3, 0, 8193)}
     after = {
-        0xA: NapiPolls("enp0s16", 8367, 12045, 1),
-        0xB: NapiPolls("enp0s16", 10, 5, 2),
+        0xA: NapiPolls("enp0s16", 8367, 12045, 1, 8193),
+        0xB: NapiPolls("enp0s16", 10, 5, 2, 8194),
+        # Those of two CPUs' backlogs, which have no id and are one row.
         0xC: NapiPolls("", 2, 2, 0),
+        0xD: NapiPolls("", 3, 4, 1),
     }
-    found = decoded(
-        softirq, softirq_reading((0, 0, 0), (), before), softirq_reading((0, 0, 0), (), after)
+    first, last = (softirq_reading((0, 0, 0), (), napi) for napi in (before, after))
+    queues = {8193: ("rx 0", "tx 0")}
+    found = decoded(softirq, first, replace(last, queues=queues))
+
+    assert found.napi == (
+        NapiPolls("", 5, 6, 1),
+        NapiPolls("enp0s16", 8363, 12042, 1, 8193, ("rx 0", "tx 0")),
+        NapiPolls("enp0s16", 10, 5, 2, 8194),
     )
 
-    assert found.napi == (NapiPolls("", 2, 2, 0), NapiPolls("enp0s16", 8373, 12047, 3))
+
+def test_one_entry_may_belong_to_two_instances_on_two_cpus():
+    def polls(napi, *numbers):
+        return SimpleNamespace(
+            napi=napi, **dict(zip(("polls", "packets", "exhausted"), numbers, strict=True))
+        )
+
+    rows = [
+        [polls(0xA, 3, 30, 1), polls(0xB, 5, 50, 2)],
+        [polls(0xB, 7, 70, 0), polls(0, 0, 0, 0)],
+        [polls(0, 0, 0, 0), polls(0xF, 1, 1, 1)],  # its name came after the names were read
+    ]
+    found = softirq.polls_by_napi(rows, {0xA: (8193, "eth0"), 0xB: (8194, "eth0")})
+
+    assert found == {
+        0xA: NapiPolls("eth0", 3, 30, 1, 8193),
+        0xB: NapiPolls("eth0", 12, 120, 2, 8194),
+    }
+
+
+# after_handlers
+
+
+def delays(handler, **counts):
+    fields = {"events": 0, "total_ns": 0, "max_ns": 0, "slots": [0, 0], "handler": handler}
+    return SimpleNamespace(**fields | counts)
+
+
+def test_delays_are_read_by_handler_and_cpu_and_summed_by_name():
+    rows = [
+        (0, [delays(0xA, events=4, total_ns=40, max_ns=20, slots=[3, 1]), delays(0)]),
+        (9, [delays(0xB, events=1, total_ns=9, max_ns=9, slots=[1, 0]), delays(0xA, events=2)]),
+    ]
+    handlers = {
+        0xA: SimpleNamespace(irq=10, name=b"eth0"),
+        0xB: SimpleNamespace(irq=11, name=b"\xff"),
+    }
+    bpf = {
+        "softirq_delays": SimpleNamespace(items=lambda: rows),
+        "irq_names": SimpleNamespace(
+            items=lambda: [(SimpleNamespace(value=key), row) for key, row in handlers.items()]
+        ),
+    }
+    before = from_handlers.read(bpf, "softirq_delays")
+    rows[0][1][0] = delays(0xA, events=5, total_ns=70, max_ns=30, slots=[3, 2])
+    rows[1][1][1] = delays(0xA, events=9, total_ns=80, max_ns=25, slots=[0, 7])
+    after = from_handlers.read(bpf, "softirq_delays")
+
+    assert from_handlers.decode({}, before) == (
+        HandlerDelay(10, "eth0", 6, 40, 20, (3, 1)),
+        HandlerDelay(11, "\ufffd", 1, 9, 9, (1, 0)),
+    )
+    assert from_handlers.decode(before, after) == (HandlerDelay(10, "eth0", 8, 110, 30, (0, 8)),)
 
 
 def test_softirq_count_that_wrapped_goes_on():
@@ -287,7 +349,7 @@ def test_copies_of_all_cpus_are_summed():
     one = SimpleNamespace(packets=1, forwarded=1, total_ns=10, max_ns=10, slots=[1, 0])
     two = SimpleNamespace(packets=2, forwarded=0, total_ns=50, max_ns=40, slots=[0, 2])
 
-    found = ipvs.read({"ipvs_times": {0: [one, two]}}, None)
+    found = ipvs.read({"ipvs_times": {0: [one, two]}, "ipvs_delays": {}}, None)
 
     assert found == ipvs.Reading(3, 1, 60, 40, (1, 2))
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from dirtune.analyse.handlers import HandlerCalls
 from dirtune.analyse.probed import ProbeCost
-from dirtune.probes.irq import Reading, by_cpu, decode
+from dirtune.probes.irq import Reading, by_handler, decode
 from dirtune.probes.probe import Context, Moment
 
 INTERRUPTS = """\
@@ -129,18 +129,35 @@ def test_cost_of_the_probe_itself_is_that_of_the_session():
     assert (found.probe_ns, found.events) == (60_000, 200)
 
 
-def copy(irq=0, name=b"", slots=(0, 0), **counts):
+def copy(action=0, slots=(0, 0), **counts):
     fields = dict.fromkeys(("calls", "none", "wake_thread", "total_ns", "none_ns", "max_ns"), 0)
-    return SimpleNamespace(irq=irq, name=name, slots=slots, **fields | counts)
+    return SimpleNamespace(action=action, slots=slots, **fields | counts)
 
 
-def test_only_the_cpu_that_met_the_handler_first_knows_its_name():
-    copies = [
-        copy(calls=3, none=1, total_ns=90, none_ns=20, max_ns=50, slots=(1, 2)),
-        copy(10, b"sym53c8xx", calls=4, none=4, wake_thread=2, total_ns=40, none_ns=40, max_ns=12),
+def test_one_entry_may_belong_to_two_handlers_on_two_cpus():
+    rows = [
+        [
+            copy(SCSI_A, calls=3, none=1, total_ns=90, none_ns=20, max_ns=50, slots=(1, 2)),
+            copy(NIC, calls=4, none=4, wake_thread=2, total_ns=40, none_ns=40, max_ns=12),
+        ],
+        [copy(), copy(SCSI_A, calls=5, total_ns=60, max_ns=30)],
+        [copy(SMBUS, calls=1), copy()],  # its name came after the names were read
     ]
 
-    assert by_cpu(copies) == (
-        HandlerCalls(10, "sym53c8xx", 3, 1, 0, 90, 20, 50, 0, (1, 2)),
-        HandlerCalls(10, "sym53c8xx", 4, 4, 2, 40, 40, 12, 1, (0, 0)),
-    )
+    assert by_handler(rows, {SCSI_A: (10, "sym53c8xx"), NIC: (11, "eth0")}) == {
+        SCSI_A: (
+            HandlerCalls(10, "sym53c8xx", 3, 1, 0, 90, 20, 50, 0, (1, 2)),
+            HandlerCalls(10, "sym53c8xx", 5, 0, 0, 60, 0, 30, 1, (0, 0)),
+        ),
+        NIC: (HandlerCalls(11, "eth0", 4, 4, 2, 40, 40, 12, 1, (0, 0)),),
+    }
+
+
+def test_a_cpu_that_called_a_handler_first_in_the_window_has_its_calls():
+    once = {NIC: (calls(10, "eth0", 5, 0, 50, 0, 20, cpu=1),)}
+    both = {
+        NIC: (calls(10, "eth0", 2, 0, 9, 0, 5, cpu=0), calls(10, "eth0", 6, 0, 61, 0, 20, cpu=1))
+    }
+    found = window(moment(1.0, (0, 0), once), moment(2.0, (3, 0), both))
+
+    assert [(one.cpu, one.calls, one.total_ns) for one in found.per_cpu] == [(0, 2, 9), (1, 1, 11)]

@@ -52,7 +52,7 @@ def sources(monkeypatch):
     """Objects and bcc of which a test says what they refuse; remembers what bcc compiled."""
     refused, compiled = {}, []
 
-    def load_object(probe, way):
+    def load_object(probe, way, beside):
         if probe.name in refused:
             raise NotPossible(refused[probe.name])
         return f"object of {probe.name}"
@@ -143,8 +143,8 @@ def test_bcc_reads_the_sources_in_its_own_words():
     text = compiled.source([(probe, probe.ways[0]) for probe in session.all_probes()])
     _, _, behind = text.partition("#define SLOTS 32")
 
-    assert "irq_handlers.lookup(&action)" in behind
-    assert "irq_handlers.update(&action, fresh)" in behind
+    assert "irq_more_handlers.lookup(&action)" in behind
+    assert "irq_more_handlers.update(&action, fresh)" in behind
     assert "lock_starts.delete(&waiter)" in behind
     assert "cpu_stacks.get_stackid(ctx, 0)" in behind
     assert "bpf_map_" not in behind

@@ -15,6 +15,7 @@ from dirtune.analyse.probed import (
     CpuWindow,
     Drops,
     DropWindow,
+    HandlerDelay,
     IpvsWindow,
     IrqThreadTime,
     LockWaits,
@@ -297,12 +298,23 @@ PROFILE = Profile(
             10.0, (LockWaits("svc->sched_lock", "spinlock", "ip_vs_rr_schedule", (), 4, 8000, 9),)
         ),
         drops=DropWindow(10.0, (Drops("NO_SOCKET", "tcp_v4_rcv", 7),)),
-        ipvs=IpvsWindow(10.0, 1000, 990, 6_200_000, 9),
+        ipvs=IpvsWindow(
+            10.0,
+            1000,
+            990,
+            6_200_000,
+            9,
+            after_handlers=(HandlerDelay(10, "eth0", 4, 480_000, 200_000),),
+        ),
         softirqs=SoftirqWindow(
             10.0,
             (SoftirqTime("NET_RX", 0, 10, 50_000, 9, 5, 10_000, 9),),
-            (NapiPolls("eth0", 9, 30, 1),),
+            (NapiPolls("", 2, 2, 0), NapiPolls("eth0", 9, 30, 1, 8193, ("rx 0", "tx 0"))),
             {},
+            after_handlers=(
+                HandlerDelay(10, "eth0", 5, 125_000, 90_000),
+                HandlerDelay(11, "eth1", 1, 20_000, 20_000),
+            ),
         ),
         cpu=CpuWindow(10.0, 99, (Stack(0, ("a", "e1000_clean [e1000]"), False, 3),)),
         own_ns=20_000_000,

@@ -23,7 +23,11 @@ def test_the_figures_of_each_row():
     assert "svc->sched_lock spinlock ip_vs_rr_schedule 4 2.0 0.00" in found
     assert "NO_SOCKET tcp_v4_rcv 7" in found
     assert "NET_RX 0 10 5.0 0.00 2.0" in found
-    assert "eth0 9 30 1" in found
+    assert "backlog 2 2 0" in found
+    assert "eth0 8193 rx 0, tx 0 9 30 1" in found
+    # 125 us in 5 softirqs, and 480 us until the first packet of 4 of them
+    assert "10 eth0 5 25.0 90 120.0 200" in found
+    assert "11 eth1 1 20.0 20" in found
     assert "e1000_clean [e1000] 3 100.0" in found
     assert "irq raw tracepoints 1000 1000 0.010" in found
     # 40 ms in 2 s
