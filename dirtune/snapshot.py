@@ -24,6 +24,7 @@ from dirtune.collect import (
     ip_vs,
     ipvs_netlink,
     irq_threads,
+    keepalived,
     kernel,
     kernel_log,
     limits,
@@ -72,6 +73,7 @@ from dirtune.collect.stat import Stat
 from dirtune.collect.sysctls import Sysctls
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
 from dirtune.host import Host
+from dirtune.keepalived.model import Conf
 
 
 class Role(enum.StrEnum):
@@ -135,6 +137,8 @@ class Snapshot:
     """Number of buckets of the connection table."""
     ipvs: Ipvs | None = None
     """The services with details that only netlink reports."""
+    keepalived: Conf | None = None
+    """keepalived's configuration, without passwords."""
     cpus: Cpus | None = None
     proc_irq: Mapping[str, IrqState] | None = None
     """States of the interrupts by their numbers as text."""
@@ -216,6 +220,7 @@ _READERS: Mapping[str, Callable[[Host], object]] = {
     "ip_vs_stats": ip_vs.read_ip_vs_stats,
     "ip_vs_table_size": ip_vs.read_table_size,
     "ipvs": ipvs_netlink.read_ipvs,
+    "keepalived": keepalived.read_keepalived,
     "cpus": cpus.read_cpus,
     "proc_irq": proc_irq.read_proc_irq,
     "softirqs": softirqs.read_softirqs,

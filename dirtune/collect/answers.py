@@ -1,6 +1,7 @@
-"""The kernel's answers over netlink, which a record keeps as JSON files below `/netlink`.
+"""Answers that only a dirtune on the host gives, which a record keeps as JSON files.
 
-`collect.netlink` queries the kernel; `ipvs_netlink` and `ethtool` read the answers.
+`collect.netlink` queries the kernel and reads keepalived's configuration; `ipvs_netlink`,
+`ethtool` and `keepalived` read the answers.
 """
 
 from dirtune.errors import SourceMissing, SourceRefused
@@ -8,7 +9,8 @@ from dirtune.host import Host
 
 IPVS = "/netlink/ipvs.json"
 ETHTOOL = "/netlink/ethtool.json"
-ANSWERS = (IPVS, ETHTOOL)
+KEEPALIVED = "/netlink/keepalived.json"
+ANSWERS = (IPVS, ETHTOOL, KEEPALIVED)
 """Paths of all answers in a record."""
 
 

@@ -1,5 +1,7 @@
 """Query this machine's kernel over netlink for all details of IPVS and the settings of NICs.
 
+keepalived's configuration is read here too: it has passwords, which must not leave the host.
+
 Only dirtune on the host itself can query its kernel. The queries load no module: a lookup of the
 netlink family IPVS would load ip_vs, so dirtune looks the family up only if /proc shows that ip_vs
 is loaded.
@@ -12,9 +14,16 @@ from typing import Any
 
 import msgspec
 
-from dirtune.collect.answers import ANSWERS, ETHTOOL, IPVS
+from dirtune.collect.answers import ANSWERS, ETHTOOL, IPVS, KEEPALIVED
 from dirtune.collect.ipvs_netlink import Ipvs, ipvs_of
-from dirtune.errors import DirtuneError, SourceMissing, SourceRefused, require_files
+from dirtune.collect.keepalived import Recorded, configuration
+from dirtune.errors import (
+    DirtuneError,
+    ParseError,
+    SourceMissing,
+    SourceRefused,
+    require_files,
+)
 from dirtune.host import Host, recorded_path
 from dirtune.netlink import ethtool, genl, ip_vs
 
@@ -29,6 +38,8 @@ def answers(host: Host, paths: Collection[str] = ANSWERS) -> dict[str, str]:
         documents[ETHTOOL] = _nics(host)
     if IPVS in paths and _is_loaded(host):
         documents[IPVS] = msgspec.to_builtins(_ipvs())
+    if KEEPALIVED in paths:
+        documents[KEEPALIVED] = _keepalived(host)
     return {path: json.dumps(document) for path, document in documents.items() if document}
 
 
@@ -37,6 +48,16 @@ def _is_loaded(host: Host) -> bool:
         host.read(ip_vs.LOADED)
         return True
     return False
+
+
+def _keepalived(host: Host) -> object:
+    """Return keepalived's configuration without its secrets, or why it cannot be read."""
+    try:
+        return msgspec.to_builtins(Recorded(configuration(host)))
+    except SourceMissing:
+        return None
+    except (SourceRefused, ParseError) as error:
+        return msgspec.to_builtins(Recorded(error=str(error)))
 
 
 def _nics(host: Host) -> dict[str, Any]:

@@ -119,6 +119,39 @@ def ipvs(replace: Replacements, text: str) -> str:
     return json.dumps(_object(replace, _decoded(text)))
 
 
+_CONF_ADDRESSES = frozenset({"address", "first", "last", "addresses", "peers"})
+_CONF_WORDS = frozenset(
+    {
+        *("kind", "method", "tunnel", "checksum", "protocol", "scheduler", "flags", "state"),
+        *("persistence_engine", "persistence_granularity", "realtime", "priorities"),
+    }
+)
+_CONF_TEXTS = frozenset({"why", "problems", "error"})
+
+
+def keepalived(replace: Replacements, text: str) -> str:
+    """Redact keepalived's configuration, which is JSON; only words of keepalived are kept."""
+    return json.dumps(_conf(replace, _decoded(text)))
+
+
+def _conf(replace: Replacements, value: object, key: str = "") -> object:
+    if isinstance(value, dict):
+        return {name: _conf(replace, below, name) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_conf(replace, below, key) for below in value]
+    return _conf_text(replace, value, key) if isinstance(value, str) else value
+
+
+def _conf_text(replace: Replacements, text: str, key: str) -> str:
+    if key == "interface":
+        return replace.names.interface(text)
+    if key in _CONF_TEXTS:
+        return "redacted"
+    if key in _CONF_ADDRESSES:
+        return replace.addresses.text(text)
+    return text if key in _CONF_WORDS else replace.names.word(text)
+
+
 def _object(replace: Replacements, value: object, key: str = "") -> object:
     if isinstance(value, dict):
         return {name: _object(replace, below, name) for name, below in value.items()}

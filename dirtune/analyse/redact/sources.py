@@ -196,6 +196,7 @@ _TEXTS: Mapping[str, Rule] = {
     r"/etc/tuned/active_profile": settings_files.profile,
     re.escape(answers.IPVS): network.ipvs,
     re.escape(answers.ETHTOOL): network.ethtool,
+    re.escape(answers.KEEPALIVED): network.keepalived,
     r"/cmd/ethtool/[a-zA-Z]/[^/]+": _named,
     re.escape(commands.IP_ADDR): network.ip_addr,
     re.escape(commands.DMESG): _log,

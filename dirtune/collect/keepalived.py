@@ -1,0 +1,61 @@
+"""keepalived's configuration, without its secrets.
+
+A record never holds the file itself, only what `dirtune.keepalived` has read on the host. A
+recorded tree may hold the file; its secrets are then dropped in memory.
+"""
+
+import msgspec
+
+from dirtune.collect.answers import KEEPALIVED
+from dirtune.errors import ParseError, SourceMissing, SourceRefused
+from dirtune.formats import from_json
+from dirtune.host import Host
+from dirtune.keepalived import reading
+from dirtune.keepalived.model import Conf
+
+SOURCES = (KEEPALIVED,)
+PATH = "/etc/keepalived/keepalived.conf"
+"""The file that keepalived reads unless its option -f names another one."""
+_HOST_NAME = "/proc/sys/kernel/hostname"
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The configuration as a record keeps it, or the reason why the host could not read it."""
+
+    conf: Conf | None = None
+    error: str = ""
+
+
+def read_keepalived(host: Host) -> Conf:
+    """Read the configuration. Raises `SourceMissing` if the host or the record has none."""
+    try:
+        text = host.read(KEEPALIVED)
+    except (SourceMissing, SourceRefused):
+        return configuration(host)
+    return parse_keepalived(text)
+
+
+def configuration(host: Host) -> Conf:
+    """Read the configuration from the files of *host*."""
+    try:
+        name = host.read(_HOST_NAME).strip().partition(".")[0]
+    except (SourceMissing, SourceRefused):
+        name = ""
+    try:
+        return reading.read(host, PATH, name or None)
+    except SourceMissing as error:
+        raise SourceMissing(
+            f"{PATH} does not exist, or the record lacks it: only a dirtune on the audited host "
+            "reads it, because it has passwords"
+        ) from error
+
+
+def parse_keepalived(text: str) -> Conf:
+    """Parse the JSON in which a record keeps the configuration."""
+    try:
+        recorded = from_json(text, Recorded)
+    except msgspec.MsgspecError as error:
+        raise ParseError("the record of keepalived.conf", str(error)) from error
+    if recorded.conf is None:
+        raise ParseError(PATH, recorded.error or "the record is empty")
+    return recorded.conf
