@@ -16,6 +16,14 @@ _SAME_RATE = 0.02
 """Two rates count as equal if they differ by at most this share (0.02 = 2 %)."""
 
 
+class Covariate(NamedTuple):
+    """A metric that the fix does not change, with its chance differences between trials."""
+
+    metric: str
+    apart: tuple[float, ...]
+    """For each pair, the metric's value after the fix minus its value before."""
+
+
 class Arms(NamedTuple):
     """The values of one metric, measured in valid trials before and after a fix.
 
@@ -28,47 +36,77 @@ class Arms(NamedTuple):
     paired: bool
     invalid: int
     """Number of invalid trials, which have no value here."""
+    covariate: Covariate | None = None
+    """The metric for whose differences the effect is adjusted; None for no adjustment."""
+
+    @property
+    def swapped(self) -> "Arms":
+        """The same values with the arms exchanged."""
+        covariate = self.covariate and self.covariate._replace(
+            apart=tuple(-apart for apart in self.covariate.apart)
+        )
+        return self._replace(before=self.after, after=self.before, covariate=covariate)
 
 
-def arms_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> Arms:
+def arms_of(
+    trials: Sequence[Trial],
+    metric: str,
+    rate: float | None = None,
+    covariate: str | None = None,
+) -> Arms:
     """Return the values of *metric* in arms A and B of one run.
 
     Only trials that offered *rate* connections/s count. *rate* may be None if the run has only one
-    rate. Raises `PlanError` if the trials have several rates or several cells of a matrix, or if
-    no trial ran at *rate*.
+    rate. *covariate* names the metric for whose differences the effect is adjusted. Raises
+    `PlanError` if the trials have several rates or several cells of a matrix, or if no trial ran
+    at *rate*.
     """
     compared = _judged(trials, rate)
     _require_alike(compared)
     counted = [trial for trial in compared if _counts(trial, metric)]
     invalid = len(compared) - len(counted)
-    by_pair = {(t.pair, t.arm): t.metrics[metric] for t in counted if t.pair is not None}
+    by_pair = {(trial.pair, trial.arm): trial for trial in counted if trial.pair is not None}
     if by_pair:
         whole = sorted({n for n, _ in by_pair if (n, "A") in by_pair and (n, "B") in by_pair})
-        before, after = (tuple(by_pair[n, arm] for n in whole) for arm in "AB")
-        return Arms(before, after, paired=True, invalid=invalid)
+        pairs = [(by_pair[n, "A"], by_pair[n, "B"]) for n in whole]
+        return _paired(pairs, metric, covariate, invalid)
     before, after = (tuple(t.metrics[metric] for t in counted if t.arm == arm) for arm in "AB")
     return Arms(before, after, paired=False, invalid=invalid)
 
 
-def neighbours_of(trials: Sequence[Trial], metric: str, rate: float | None = None) -> Arms:
+def _paired(
+    pairs: Sequence[tuple[Trial, Trial]], metric: str, covariate: str | None, invalid: int
+) -> Arms:
+    before, after = (tuple(pair[side].metrics[metric] for pair in pairs) for side in (0, 1))
+    values = [[trial.metrics.get(covariate or "") for trial in pair] for pair in pairs]
+    apart = [b - a for a, b in values if a is not None and b is not None]
+    known = Covariate(covariate, tuple(apart)) if covariate and len(apart) == len(pairs) else None
+    return Arms(before, after, paired=True, invalid=invalid, covariate=known)
+
+
+def neighbours_of(
+    trials: Sequence[Trial],
+    metric: str,
+    rate: float | None = None,
+    covariate: str | None = None,
+) -> Arms:
     """Return the values of *metric* in neighbouring trials of the same arm.
 
     The values can replace those of an A/A run. The order of the arms alternates (A B, B A, A B),
     so the last trial of a pair and the first trial of the next pair measure the same director with
     nothing changed between them. `before` and `after` take turns to hold the earlier trial, so
-    that drift affects both equally. Only valid pairs that ran one after the other count. *rate* is
-    as for `arms_of`.
+    that drift affects both equally. Only valid pairs that ran one after the other count. *rate*
+    and *covariate* are as for `arms_of`.
     """
     in_pairs = [trial for trial in _judged(trials, rate) if trial.pair is not None]
     counted = [trial for trial in in_pairs if _counts(trial, metric)]
     close = [
-        (earlier.metrics[metric], later.metrics[metric])
+        (earlier, later)
         for earlier, later in pairwise(counted)
         if earlier.arm == later.arm and _follows(later.pair, earlier.pair)
     ]
     turned = [(b, a) if n % 2 else (a, b) for n, (a, b) in enumerate(close)]
-    before, after = (tuple(values[side] for values in turned) for side in (0, 1))
-    return Arms(before, after, paired=True, invalid=len(in_pairs) - len(counted))
+    return _paired(turned, metric, covariate, len(in_pairs) - len(counted))
 
 
 def _follows(pair: int | None, other: int | None) -> bool:

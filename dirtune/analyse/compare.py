@@ -45,6 +45,8 @@ def compare(
     verdict, reason = Verdict.INCONCLUSIVE, refusal
     if effect is not None:
         verdict, reason = _verdict(effect, meaning, noise_floor, threshold, arms)
+    plain = None if refusal or not arms.covariate else arms._replace(covariate=None)
+    unadjusted = None if plain is None else estimate(plain, alpha).ratio
     return Comparison(
         metric=metric,
         unit=meaning.unit,
@@ -63,6 +65,8 @@ def compare(
         invalid=arms.invalid,
         rate=rate,
         level=1 - alpha,
+        covariate=arms.covariate and arms.covariate.metric,
+        unadjusted=unadjusted,
     )
 
 
@@ -123,22 +127,28 @@ def noise_floor(arms: Arms) -> float | None:
     return max(abs(high - 1), abs(1 - low), (high - low) / 2)
 
 
-def floor_of(trials: Sequence[Trial], metric: str, rate: float | None) -> float | None:
+def floor_of(
+    trials: Sequence[Trial], metric: str, rate: float | None, covariate: str | None = None
+) -> float | None:
     """Return the noise floor of *metric* at *rate* connections/s, from the trials of an A/A run.
 
-    If the run has a single rate, that rate is used. Raises `PlanError` if the run has several
-    rates, none of which is *rate*.
+    *covariate* names the metric for whose differences the effect is adjusted. If the run has a
+    single rate, that rate is used. Raises `PlanError` if the run has several rates, none of which
+    is *rate*.
     """
     rates = {trial.offered_rate for trial in trials if trial.pair is not None and trial.valid}
-    return noise_floor(arms_of(trials, metric, rate if len(rates) > 1 else None))
+    return noise_floor(arms_of(trials, metric, rate if len(rates) > 1 else None, covariate))
 
 
-def own_floor_of(trials: Sequence[Trial], metric: str, rate: float | None) -> float | None:
+def own_floor_of(
+    trials: Sequence[Trial], metric: str, rate: float | None, covariate: str | None = None
+) -> float | None:
     """Return the noise floor that the trials of a comparison in pairs show by themselves, a share.
 
     It comes from neighbouring trials of the same arm. None if there are too few of them.
+    *covariate* is as for `floor_of`.
     """
-    return noise_floor(neighbours_of(trials, metric, rate))
+    return noise_floor(neighbours_of(trials, metric, rate, covariate))
 
 
 def with_floor(comparisons: Sequence[Comparison], *, own: bool) -> tuple[Comparison, ...]:

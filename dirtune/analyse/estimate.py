@@ -4,6 +4,11 @@ All calculations use the logarithm of a ratio (after divided by before), so that
 halving have the same weight. For pairs of trials, the interval is Student's t interval of the log
 ratios, and p comes from the exact sign-flip test. For trials without pairs, the interval is
 Welch's, and p comes from the exact Mann-Whitney test.
+
+If pairs have a covariate, the effect is that at an equal covariate: the intercept of a straight
+line through the log ratios over the differences of the covariate. p is still exact: without an
+effect, exchanging the arms of a pair turns the signs of both, and the line through the origin,
+which is taken out before the sign-flip test, stays the same.
 """
 
 import bisect
@@ -70,7 +75,12 @@ def estimate(arms: Arms, alpha: float = ALPHA) -> Estimate:
     probability of a false verdict.
     """
     before, after = ([math.log(value) for value in side] for side in (arms.before, arms.after))
-    return (_paired if arms.paired else _unpaired)(before, after, alpha)
+    if not arms.paired:
+        return _unpaired(before, after, alpha)
+    logs = [b - a for a, b in zip(before, after, strict=True)]
+    if arms.covariate is not None and len(set(arms.covariate.apart)) > 1:
+        return _at_equal(arms.covariate.apart, logs, alpha)
+    return _paired(logs, alpha)
 
 
 def name_of_test(arms: Arms) -> str:
@@ -140,8 +150,21 @@ def rank_sum(before: Sequence[float], after: Sequence[float]) -> float:
     return 1.0 if math.isnan(result.pvalue) else float(result.pvalue)
 
 
-def _paired(before: Sequence[float], after: Sequence[float], alpha: float) -> Estimate:
-    logs = [b - a for a, b in zip(before, after, strict=True)]
+def _at_equal(apart: Sequence[float], logs: Sequence[float], alpha: float) -> Estimate:
+    """Return the effect in pairs whose covariate is equal, from log ratios of pairs *apart*."""
+    freedom = len(logs) - 2
+    slope, log_ratio = statistics.linear_regression(apart, logs)
+    middle, squares = statistics.fmean(apart), math.fsum(x * x for x in apart)
+    rest = math.fsum((y - log_ratio - slope * x) ** 2 for x, y in zip(apart, logs, strict=True))
+    around = squares - len(apart) * middle**2
+    error = math.sqrt(rest / freedom * (1 / len(logs) + middle**2 / around))
+    half = _t_quantile(freedom, 1 - alpha / 2) * error
+    by_origin = math.fsum(x * y for x, y in zip(apart, logs, strict=True)) / squares
+    p = sign_flip([y - by_origin * x for x, y in zip(apart, logs, strict=True)])
+    return Estimate(log_ratio, half, p, error, freedom, alpha)
+
+
+def _paired(logs: Sequence[float], alpha: float) -> Estimate:
     error = statistics.stdev(logs) / math.sqrt(len(logs))
     freedom = len(logs) - 1
     half = _t_quantile(freedom, 1 - alpha / 2) * error

@@ -269,6 +269,11 @@ class Comparison(msgspec.Struct, frozen=True):
     own_floor: bool = False
     """Whether `noise_floor` comes from neighbouring trials of the same arm in this run, and not
     from an A/A run."""
+    covariate: str | None = None
+    """The metric for whose differences within pairs `ratio`, `interval`, `p` and `noise_floor` are
+    adjusted; None without an adjustment."""
+    unadjusted: float | None = None
+    """`ratio` without the adjustment; None if there is none."""
 
 
 class Cell(msgspec.Struct, frozen=True):

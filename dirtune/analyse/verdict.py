@@ -21,6 +21,9 @@ def sentence(comparison: Comparison, forecast: Forecast | None = None) -> str:
         f"({interval_name(comparison)} {low:.3f} to {high:.3f}, p = {comparison.p:.3f}, "
         f"{_amount(comparison)})"
     )
+    if comparison.covariate is not None and comparison.unadjusted is not None:
+        metric = comparison.covariate.replace("_", " ")
+        text += f" at equal {metric} ({comparison.unadjusted:.3f} without this adjustment)"
     if comparison.own_floor and comparison.noise_floor is not None:
         text += f"; the noise floor of this run is {100 * comparison.noise_floor:.1f} %"
     if comparison.reason:

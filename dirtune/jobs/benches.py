@@ -159,7 +159,7 @@ def _judge_noise(plan: Plan, kept: Store) -> None:
 def _noise_at(plan: Plan, kept: Store, rate: float | None) -> Comparison:
     """Compare the two equal arms at *rate*, and take the noise floor from these arms."""
     metric = plan.compare.primary
-    arms = arms_of(kept.run.trials, metric, rate)
+    arms = arms_of(kept.run.trials, metric, rate, plan.compare.covariate)
     comparison = compare.compare(
         metric,
         arms,

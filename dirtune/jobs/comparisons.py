@@ -37,7 +37,9 @@ def compared(
         primary,
         lambda name: _arms(before, after, name, rate),
         lambda name: (
-            compare.own_floor_of(trials, name, rate) if own else _floor(noise, run, name, rate)
+            compare.own_floor_of(trials, name, rate, _covariate(run, name))
+            if own
+            else _floor(noise, run, name, rate)
         ),
         threshold=_threshold(run),
         alpha=looks.alpha(planned),
@@ -53,13 +55,16 @@ def _arms(before: str, after: str | None, metric: str, rate: float | None) -> Ar
     if after is None:
         if len({trial.arm for trial in trials}) == 1 < len({trial.arm for trial in run.trials}):
             raise PlanError(f"{before} is a single arm. Also name a run or arm to compare with.")
-        return arms_of(trials, metric, rate)
+        return arms_of(trials, metric, rate, _covariate(run, metric))
     other, others = _load(after)
     if run.id == other.id and {before[-2:], after[-2:]} == {":A", ":B"}:
-        arms = arms_of(run.trials, metric, rate)
-        swapped = arms._replace(before=arms.after, after=arms.before)
-        return arms if before.endswith(":A") else swapped
+        arms = arms_of(run.trials, metric, rate, _covariate(run, metric))
+        return arms if before.endswith(":A") else arms.swapped
     return arms_between(trials, others, metric, rate)
+
+
+def _covariate(run: Run, metric: str) -> str | None:
+    return run.plan.compare.covariate if metric == run.primary_metric else None
 
 
 def _has_floor_of_another_run(comparison: Comparison) -> bool:
@@ -68,7 +73,7 @@ def _has_floor_of_another_run(comparison: Comparison) -> bool:
 
 def _floor(noise: str | None, run: Run, metric: str, rate: float | None) -> float | None:
     if noise is not None:
-        return compare.floor_of(_load(noise)[1], metric, rate)
+        return compare.floor_of(_load(noise)[1], metric, rate, _covariate(run, metric))
     known = (
         c.noise_floor
         for c in run.comparisons

@@ -62,9 +62,9 @@ def tune(plan: Plan, out: Path, boots: int, noise: Path | None, finished: Finish
 
 
 def _require_noise_floors(plan: Plan, still: tuple[Trial, ...]) -> None:
-    primary = plan.compare.primary
+    primary, covariate = plan.compare.primary, plan.compare.covariate
     for rate in plan.compared_at:
-        if compare.floor_of(still, primary, rate or plan.pair_rates[0]) is None:
+        if compare.floor_of(still, primary, rate or plan.pair_rates[0], covariate) is None:
             raise PlanError(compare.no_noise_floor(primary))
 
 

@@ -87,7 +87,9 @@ async def noise(trying: Trying, out: Path, say: Say) -> Store:
     comparisons = tuple(
         msgspec.structs.replace(
             comparison,
-            noise_floor=compare.floor_of(kept.run.trials, comparison.metric, comparison.rate),
+            noise_floor=compare.floor_of(
+                kept.run.trials, comparison.metric, comparison.rate, comparison.covariate
+            ),
         )
         for comparison in kept.run.comparisons
     )

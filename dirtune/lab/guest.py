@@ -181,7 +181,10 @@ def _machine(
         *(word for option in options.split() for word in ("-a", option)),
         # The console shows if a guest panicked. The console is slow, so it shows only emergencies.
         *("--show-boot-console", "-a", "quiet", "-a", "loglevel=1"),
-        *("-a", "cryptomgr.notests", "-a", f"module_blacklist={','.join(_NOT_LOADED)}"),
+        *("-a", "cryptomgr.notests"),
+        # The second option keeps udev from reading the modules that the kernel would refuse.
+        *("-a", f"module_blacklist={','.join(_NOT_LOADED)}"),
+        *("-a", f"modprobe.blacklist={','.join(_NOT_LOADED)}"),
         *("--script-sh", f"sh {script}", "--qemu-opts"),
         # The last -kernel is the one that QEMU boots.
         *(("-kernel", str(kernel.unpacked)) if kernel.unpacked else ()),

@@ -65,6 +65,8 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Most pairs, if the first `pairs` pairs give no verdict; None for no second look."""
     peak_trials: int = 0
     """Trials without the fix, and as many with it, that measure the director's peak."""
+    covariate: str | None = None
+    """A metric at equal values of which the arms are compared, as in `[compare]` of a plan."""
 
 
 class Hardware(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -396,7 +398,11 @@ def _tables(spec: Spec, host_cpus: tuple[int, ...]) -> dict[str, object]:
             "seconds": experiment.settle_seconds,
             "max": f"{experiment.settle_max_s:g}s",
         },
-        "compare": {"primary": experiment.primary, "peak_trials": experiment.peak_trials},
+        "compare": {
+            "primary": experiment.primary,
+            "peak_trials": experiment.peak_trials,
+            **({"covariate": experiment.covariate} if experiment.covariate else {}),
+        },
         "validity": {
             **dict.fromkeys(("steal", "steal_peak", "other_process", "client_busy"), 100),
             "poll_cpu": 0,

@@ -182,6 +182,10 @@ def check_compare(plan: Traffic) -> None:
     if primary not in METRICS:
         known = ", ".join(METRICS)
         raise PlanError(f"compare.primary: {primary} is not a metric. Choose one of {known}.")
+    covariate = plan.compare.covariate
+    if covariate is not None and covariate not in METRICS.keys() - {primary}:
+        known = ", ".join(name for name in METRICS if name != primary)
+        raise PlanError(f"compare.covariate: {covariate} is not possible. Choose one of {known}.")
     for lower, higher in itertools.pairwise(sorted(plan.compare.rates)):
         if higher < _APART * lower:
             raise PlanError(

@@ -51,6 +51,7 @@ max = "130s"
 primary = "cpu_us_per_connection"
 
 # rates = [320, 400, 460]    # 0.8, 1.0 and 1.15 times the knee; the first rate decides
+# covariate = "packets_per_connection"  # compare at equal values of what no fix changes
 # peak_trials = 2            # with and without the fix; they fill the director's CPU
 # [knee]                     # find the highest rate that loses no more than this share
 # loss = [1e-4]

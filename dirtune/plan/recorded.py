@@ -38,6 +38,8 @@ class Compare(msgspec.Struct, frozen=True):
 
     threshold: float | None = None
     """The smallest effect that matters, in per cent."""
+    covariate: str | None = None
+    """The metric at equal values of which the arms are compared."""
 
 
 class Controls(msgspec.Struct, frozen=True):

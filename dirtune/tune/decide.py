@@ -146,7 +146,13 @@ class Trying:
         """
         if not self.still:
             return None
-        return compare.floor_of(self.still, metric, rate or self.plan.pair_rates[0])
+        at_rate = rate or self.plan.pair_rates[0]
+        return compare.floor_of(self.still, metric, at_rate, self.covariate(metric))
+
+    def covariate(self, metric: str) -> str | None:
+        """Return the metric for whose differences *metric* is adjusted; None for no adjustment."""
+        compared = self.plan.compare
+        return compared.covariate if metric == compared.primary else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,12 +161,12 @@ def _judged_at(trying: Trying, kept: Store, rate: float | None) -> tuple[Compari
 
     def noise_floor(metric: str) -> float | None:
         if own_floor:
-            return compare.own_floor_of(trials, metric, rate)
+            return compare.own_floor_of(trials, metric, rate, trying.covariate(metric))
         return trying.noise_floor(metric, rate)
 
     comparisons = compare.compare_all(
         kept.run.primary_metric,
-        lambda metric: arms_of(trials, metric, rate),
+        lambda metric: arms_of(trials, metric, rate, trying.covariate(metric)),
         noise_floor,
         threshold=trying.plan.compare.threshold / 100,
         rate=rate,

@@ -88,6 +88,16 @@ def test_durations(text, length):
         ),
         (
             "rates = [150]",
+            'rates = [150]\n[compare]\ncovariate = "cpu_us_per_connection"',
+            "compare.covariate: cpu_us_per_connection .*connect_ms",
+        ),
+        (
+            "rates = [150]",
+            'rates = [150]\n[compare]\ncovariate = "weather"',
+            "compare.covariate: weather is not possible",
+        ),
+        (
+            "rates = [150]",
             "rates = [150]\n[compare]\nrates = [200, 100, 204]",
             r"compare\.rates: 200 and 204",
         ),
