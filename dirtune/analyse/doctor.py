@@ -113,7 +113,12 @@ def prebuilt_obstacles(facts: Facts, *, types: bool) -> tuple[Obstacle, ...]:
     *types* says whether the probe reads structures of the kernel, whose layout BTF tells.
     """
     return _present(
-        (not facts.root, "dirtune does not run as root", "Run it with sudo"),
+        (
+            not facts.bpf and not facts.root,
+            "dirtune runs neither as root nor with CAP_BPF and CAP_PERFMON",
+            "Run it with sudo",
+        ),
+        _powerless_root(facts),
         (not facts.libbpf, "libbpf 1.0 or newer is not installed", _install(facts, "libbpf")),
         (
             types and not facts.btf,
@@ -128,6 +133,7 @@ def compiled_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
     """Return the obstacles to probes that bcc compiles on this machine."""
     return _present(
         (not facts.root, "dirtune does not run as root", "Run it with sudo"),
+        _powerless_root(facts),
         (not facts.bcc, "bcc's Python module is not installed", _install(facts, "bcc")),
         (
             not facts.headers,
@@ -220,6 +226,14 @@ def _ladder(probe: str, *rungs: Rung) -> Ladder:
 
 def _install(facts: Facts, package: str) -> str:
     return install(installer(facts.os_release), package, facts.release)
+
+
+def _powerless_root(facts: Facts) -> tuple[bool, str, str]:
+    return (
+        facts.root and not facts.bpf,
+        "dirtune lacks the capabilities CAP_BPF and CAP_PERFMON, as in a container",
+        "Run it on the host, or give the container both capabilities",
+    )
 
 
 def _lockdown(facts: Facts) -> tuple[bool, str, str]:

@@ -57,6 +57,8 @@ _EVENTS = (
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 # perf got kprobes and uprobes in the same release, so uprobes alone mean no kprobes.
 _KPROBE, _UPROBE = (f"/sys/bus/event_source/devices/{kind}probe" for kind in "ku")
+# CAP_SYS_ADMIN, and CAP_PERFMON with CAP_BPF, in include/uapi/linux/capability.h.
+_SYS_ADMIN, _BPF = 1 << 21, 1 << 38 | 1 << 39
 _MODULES = ("altair", "jinja2", "scipy", "vl_convert")
 
 
@@ -64,6 +66,8 @@ class Facts(msgspec.Struct, frozen=True):
     """Facts about this machine; a fact is None if this process cannot determine it."""
 
     root: bool
+    bpf: bool
+    """Whether this process has the capabilities to load and attach BPF programs."""
     release: str
     """Release of the running kernel."""
     proc_readable: bool
@@ -120,6 +124,7 @@ def read_facts(host: Host) -> Facts:
     tracefs = next((at for at in _TRACEFS if host.glob(f"{at}/events")), None)
     return Facts(
         root=os.geteuid() == 0,
+        bpf=parse_may_load_bpf(_text(host, "/proc/self/status") or ""),
         release=release,
         proc_readable=_text(host, "/proc/interrupts") is not None,
         os_release=_text(host, "/etc/os-release") or "",
@@ -190,6 +195,16 @@ def find_bcc() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(_DISTRIBUTION)
+
+
+def parse_may_load_bpf(text: str) -> bool:
+    """Return whether the process of a /proc/PID/status may load and attach BPF programs.
+
+    It needs CAP_SYS_ADMIN, or from Linux 5.8 on CAP_BPF and CAP_PERFMON.
+    """
+    row = re.search(r"^CapEff:\s*([0-9a-f]{1,16})$", text, re.MULTILINE)
+    effective = int(row[1], 16) if row else 0
+    return bool(effective & _SYS_ADMIN) or effective & _BPF == _BPF
 
 
 def parse_lockdown(text: str | None) -> str | None:

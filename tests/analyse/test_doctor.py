@@ -17,6 +17,7 @@ EVENTS = frozenset(
 )
 READY = Facts(
     root=True,
+    bpf=True,
     release="6.1.0-56-amd64",
     proc_readable=True,
     os_release="ID=debian\n",
@@ -61,7 +62,15 @@ def test_all_works_where_all_is_there():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"root": False}, {n: ["Run it with sudo"] for n in ("probe", "lvs", "lab")}),
+        (
+            {"root": False, "bpf": False},
+            {n: ["Run it with sudo"] for n in ("probe", "lvs", "lab")},
+        ),
+        ({"root": False}, {n: ["Run it with sudo"] for n in ("lvs", "lab")}),
+        (
+            {"bpf": False},
+            {"probe": ["Run it on the host, or give the container both capabilities"]},
+        ),
         ({"libbpf": False, "bcc": False}, {"probe": ["apt install libbpf1"]}),
         (
             {"btf": False, "headers": False},
@@ -149,9 +158,9 @@ NO_BPF = {"libbpf": False, "bcc": False}
         (NO_BPF | {"hist_triggers": False}, NONE | {"irq": "proc"}),
         (NO_BPF | {"tracefs": None, "events": None}, NONE | {"irq": "proc"}),
         (NO_BPF | {"tracefs_writable": False}, NONE | {"irq": "proc"}),
-        ({"root": False, "tracefs": None, "events": None}, NONE | {"irq": "proc"}),
+        ({"root": False, "bpf": False, "tracefs": None, "events": None}, NONE | {"irq": "proc"}),
         ({"lockdown": "confidentiality"}, NONE | {"irq": "proc"}),
-        ({"root": False, "proc_readable": False}, NONE),
+        ({"root": False, "bpf": False, "proc_readable": False}, NONE),
         ({"tracefs": None, "events": None, "kprobes": None}, ALL),
         ({"events": EVENTS - {"lock/contention_begin"}}, ALL | {"locks": "kprobes"}),
         (
@@ -177,7 +186,7 @@ def test_the_best_source_of_each_probe(changes, used):
     [
         ({}, []),
         # Neither a user nor a lockdown lets one see whether it is mounted.
-        ({"root": False, "tracefs": None}, ["Run it with sudo"]),
+        ({"root": False, "bpf": False, "tracefs": None}, ["Run it with sudo"]),
         (
             {"lockdown": "confidentiality", "tracefs": None},
             ["Boot with lockdown=integrity or without lockdown"],

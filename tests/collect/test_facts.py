@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from dirtune.collect.facts import lab_kernel, parse_lockdown, read_facts
+from dirtune.collect.facts import lab_kernel, parse_lockdown, parse_may_load_bpf, read_facts
 from dirtune.host import LiveHost
 
 RELEASE = "9.9.9-test"
@@ -136,3 +136,24 @@ def test_looking_imports_nothing_heavy():
     )
 
     assert done.stdout == "\n"
+
+
+@pytest.mark.parametrize(
+    ("effective", "may"),
+    [
+        ("000001ffffffffff", True),  # root
+        ("0000000000000000", False),
+        ("000000c000000000", True),  # capsh --decode: cap_perfmon,cap_bpf
+        ("0000008000000000", False),  # cap_bpf
+        ("0000004000000000", False),  # cap_perfmon
+        ("0000000000200000", True),  # cap_sys_admin
+        ("00000000a80425fb", False),  # what docker leaves to root
+    ],
+)
+def test_bpf_needs_two_capabilities_or_that_of_root(effective, may):
+    assert parse_may_load_bpf(f"Name:\tcat\nCapPrm:\t{effective}\nCapEff:\t{effective}\n") is may
+
+
+def test_capabilities_that_cannot_be_read_are_none():
+    assert not parse_may_load_bpf("")
+    assert not parse_may_load_bpf("CapEff:\tffffffffffffffffffffffff\n")

@@ -13,6 +13,7 @@ from dirtune.lab.spec import Spec
 
 READY = Facts(
     root=True,
+    bpf=True,
     release="6.1.0-56-amd64",
     proc_readable=True,
     os_release="ID=debian\n",

@@ -7,6 +7,7 @@ makes. Programs that are loaded but not attached count only what the test runs t
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from dirtune.collect.interrupts import parse_interrupts
 from dirtune.collect.softirqs import parse_softirqs
 from dirtune.errors import NotPossible
 from dirtune.host import LiveHost
-from dirtune.probes import cpu, drops, irq, libbpf, locks, prebuilt, session, softirq
+from dirtune.probes import cpu, drops, irq, libbpf, loading, locks, prebuilt, session, softirq
 from dirtune.probes.kernel import Kernel
 from dirtune.probes.probe import Context, Moment
 
@@ -581,10 +582,11 @@ def test_a_missing_object_is_one_line(monkeypatch, tmp_path):
         prebuilt.load(irq.PROBE, irq.PROBE.ways[0])
 
 
-def dirtune(*words, before="true"):
-    """Run dirtune in mounts of its own, after the shell command *before*."""
+def dirtune(*words, before="true", through=()):
+    """Run dirtune by the command *through*, in mounts of its own, after the command *before*."""
     script = f'{before} && exec "$@"'
-    argv = ("unshare", "-m", "sh", "-c", script, "sh", sys.executable, "-m", "dirtune", *words)
+    program = (*through, sys.executable, "-P", "-m", "dirtune", *words)
+    argv = ("unshare", "-m", "sh", "-c", script, "sh", *program)
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -615,6 +617,107 @@ def test_without_libbpf_the_line_names_the_package(tmp_path):
     assert "prebuilt: libbpf 1.0 or newer is not installed" in doctor.stdout or (
         "libbpf 1.0 or newer is not installed. Remedy: " in doctor.stdout
     )
+
+
+LOCKED = """\
+mount -t tmpfs none /sys/kernel/security &&
+echo 'none integrity [confidentiality]' >/sys/kernel/security/lockdown"""
+USER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+# The files of this checkout may be root's alone.
+READS = "dac_read_search"
+
+
+def capable(*names):
+    return (*USER, *(f"--{kind}-caps=-all,+{',+'.join(names)}" for kind in ("inh", "ambient")))
+
+
+@pytest.mark.parametrize(
+    ("before", "through", "words"),
+    [
+        (f"{NO_HEADERS} && mount -t tmpfs none /sys/kernel/btf", (), "no type information (BTF)"),
+        (
+            f"{NO_HEADERS} && {LOCKED}",
+            (),
+            "Kernel lockdown is in confidentiality mode",
+        ),
+        ("true", capable(READS), "neither as root nor with CAP_BPF and CAP_PERFMON"),
+        ("true", ("setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin"), "lacks the capabilities"),
+    ],
+    ids=["no BTF", "lockdown", "no root", "root of a container"],
+)
+def test_what_keeps_a_probe_out_is_one_line_and_the_next_rung_counts(before, through, words):
+    done = dirtune("irqs", "--probe=1", before=before, through=through)
+    doctor = dirtune("doctor", before=before, through=through)
+
+    (line,) = [row for row in done.stderr.splitlines() if "the irq probe is unavailable" in row]
+    assert words in line
+    assert "calls are " in line
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert any(words in row and "Remedy: " in row for row in doctor.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    "through",
+    [capable("bpf", "perfmon", READS), ("prlimit", "--memlock=0")],
+    ids=["capabilities without root", "no locked memory"],
+)
+def test_all_probes_load_with_no_more_than_they_need(through):
+    names = "cpu,drops,irq,locks,softirq"
+    argv = ("profile", "--duration", "1", "--probes", names, "--format", "json")
+    done = dirtune(*argv, through=through)
+
+    assert done.returncode == 0, done.stderr
+    probed = json.loads(done.stdout)["probed"]
+    assert probed["missing"] == []
+    assert [cost["probe"] for cost in probed["costs"]] == names.split(",")
+    assert sum(stack["samples"] for stack in probed["cpu"]["stacks"]) > 50
+    doctor = json.loads(dirtune("doctor", "--format", "json", through=through).stdout)
+    used = {ladder["probe"]: ladder["uses"] for ladder in doctor["probes"]}
+    assert {used[name] for name in names.split(",")} == {"prebuilt"}
+
+
+class Refusing:
+    """libbpf on a kernel that refuses some calls, and the names of those that were refused."""
+
+    def __init__(self, *names):
+        self.library, self.names, self.refused = libbpf.library(), names, set()
+
+    def __getattr__(self, name):
+        return self.refuse(name) if name in self.names else getattr(self.library, name)
+
+    def refuse(self, name):
+        def refused(*_):
+            self.refused.add(name)
+            ctypes.set_errno(errno.EINVAL)
+            return -errno.EINVAL
+
+        return refused
+
+
+def test_an_old_kernel_has_all_probes_though_it_refuses_newer_calls(monkeypatch):
+    # bpf(2) of 4.18 knows neither BPF_ENABLE_STATS (5.8) nor BPF_MAP_LOOKUP_BATCH (5.6).
+    old = Refusing("bpf_enable_stats", "bpf_map_lookup_batch")
+    monkeypatch.setattr(prebuilt, "library", lambda: old)
+    monkeypatch.setattr(loading, "any_library", lambda: old)
+    probes = session.named(("cpu", "drops", "irq", "locks", "softirq"))
+    found = session.measure(probes, 1.0, limit_percent=1)
+
+    assert old.refused == {"bpf_enable_stats", "bpf_map_lookup_batch"}
+    assert found.missing == ()
+    assert sum(one.samples for one in found.cpu.stacks) > 50
+    assert sum(one.runs for one in found.softirqs.softirqs) > 0
+    # The cost is unknown, never zero, and nothing was detached for it.
+    assert {(one.ns, one.events, one.shed) for one in found.costs} == {(None, None, False)}
+
+
+def test_no_object_needs_what_kernels_before_5_5_lack():
+    # BPF_PROG_TYPE_TRACING came with 5.5 and ring buffers (map type 27) with 5.8. Only the time in
+    # IPVS has no tracepoint.
+    for probe in session.all_probes():
+        content = (prebuilt.HERE / f"{probe.name}.bpf.o").read_bytes()
+        newer = [word for word in (b"tp_btf", b"fentry", b"fexit", b"ringbuf") if word in content]
+        assert newer == ([b"fentry", b"fexit"] if probe.name == "ipvs" else []), probe.name
 
 
 HEADERS = next(iter(sorted(Path("/usr/src").glob("linux-headers-*-common"))), None)
