@@ -33,6 +33,7 @@ from dirtune.collect import (
     mounts,
     neighbours,
     net,
+    netdev,
     packet,
     pci,
     proc_irq,
@@ -60,6 +61,7 @@ from dirtune.collect.log_messages import LogLine
 from dirtune.collect.modules import Modules
 from dirtune.collect.mounts import Mount
 from dirtune.collect.net import Interface
+from dirtune.collect.netdev import NicQueues
 from dirtune.collect.packet import PacketSocket
 from dirtune.collect.pci import PciDevice
 from dirtune.collect.proc_irq import IrqState
@@ -163,6 +165,8 @@ class Snapshot:
     conntrack: Mapping[str, int] | None = None
     ethtool: Mapping[str, Card] | None = None
     """Settings of NICs by interface."""
+    netdev: NicQueues | None = None
+    """Queues of NICs, with their interrupts, threads and counters."""
     kernel_log: tuple[LogLine, ...] | None = None
     rulesets: Rulesets | None = None
     place: Place | None = None
@@ -240,6 +244,7 @@ _READERS: Mapping[str, Callable[[Host], object]] = {
     "snmp": snmp.read_snmp,
     "conntrack": conntrack.read_conntrack,
     "ethtool": ethtool.read_ethtool,
+    "netdev": netdev.read_netdev,
     "kernel_log": kernel_log.read_kernel_log,
     "rulesets": rulesets.read_rulesets,
 }
@@ -264,6 +269,7 @@ MOVING = (
     "snmp",
     "conntrack",
     "ethtool",
+    "netdev",
 )
 """The fields whose values change over time; the earlier of two samples has only these."""
 

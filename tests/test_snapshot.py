@@ -24,6 +24,8 @@ from dirtune.snapshot import (
 PACKAGE = Path(__file__).parent.parent / "dirtune"
 # What these take of the earlier snapshot that they are given as a whole.
 OF_A_WHOLE = {
+    "_overruns": ("netdev",),
+    "_by_queue": ("netdev",),
     "_by_name": ("interfaces",),
     "by_cpu": ("softnet", "cpus"),
     "card": ("ethtool",),

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from dirtune.analyse import rates
 
-STANDARD = ("rx_missed_errors", "rx_fifo_errors", "rx_over_errors")
+OVERRUNS = "rx-hw-drop-overruns"
+"""The kernel's counter of packets for which a queue had no buffer, as netdev netlink calls it."""
+STANDARD = ("rx_missed_errors", "rx_fifo_errors", "rx_over_errors", OVERRUNS)
 """The kernel's counters of packets that the host missed; `rx_dropped` counts other packets too."""
 # The drivers' names, with `#` for a number. They were read in the sources of Linux 6.12.117 and
 # 6.1.192, below drivers/net/ethernet unless the path begins otherwise; where the versions differ,

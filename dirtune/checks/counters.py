@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from dirtune.analyse import rates
-from dirtune.analyse.losses import Loss, increases, losses
+from dirtune.analyse.losses import OVERRUNS, Loss, increases, losses
 from dirtune.checks.once import once
 from dirtune.collect.ethtool import Card
 from dirtune.collect.log_messages import LogLine
@@ -35,8 +35,18 @@ def rises(snapshot: Snapshot, name: str) -> Mapping[str, int] | None:
 def loss(snapshot: Snapshot, port: Interface) -> Loss | None:
     """Return the packets that *port* lost because its ring was full; None if not counted."""
     then = before(snapshot, port.name)
-    generic = increases(then.statistics, port.statistics) if then else None
-    return losses(port.driver, generic or {}, rises(snapshot, port.name))
+    generic = dict(increases(then.statistics, port.statistics) or {}) if then else {}
+    overruns = rates.increase(_overruns(snapshot.earlier, port), _overruns(snapshot, port))
+    if overruns is not None:
+        generic[OVERRUNS] = overruns
+    return losses(port.driver, generic, rises(snapshot, port.name))
+
+
+def _overruns(snapshot: Snapshot | None, port: Interface) -> int | None:
+    """Return the packets for which the queues of *port* had no buffer; None if unknown."""
+    queues = snapshot.netdev.queues if snapshot and snapshot.netdev else ()
+    counts = [q.overruns for q in queues if q.ifindex == port.ifindex and q.overruns is not None]
+    return sum(counts) if counts else None
 
 
 def age_s(snapshot: Snapshot, line: LogLine) -> float | None:

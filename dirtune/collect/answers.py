@@ -1,7 +1,7 @@
 """Answers that only a dirtune on the host gives, which a record keeps as JSON files.
 
 `collect.netlink` queries the kernel and reads keepalived's configuration; `ipvs_netlink`,
-`ethtool` and `keepalived` read the answers.
+`ethtool`, `netdev` and `keepalived` read the answers.
 """
 
 from dirtune.errors import SourceMissing, SourceRefused
@@ -10,7 +10,8 @@ from dirtune.host import Host
 IPVS = "/netlink/ipvs.json"
 ETHTOOL = "/netlink/ethtool.json"
 KEEPALIVED = "/netlink/keepalived.json"
-ANSWERS = (IPVS, ETHTOOL, KEEPALIVED)
+NETDEV = "/netlink/netdev.json"
+ANSWERS = (IPVS, ETHTOOL, KEEPALIVED, NETDEV)
 """Paths of all answers in a record."""
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
-from dirtune.collect.answers import ANSWERS, ETHTOOL, IPVS, KEEPALIVED
+from dirtune.collect.answers import ANSWERS, ETHTOOL, IPVS, KEEPALIVED, NETDEV
 from dirtune.collect.ipvs_netlink import Ipvs, ipvs_of
 from dirtune.collect.keepalived import Recorded, configuration
+from dirtune.collect.netdev import queues_of
 from dirtune.errors import (
     DirtuneError,
     ParseError,
@@ -25,7 +26,7 @@ from dirtune.errors import (
     require_files,
 )
 from dirtune.host import Host, recorded_path
-from dirtune.netlink import ethtool, genl, ip_vs
+from dirtune.netlink import ethtool, genl, ip_vs, netdev
 
 
 def answers(host: Host, paths: Collection[str] = ANSWERS) -> dict[str, str]:
@@ -40,6 +41,8 @@ def answers(host: Host, paths: Collection[str] = ANSWERS) -> dict[str, str]:
         documents[IPVS] = msgspec.to_builtins(_ipvs())
     if KEEPALIVED in paths:
         documents[KEEPALIVED] = _keepalived(host)
+    if NETDEV in paths:
+        documents[NETDEV] = _queues()
     return {path: json.dumps(document) for path, document in documents.items() if document}
 
 
@@ -77,6 +80,12 @@ def _nic(drivers: ethtool.Cards, name: str) -> Iterator[tuple[str, object]]:
             yield what, getattr(drivers, what)(name)
     with suppress(DirtuneError, OSError):
         yield "rss", drivers.rss_table(name)
+
+
+def _queues() -> object:
+    with suppress(DirtuneError, OSError), netdev.opened() as queues:  # no netdev before Linux 6.3
+        return msgspec.to_builtins(queues_of(queues))
+    return None
 
 
 def _ipvs() -> Ipvs | None:

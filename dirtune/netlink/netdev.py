@@ -1,19 +1,25 @@
 """The queues of the NICs, and the NAPI instance that serves each of them.
 
-Format: include/uapi/linux/netdev.h and Documentation/netlink/specs/netdev.yaml (Linux 6.8). The
-kernel knows the instance of a queue only if the driver tells it with netif_queue_set_napi().
+Format: include/uapi/linux/netdev.h and Documentation/netlink/specs/netdev.yaml (Linux 6.8;
+counters of queues 6.9). The kernel knows the instance of a queue only if the driver tells it with
+netif_queue_set_napi(), and the interrupt of an instance only with netif_napi_set_irq().
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
 from dirtune.errors import DirtuneError
 from dirtune.formats import parsing
 from dirtune.netlink import attributes, genl
 
 _FAMILY, _VERSION = "netdev", 1
-_NETDEV_CMD_QUEUE_GET = 10
-_KINDS = {0: "rx", 1: "tx"}  # enum netdev_queue_type
+_NETDEV_CMD_QUEUE_GET, _NETDEV_CMD_NAPI_GET, _NETDEV_CMD_QSTATS_GET = 10, 11, 12
+_NETDEV_A_QSTATS_SCOPE = 4
+_NETDEV_QSTATS_SCOPE_QUEUE = 1
+KINDS = {0: "rx", 1: "tx"}
+"""Names of the types of queues, enum netdev_queue_type."""
+_Named = TypeVar("_Named", bound=tuple[object, ...])
 
 
 class QueueAttributes(NamedTuple):
@@ -23,6 +29,78 @@ class QueueAttributes(NamedTuple):
     ifindex: int | None = None
     type: int | None = None
     napi_id: int | None = None
+
+
+class NapiAttributes(NamedTuple):
+    """The attributes NETDEV_A_NAPI_*."""
+
+    ifindex: int | None = None
+    id: int | None = None
+    irq: int | None = None
+    """The interrupt number; None if the driver did not set it."""
+    pid: int | None = None
+    """The thread that polls; None outside threaded mode."""
+    defer_hard_irqs: int | None = None
+    gro_flush_timeout: bytes = b""
+    irq_suspend_timeout: bytes = b""
+    threaded: int | None = None
+    """NETDEV_NAPI_THREADED_*: 0 no, 1 yes, 2 a thread that polls continuously (6.19)."""
+
+
+class QstatsAttributes(NamedTuple):
+    """The attributes NETDEV_A_QSTATS_*, as far as they are read; numbers have 4 or 8 bytes."""
+
+    ifindex: int | None = None
+    queue_type: int | None = None
+    queue_id: int | None = None
+    scope: bytes = b""
+    unused_5: bytes = b""
+    unused_6: bytes = b""
+    unused_7: bytes = b""
+    rx_packets: int | None = None
+    rx_bytes: int | None = None
+    tx_packets: int | None = None
+    tx_bytes: int | None = None
+    rx_alloc_fail: int | None = None
+    rx_hw_drops: int | None = None
+    rx_hw_drop_overruns: int | None = None
+
+
+class Queues:
+    """The queues of the NICs in this network namespace.
+
+    Each method raises `genl.Refused` if the kernel lacks the command.
+    """
+
+    def __init__(self, netlink: genl.Socket) -> None:
+        self._netlink = netlink
+
+    def napis(self) -> tuple[NapiAttributes, ...]:
+        """Return all NAPI instances of drivers that registered them."""
+        return parse(NapiAttributes, self._netlink.dump(_NETDEV_CMD_NAPI_GET))
+
+    def queues(self) -> tuple[QueueAttributes, ...]:
+        """Return all queues of interfaces that are up."""
+        return parse(QueueAttributes, self._netlink.dump(_NETDEV_CMD_QUEUE_GET))
+
+    def counters(self) -> tuple[QstatsAttributes, ...]:
+        """Return the counters of all queues of drivers that have them."""
+        scope = attributes.u32(_NETDEV_A_QSTATS_SCOPE, _NETDEV_QSTATS_SCOPE_QUEUE)
+        return parse(QstatsAttributes, self._netlink.dump(_NETDEV_CMD_QSTATS_GET, scope))
+
+
+@contextmanager
+def opened() -> Iterator[Queues]:
+    """Yield access to the queues. Raises `genl.Refused` if the kernel lacks the family."""
+    with genl.Socket(_FAMILY, _VERSION) as netlink:
+        yield Queues(netlink)
+
+
+@parsing("netlink")
+def parse(named: type[_Named], answers: list[bytes]) -> tuple[_Named, ...]:
+    """Parse the messages of a dump."""
+    reader = attributes.Reader(named)
+    return tuple(map(reader, answers))
 
 
 def queues_by_napi() -> dict[int, tuple[str, ...]]:
@@ -43,9 +121,9 @@ def parse_queues(answers: Iterable[bytes]) -> dict[int, tuple[str, ...]]:
     read = attributes.Reader(QueueAttributes)
     found: dict[int, list[tuple[int, int]]] = {}
     for queue in map(read, answers):
-        if queue.napi_id and queue.id is not None and queue.type in _KINDS:
+        if queue.napi_id and queue.id is not None and queue.type in KINDS:
             found.setdefault(queue.napi_id, []).append((queue.type, queue.id))
     return {
-        napi: tuple(f"{_KINDS[kind]} {number}" for kind, number in sorted(queues))
+        napi: tuple(f"{KINDS[kind]} {number}" for kind, number in sorted(queues))
         for napi, queues in found.items()
     }

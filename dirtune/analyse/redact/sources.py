@@ -197,6 +197,7 @@ _TEXTS: Mapping[str, Rule] = {
     re.escape(answers.IPVS): network.ipvs,
     re.escape(answers.ETHTOOL): network.ethtool,
     re.escape(answers.KEEPALIVED): network.keepalived,
+    re.escape(answers.NETDEV): _kept,  # interfaces are numbers
     r"/cmd/ethtool/[a-zA-Z]/[^/]+": _named,
     re.escape(commands.IP_ADDR): network.ip_addr,
     re.escape(commands.DMESG): _log,

@@ -89,14 +89,43 @@ class Vector:
 
 @once
 def nic_vectors(snapshot: Snapshot) -> tuple[Vector, ...]:
-    """Return the interrupts that signal NICs' packets, not those for link events or mailboxes."""
+    """Return the interrupts that signal NICs' packets, not those for link events or mailboxes.
+
+    The kernel knows the interrupts of many drivers' queues (netdev netlink). The names of actions
+    count for the other interfaces.
+    """
     table = snapshot.interrupts or Interrupts((), ())
-    return tuple(
-        _vector(snapshot, table, line, sharer)
-        for line in table.numbered
-        for sharer in who(snapshot, line)
-        if sharer.nic and data_vector(sharer.action, table)
-    )
+    by_irq = interfaces_by_irq(snapshot)
+    mapped = set(by_irq.values())
+    vectors: list[Vector] = []
+    for line in table.numbered:
+        name = by_irq.get(line.irq)
+        if name is not None and len(line.actions) == 1:
+            vectors.append(_vector(snapshot, table, line, name))
+            continue
+        named = (
+            _interface(snapshot, sharer)
+            for sharer in who(snapshot, line)
+            if sharer.nic and data_vector(sharer.action, table)
+        )
+        vectors += (
+            _vector(snapshot, table, line, interface)
+            for interface in named
+            if interface not in mapped or not on_msi(line)
+        )
+    return tuple(vectors)
+
+
+@once
+def interfaces_by_irq(snapshot: Snapshot) -> Mapping[str, str]:
+    """Return the interfaces whose queues the kernel knows to use an interrupt, by its number."""
+    names = {i.ifindex: i.name for i in snapshot.interfaces or () if i.ifindex is not None}
+    napis = snapshot.netdev.napis if snapshot.netdev else ()
+    return {
+        str(napi.irq): names[napi.ifindex]
+        for napi in napis
+        if napi.irq is not None and napi.ifindex in names
+    }
 
 
 @once
@@ -136,13 +165,17 @@ def _named_in(action: str, known: Mapping[str, int]) -> list[str]:
     return sorted(parts & known.keys(), key=lambda name: known[name])
 
 
-def _vector(snapshot: Snapshot, table: Interrupts, line: Line, sharer: Sharer) -> Vector:
+def _interface(snapshot: Snapshot, sharer: Sharer) -> str:
     names = sharer.device.nets if sharer.device else ()
     spelled = [
         n
         for n in (*names, *_named_in(sharer.action, _physical(snapshot)))
         if n in sharer.action and re.search(rf"\b{re.escape(n)}(?![A-Za-z0-9])", sharer.action)
     ]
+    return (*spelled, *names, sharer.action.split("-")[0])[0]
+
+
+def _vector(snapshot: Snapshot, table: Interrupts, line: Line, interface: str) -> Vector:
     state = (snapshot.proc_irq or {}).get(line.irq)
     seconds = snapshot.seconds
     deltas = rates.line_deltas(
@@ -150,7 +183,7 @@ def _vector(snapshot: Snapshot, table: Interrupts, line: Line, sharer: Sharer) -
     )
     return Vector(
         line,
-        (*spelled, *names, sharer.action.split("-")[0])[0],
+        interface,
         {cpu: n / seconds for cpu, n in deltas.items()} if deltas and seconds else None,
         state.effective if state else None,
         state.managed if state else None,

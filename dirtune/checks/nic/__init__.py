@@ -41,13 +41,35 @@ def arrived(snapshot: Snapshot, port: Interface) -> int | None:
 
 
 def queue_packets(snapshot: Snapshot, name: str) -> Mapping[int, int]:
-    """Return the packets that each receive queue took between the samples; empty if unknown."""
+    """Return the packets that each receive queue took between the samples; empty if unknown.
+
+    The kernel's own counters come first, then those that the driver names for each queue.
+    """
+    counted = _counted(snapshot, name)
+    if counted:
+        return counted
     packets: dict[int, int] = {}
     for counter, rise in (rises(snapshot, name) or {}).items():
         match = _QUEUE_PACKETS.fullmatch(counter)
         if match:
             packets[int(next(number for number in match.groups() if number))] = rise
     return packets
+
+
+def _counted(snapshot: Snapshot, name: str) -> Mapping[int, int]:
+    before = _by_queue(snapshot.earlier, name) if snapshot.earlier else {}
+    rises = {q: rates.increase(before.get(q), n) for q, n in _by_queue(snapshot, name).items()}
+    return {queue: rise for queue, rise in rises.items() if rise is not None}
+
+
+def _by_queue(snapshot: Snapshot, name: str) -> Mapping[int, int]:
+    index = next((i.ifindex for i in snapshot.interfaces or () if i.name == name), None)
+    queues = snapshot.netdev.queues if snapshot.netdev and index is not None else ()
+    return {
+        q.id: q.packets
+        for q in queues
+        if q.ifindex == index and q.kind == "rx" and q.packets is not None
+    }
 
 
 def mean_bytes(snapshot: Snapshot, port: Interface) -> float | None:

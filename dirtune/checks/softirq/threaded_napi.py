@@ -29,7 +29,8 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
     0 into the interface's `threaded`.
 
     ## Known problems
-    The check does not read the affinity of threads. A thread that stayed on one CPU may or may not
+    If the kernel does not tell which threads poll a NIC (netdev netlink), their names decide. The
+    check does not read the affinity of threads. A thread that stayed on one CPU may or may not
     be pinned, so the check is then inconclusive.
 
     ## References
@@ -40,7 +41,7 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
         yield inconclusive("the running processes, which include the polling threads, are unknown")
         return
     for interface in threaded:
-        threads = [p for p in snapshot.processes or () if _polls(p, interface)]
+        threads = [p for p in snapshot.processes or () if _polls(snapshot, p, interface)]
         astray = [p for p in threads if _wandered(snapshot, p) or _far(snapshot, p, interface)]
         if astray:
             yield _finding(snapshot, interface, threads, astray)
@@ -51,7 +52,11 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
             )
 
 
-def _polls(process: Process, interface: Interface) -> bool:
+def _polls(snapshot: Snapshot, process: Process, interface: Interface) -> bool:
+    napis = snapshot.netdev.napis if snapshot.netdev else ()
+    pids = {n.pid for n in napis if n.ifindex == interface.ifindex and n.pid is not None}
+    if pids:
+        return process.pid in pids
     # The name is cut to 15 characters.
     name = f"napi/{interface.name}"[:14]
     rest = process.name[len(name) :]
