@@ -31,9 +31,11 @@ _LARGEST_BYTES = 64 << 20
 class Store:
     """The folder of one run, and the run itself."""
 
-    def __init__(self, folder: Path, run: Run) -> None:
+    def __init__(self, folder: Path, run: Run, *, resumed: bool = False) -> None:
         self.folder = folder
         self.run = run
+        self.resumed = resumed
+        """Whether an earlier process began the run."""
 
     def hold(self) -> None:
         """Lock the run, so that no other dirtune process writes to it.
@@ -136,7 +138,9 @@ def resume(folder: Path) -> Store:
 
     Raises `TrialError` if another dirtune process is using the run.
     """
-    store = Store(folder if reading.is_folder(folder) else folder.parent, load(folder))
+    store = Store(
+        folder if reading.is_folder(folder) else folder.parent, load(folder), resumed=True
+    )
     store.hold()
     # Another process may have added trials before it released its lock.
     store.run = load(folder)

@@ -41,7 +41,7 @@ class Compare(Table, frozen=True):
     of a pair move the primary metric. The verdict is then that at equal values of this metric."""
     peak_trials: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
     """Number of trials without the fix, and as many with it, in which wrk fills the director's
-    CPU, to measure the peak. They follow the pairs, and decide nothing. Every client needs wrk."""
+    CPU, to measure the peak. They decide nothing. Every client needs wrk."""
 
 
 class Validity(Table, frozen=True):

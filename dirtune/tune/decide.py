@@ -146,8 +146,9 @@ class Trying:
         """
         if not self.still:
             return None
-        at_rate = rate or self.plan.pair_rates[0]
-        return compare.floor_of(self.still, metric, at_rate, self.covariate(metric))
+        return compare.floor_of(
+            self.still, metric, rate or self.plan.pair_rates[0], self.covariate(metric)
+        )
 
     def covariate(self, metric: str) -> str | None:
         """Return the metric for whose differences *metric* is adjusted; None for no adjustment."""

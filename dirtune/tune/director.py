@@ -154,7 +154,10 @@ class Switch:
         if arm == "A" or self._journal is None:
             await self(arm)
         if self._journal is not None:
-            await self._dirtune(("confirm", self._journal), SettledDocument)
+            try:
+                await self._dirtune(("confirm", self._journal), SettledDocument)
+            except NotPossible as error:
+                raise self._not_in_force(str(error)) from error
 
     async def leave(self, arm: str, why: str) -> None:
         """Leave the director in *arm* permanently, and record this step in the run.

@@ -1,4 +1,4 @@
-"""Measure the director's peak with and without a fix, in trials of a closed loop."""
+"""Measure the director's peak without and with a fix, in trials of a closed loop."""
 
 from collections.abc import Sequence
 
@@ -14,29 +14,28 @@ from dirtune.plan.tables import Plan
 GENERATOR = "wrk"
 
 
-async def measure(plan: Plan, kept: Store, switch: campaign.Switch, keep: campaign.Keep) -> None:
-    """Run the peak trials of *plan* that are not on disk yet, and keep them.
+async def measure(plan: Plan, kept: Store, arm: str, keep: campaign.Keep) -> None:
+    """Run the peak trials of *arm* that *plan* asks for and that are not on disk yet.
 
-    The arms alternate as in pairs. An invalid trial is repeated once.
+    The director must be in this arm. An invalid trial is repeated once.
     """
     load = msgspec.structs.replace(plan.load, generator=GENERATOR, at_most=None)
     loop = msgspec.structs.replace(plan, load=load)
+    if following(plan, kept.run.trials, arm) is None:
+        return
     async with rig.opened(loop, alone=True) as nodes:
-        while (order := following(plan, kept.run.trials)) is not None:
-            await switch(order.arm)
+        while (order := following(plan, kept.run.trials, arm)) is not None:
             keep(await conduct(nodes, loop, order))
 
 
-def following(plan: Plan, done: Sequence[Trial]) -> Order | None:
-    """Return the next peak trial of *plan*; None after the last one.
+def following(plan: Plan, done: Sequence[Trial], arm: str) -> Order | None:
+    """Return the next peak trial of *arm*; None after the last one.
 
     *done* are all trials of the run. A closed loop sets its own rate, whatever the order says.
     """
     known = {trial.id: trial for trial in done}
     rate = plan.pair_rates[0]
-    for number in range(1, 2 * plan.compare.peak_trials + 1):
-        # B A A B and so on, which cancels a linear drift.
-        arm = "B" if number % 4 in {0, 1} else "A"
+    for number in range(1, plan.compare.peak_trials + 1):
         name = f"peak{number:02}-{arm}"
         first, again = known.get(name), known.get(f"{name}+2")
         if first is None:

@@ -79,8 +79,9 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
             return result
 
         try:
-            await switch.look()
-            await switch("A")
+            if kept.resumed:
+                await switch.look()
+                await switch("A")
             if "before" not in kept.run.audits:
                 async with await director.connect(plan) as node:
                     save(kept, inventory=await inventory(plan, node))
@@ -88,11 +89,12 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
                         await _audit(node, kept, "before")
                     else:
                         await _before(nodes, node, trying, kept, say)
+            if not live:
+                await _peak(plan, kept, "A", say)
             await run_pairs(trying, kept, nodes, switch, say, leased)
-            if plan.compare.peak_trials and not live:
-                say(f"measuring the peak without and with the fix, with {peaks.GENERATOR}")
-                await peaks.measure(plan, kept, switch, keeping(kept, say))
             await switch("B")
+            if not live:
+                await _peak(plan, kept, "B", say)
             async with await director.connect(plan) as node:
                 if live:
                     await _audit(node, kept, "after")
@@ -105,6 +107,18 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
             raise
     save(kept, finished=now())
     return kept.run
+
+
+async def _peak(plan: Plan, kept: Store, arm: str, say: Say) -> None:
+    """Measure the peak in *arm*, if the plan asks for it; the peak decides nothing.
+
+    The peak without the fix comes before the pairs and the peak with it after them, so that no
+    further switch is needed.
+    """
+    if plan.compare.peak_trials:
+        with_ = {"A": "without", "B": "with"}[arm]
+        say(f"measuring the peak {with_} the fix, with {peaks.GENERATOR}")
+        await peaks.measure(plan, kept, arm, keeping(kept, say))
 
 
 async def run_pairs(

@@ -49,7 +49,7 @@ def test_the_second_look_and_the_peak_go_into_the_plan(crowded):
     none = Spec(scenario=structs.replace(crowded.scenario, experiment=None))
 
     assert (written.load.pairs, written.load.at_most) == (7, 14)
-    assert written.compare.peak_trials == 2
+    assert written.compare.peak_trials == 1
     assert plan.parse(spec.plan(none, (0,))).load.at_most is None
 
 
@@ -435,8 +435,8 @@ def test_the_labs_plan_is_a_plan_with_the_scenarios_numbers(crowded):
     read = plan.parse(spec.plan(crowded, (0,)))
 
     assert read.load.rates == (200,)
-    assert (read.load.warmup_s, read.load.window_s, read.load.pairs) == (3, 8, 7)
-    assert (read.settle.idle, read.settle.seconds, read.settle.max_s) == (80, 3, 60)
+    assert (read.load.warmup_s, read.load.window_s, read.load.pairs) == (2, 6, 7)
+    assert (read.settle.idle, read.settle.seconds, read.settle.max_s) == (80, 2, 60)
     assert read.hosts == ("lb1", "rs1", "rs2", "rs3", "rs4", "c1", "c2", "c3", "c4")
     assert read.director.host_cpus == (0,)
     assert read.url == "http://198.18.0.100:80/"
