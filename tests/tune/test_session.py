@@ -208,8 +208,9 @@ def make(monkeypatch):
 
         @contextlib.asynccontextmanager
         async def opened(plan, *, alone=False):
-            host.plan = plan
+            host.plan, outer = plan, host.plan
             yield host
+            host.plan = outer
 
         async def connect(plan):
             return Connection(host)
