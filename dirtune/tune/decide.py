@@ -139,16 +139,16 @@ class Trying:
     """The trials of an A/A run (no fix in either arm) of the same plan; empty if there was
     none."""
 
-    def noise_floor(self, metric: str, rate: float | None) -> float | None:
+    def noise_floor(
+        self, metric: str, rate: float | None, covariate: str | None = None
+    ) -> float | None:
         """Return the noise floor of *metric* as a share; None if there was no A/A run.
 
-        *rate* is one of `Plan.compared_at`.
+        *rate* is one of `Plan.compared_at`, and *covariate* is as for `compare.floor_of`.
         """
         if not self.still:
             return None
-        return compare.floor_of(
-            self.still, metric, rate or self.plan.pair_rates[0], self.covariate(metric)
-        )
+        return compare.floor_of(self.still, metric, rate or self.plan.pair_rates[0], covariate)
 
     def covariate(self, metric: str) -> str | None:
         """Return the metric for whose differences *metric* is adjusted; None for no adjustment."""

@@ -176,7 +176,7 @@ def _judged_at(trying: Trying, kept: Store, rate: float | None) -> tuple[Compari
     def noise_floor(metric: str) -> float | None:
         if own_floor:
             return compare.own_floor_of(trials, metric, rate, trying.covariate(metric))
-        return trying.noise_floor(metric, rate)
+        return trying.noise_floor(metric, rate, trying.covariate(metric))
 
     comparisons = compare.compare_all(
         kept.run.primary_metric,
