@@ -10,8 +10,10 @@ from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 # net/ipv4/route.c, ip_handle_martian_source()
+# From the beginning of the line: other messages quote names that users choose, such as files'.
 _MARTIAN = re.compile(
-    r"martian source (?P<client>[\d.]+) from (?P<source>[\d.]+),? on dev (?P<interface>\S+)"
+    r"(?:IPv4: )?martian source (?P<client>[\d.]+) from (?P<source>[\d.]+),? "
+    r"on dev (?P<interface>\S+)"
 )
 _CONF = "net/ipv4/conf/{}/{}"
 _HALF = frozenset({Forward.ROUTE, Forward.TUNNEL})
@@ -56,11 +58,13 @@ def martian_replies(
     if not forwarding(snapshot) & _HALF:
         return
     mine = vips(snapshot)
-    rows = (_MARTIAN.search(line.text) for line in MARTIAN.lines(kernel_log))
-    martians = [row for row in rows if row and row["source"] in mine]
-    for interface in dict.fromkeys(row["interface"] for row in martians):
-        row = next(row for row in martians if row["interface"] == interface)
-        yield from _judged(snapshot, sysctls, interface, row.groupdict())
+    rows = (_MARTIAN.match(line.text) for line in MARTIAN.lines(kernel_log))
+    martians: dict[str, Mapping[str, str]] = {}
+    for row in rows:
+        if row and row["source"] in mine:
+            martians.setdefault(row["interface"], row.groupdict())
+    for interface, martian in martians.items():
+        yield from _judged(snapshot, sysctls, interface, martian)
 
 
 def _judged(

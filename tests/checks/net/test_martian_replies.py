@@ -41,6 +41,14 @@ def test_replies_from_the_virtual_address_are_martian(forward):
     )
 
 
+def test_a_name_that_a_user_chose_is_no_message():
+    """fs/exec.c prints the path of a program, which any user may call anything, in quotes."""
+    name = LOG.splitlines()[0].partition("IPv4: ")[2]
+    log = f"[ 9.000000] process 'tmp/{name} is' started with executable stack\n"
+
+    assert outcome(log).status is Status.PASSED
+
+
 @pytest.mark.parametrize(
     "conf",
     [
