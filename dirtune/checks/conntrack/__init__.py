@@ -1,13 +1,16 @@
 """Checks of connection tracking, and the helper functions that they share."""
 
+import bisect
+import functools
 import ipaddress
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dirtune.checks import Fix, Risk
 from dirtune.checks.ipvs import vips
+from dirtune.checks.once import once
 from dirtune.collect.ip_vs import Forward
 from dirtune.competitors import competitors
 from dirtune.snapshot import Snapshot
@@ -51,6 +54,7 @@ class Rules:
     """Whether any rule or policy drops or rejects packets."""
 
 
+@once
 def rules(snapshot: Snapshot) -> Rules | None:
     """Return the rules that involve connection tracking; None if they could not be read."""
     rulesets = snapshot.rulesets
@@ -65,8 +69,8 @@ def rules(snapshot: Snapshot) -> Rules | None:
     tracking = tuple(
         row
         for row in rows
-        if row not in exempting
-        and (_NFT_TRACKS if row[:1] != "-" else _IPTABLES_TRACKS).search(row)
+        if (_NFT_TRACKS if row[:1] != "-" else _IPTABLES_TRACKS).search(row)
+        and not _EXEMPTS.search(row)
     )
     return Rules(tracking, exempting, any(_REFUSES.search(row) for row in rows))
 
@@ -82,14 +86,32 @@ def may_touch(row: str, addresses: frozenset[str]) -> bool:
     """Whether the text of a rule could match packets to one of *addresses*."""
     if _LOOPBACK.search(row):
         return False
+    network = _network(row)
+    if network is None:
+        return True
+    numbers = _numbers(addresses)[network.version]
+    at = bisect.bisect_left(numbers, int(network.network_address))
+    return at < len(numbers) and numbers[at] <= int(network.broadcast_address)
+
+
+def _network(row: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """Return the network of the destinations of a rule; None if the rule may have others."""
     destination = _DESTINATION.search(row)
     if not destination or destination["negated"] or destination["other"]:
-        return True
+        return None
     try:
-        network = ipaddress.ip_network(destination["where"], strict=False)
+        return ipaddress.ip_network(destination["where"], strict=False)
     except ValueError:  # a range or a set
-        return True
-    return any(ipaddress.ip_address(address) in network for address in addresses)
+        return None
+
+
+@functools.lru_cache(maxsize=4)
+def _numbers(addresses: frozenset[str]) -> Mapping[int, list[int]]:
+    """Return *addresses* as sorted numbers, by the version of IP."""
+    numbers: dict[int, list[int]] = {4: [], 6: []}
+    for address in map(ipaddress.ip_address, addresses):
+        numbers[address.version].append(int(address))
+    return {version: sorted(of_version) for version, of_version in numbers.items()}
 
 
 def stateful(found: Rules, addresses: frozenset[str]) -> bool:
@@ -98,9 +120,32 @@ def stateful(found: Rules, addresses: frozenset[str]) -> bool:
     return found.refuses and any(may_touch(row, addresses) for row in states)
 
 
-def exempted(found: Rules, address: str) -> bool:
-    """Whether a rule exempts packets to *address* from tracking."""
-    return any(may_touch(row, frozenset({address})) for row in found.exempting)
+@once
+def exempted(snapshot: Snapshot) -> frozenset[str]:
+    """Return the virtual addresses to which rules exempt packets from tracking."""
+    filters = rules(snapshot)
+    rows = [row for row in filters.exempting if not _LOOPBACK.search(row)] if filters else []
+    networks = set(map(_network, rows))
+    if None in networks:
+        return vips(snapshot)
+    # The lengths of prefixes are few, so each address is looked up in each length.
+    known = {(n.version, n.prefixlen, int(n.network_address)) for n in networks if n}
+    lengths = {(version, length) for version, length, _ in known}
+    return frozenset(
+        address
+        for address in vips(snapshot)
+        for number in (ipaddress.ip_address(address),)
+        if any(
+            version == number.version and (version, length, _first(number, length)) in known
+            for version, length in lengths
+        )
+    )
+
+
+def _first(address: ipaddress.IPv4Address | ipaddress.IPv6Address, length: int) -> int:
+    """Return the first address of the network of *length* that holds *address*."""
+    host_bits = address.max_prefixlen - length
+    return int(address) >> host_bits << host_bits
 
 
 def stop_tracking(snapshot: Snapshot) -> Fix:

@@ -79,7 +79,8 @@ def needless(snapshot: Snapshot) -> Verdicts:
 
 
 def _second_entry(snapshot: Snapshot, filters: Rules) -> Verdicts:
-    if any(may_touch(row, vips(snapshot)) for row in filters.tracking):
+    addresses = vips(snapshot)
+    if any(may_touch(row, addresses) for row in filters.tracking):
         return
     count = snapshot.sysctl(COUNT)
     if count is None and not filters.tracking:
@@ -93,7 +94,7 @@ def _second_entry(snapshot: Snapshot, filters: Rules) -> Verdicts:
 
 
 def _thrown_away(snapshot: Snapshot, filters: Rules) -> Verdicts:
-    exposed = [address for address in sorted(vips(snapshot)) if not exempted(filters, address)]
+    exposed = vips(snapshot) - exempted(snapshot)
     if not filters.tracking or not exposed or stateful(filters, vips(snapshot)):
         return
     rows = len(filters.tracking)

@@ -1,60 +1,25 @@
 """Chains of packet filter rules, and the way of one packet through them.
 
 Rules are text, as `nft list ruleset` and `iptables-save` print them. Whether a rule matches a
-packet is known only in part: a rule with words that this module does not know may match.
+packet is known only in part: a rule with words that `rule_texts` does not know may match.
 """
 
+import functools
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from dirtune.checks.net.rule_texts import ACCEPTS, DROPS, LONGEST, Field, Rule, read
 
 _HOOK = re.compile(r"type \w+ hook (?P<hook>\w+) (?:.*policy (?P<policy>\w+))?")
 _IN_CHAIN = 2  # open braces
 _NAMED = re.compile(r"(?P<kind>table|chain) (?P<name>.*) \{")
-_PORT = re.compile("[0-9]{1,5}")
 _DEPTH = 16  # jumps in jumps, as nftables limits them
 _POLICY = re.compile(r":(?P<chain>\S+) (?P<policy>\S+)(?: \[(?P<packets>[0-9]{1,20}):)?")
-
-_ACCEPTS, _DROPS = frozenset({"accept"}), frozenset({"drop", "reject"})
-_NFT_VERDICT = re.compile(
-    r"(?:^| )(?P<verdict>accept|drop|reject(?: with .*)?|return|(?:jump|goto) (?P<to>\S+))$"
-)
-# Statements that may end a packet's way with a verdict that this module does not know.
-_MAY_END = re.compile(r"\b(?:vmap|queue|synproxy|tproxy|fwd|redirect|dnat)\b")
-_UNREAD = "(a rule whose verdict is not known)"
-_NFT_NOISE = re.compile(
-    r'counter packets \d+ bytes \d+|\bcounter\b|comment "[^"]*"|log (?:prefix "[^"]*" ?)?\S*'
-)
-_VALUE = r"(?P<value>\{[^}]*\}|\S+)"
-_NFT_FIELDS = (
-    ("state", re.compile(rf"ct state (?P<not>!= )?{_VALUE}")),
-    ("status", re.compile(rf"ct status (?P<not>!= )?{_VALUE}")),
-    ("source", re.compile(rf"ip6? saddr (?P<not>!= )?{_VALUE}")),
-    ("target", re.compile(rf"ip6? daddr (?P<not>!= )?{_VALUE}")),
-    ("entry", re.compile(rf"iif(?:name)? (?P<not>!= )?{_VALUE}")),
-    ("exit", re.compile(rf"oif(?:name)? (?P<not>!= )?{_VALUE}")),
-    ("sport", re.compile(rf"(?:tcp|udp|sctp|th) sport (?P<not>!= )?{_VALUE}")),
-    ("dport", re.compile(rf"(?:tcp|udp|sctp|th) dport (?P<not>!= )?{_VALUE}")),
-    ("protocol", re.compile(rf"(?:meta l4proto|ip protocol) (?P<not>!= )?{_VALUE}")),
-)
-_OPTIONS = {
-    "-s": "source",
-    "-d": "target",
-    "-i": "entry",
-    "-o": "exit",
-    "-p": "protocol",
-    "--ctstate": "state",
-    "--state": "state",
-    "--sport": "sport",
-    "--dport": "dport",
-    "--sports": "sport",
-    "--dports": "dport",
-}
-# Words of iptables that restrict nothing: modules are loaded, and comments are only read.
-_MODULES = frozenset({"comment", "conntrack", "state", "tcp", "udp", "multiport"})
-_QUOTED = re.compile(r'--comment (?:"(?:[^"\\]|\\.)*"|\S+)')
+_WORK = 30_000_000
+"""Limit of the work for all packets that one `Following` follows."""
 
 
 @dataclass(slots=True)
@@ -147,17 +112,114 @@ def parse_iptables(rows: tuple[str, ...]) -> Chains:
     return chains
 
 
+class TooManyRulesError(Exception):
+    """To follow the packets through the rules would take too long."""
+
+
+_End = Drop | str | None
+
+
+class Following:
+    """Follows packets through the chains of one tool.
+
+    The rules may be those of a hostile host, so the work is limited. A unit of work takes about
+    0.1 us. A rule is read once, which costs 10 units per character; to compare it with a packet
+    costs 20 units, and 5 for each of its values.
+    """
+
+    def __init__(self, chains: Chains, work: int = _WORK) -> None:
+        self._chains = chains
+        self._left = work
+        self._rules: dict[str, Rule] = {}
+        self._hooks: dict[str, list[tuple[str, str]]] = {}
+        for at, chain in chains.items():
+            if chain.hook is not None:
+                self._hooks.setdefault(chain.hook, []).append(at)
+
+    def dropped(self, hook: str, packet: Packet) -> Drop | None:
+        """Return what drops *packet* in *hook*; None if nothing does, or if that is not certain.
+
+        Raises `TooManyRulesError` if the work for this packet and those before is too much.
+        """
+        ends: dict[tuple[str, str], _End] = {}
+        for table, name in self._hooks.get(hook, ()):
+            self._spend(20)
+            chain = self._chains[table, name]
+            if not _of_family(table, packet):
+                continue
+            end = self._walk((table, name), packet, ends)
+            if isinstance(end, Drop):
+                return end
+            if end is None and chain.policy == "drop":
+                return Drop(table, name, None, chain.packets)
+        return None
+
+    def _walk(
+        self,
+        at: tuple[str, str],
+        packet: Packet,
+        ends: dict[tuple[str, str], _End],
+        depth: int = _DEPTH,
+    ) -> _End:
+        """Return the end of a packet's way: a drop, "accept", "unknown", or None for no verdict.
+
+        *ends* holds the ends of the chains that were walked before, because a chain may be the
+        target of many jumps.
+        """
+        if at not in ends:
+            ends[at] = "unknown"  # a chain that jumps to itself
+            ends[at] = self._end_of(at, packet, ends, depth) if depth else "unknown"
+        return ends[at]
+
+    def _end_of(
+        self,
+        at: tuple[str, str],
+        packet: Packet,
+        ends: dict[tuple[str, str], _End],
+        depth: int,
+    ) -> _End:
+        if at not in self._chains:
+            return "unknown"
+        for row in self._chains[at].rules:
+            rule = self._rule(row, packet)
+            matches = _matches(rule, packet)
+            if matches is False or not rule.verdict:
+                continue
+            end: _End = None
+            if rule.to:
+                end = self._walk((at[0], rule.to), packet, ends, depth - 1)
+            elif rule.verdict in ACCEPTS:
+                end = "accept"
+            elif rule.verdict in DROPS:
+                end = Drop(*at, row, None)
+            elif matches:  # the packet returns to the chain before
+                return None
+            else:
+                return "unknown"
+            if matches is None and isinstance(end, Drop):
+                continue  # a rule that may drop is no certain drop
+            if end is not None or (rule.to and rule.verdict == "goto" and matches):
+                return "unknown" if matches is None else end
+        return None
+
+    def _rule(self, row: str, packet: Packet) -> Rule:
+        rule = self._rules.get(row)
+        if rule is None:
+            self._spend(10 * min(len(row), LONGEST))
+            rule = self._rules[row] = read(row)
+        names = {"exit": len(packet.exits or ())}
+        self._spend(20 + 5 * sum(len(p.values) * names.get(p.name, 1) for p in rule.fields))
+        return rule
+
+    def _spend(self, units: int) -> None:
+        self._left -= units
+        if self._left < 0:
+            raise TooManyRulesError
+
+
 def dropped(chains: Chains, hook: str, packet: Packet) -> Drop | None:
-    """Return what drops *packet* in *hook*; None if nothing does, or if that is not certain."""
-    for (table, name), chain in chains.items():
-        if chain.hook != hook or not _of_family(table, packet):
-            continue
-        end = _walk(chains, (table, name), packet, {})
-        if isinstance(end, Drop):
-            return end
-        if end is None and chain.policy == "drop":
-            return Drop(table, name, None, chain.packets)
-    return None
+    """Return what drops one *packet* in *hook*: see `Following.dropped`."""
+    return Following(chains).dropped(hook, packet)
 
 
 def _of_family(table: str, packet: Packet) -> bool:
@@ -166,144 +228,66 @@ def _of_family(table: str, packet: Packet) -> bool:
     return family in {"inet", "ip6" if v6 else "ip"}
 
 
-_End = Drop | str | None
+def _matches(rule: Rule, packet: Packet) -> bool | None:
+    """Return whether *rule* matches *packet*; None if it may."""
+    certain = rule.known
+    for part in rule.fields:
+        answer = _fits(part, packet)
+        if answer is part.negated:
+            return False
+        certain = certain and answer is not None
+    return True if certain else None
 
 
-def _walk(
-    chains: Chains,
-    at: tuple[str, str],
-    packet: Packet,
-    ends: dict[tuple[str, str], _End],
-    depth: int = _DEPTH,
-) -> _End:
-    """Return the end of a packet's way: a drop, "accept", "unknown", or None for no verdict.
-
-    *ends* holds the ends of the chains that were walked before, because a chain may be the target
-    of many jumps.
-    """
-    if at not in ends:
-        ends[at] = "unknown"  # a chain that jumps to itself
-        ends[at] = _end_of(chains, at, packet, ends, depth) if depth else "unknown"
-    return ends[at]
-
-
-def _end_of(
-    chains: Chains,
-    at: tuple[str, str],
-    packet: Packet,
-    ends: dict[tuple[str, str], _End],
-    depth: int,
-) -> _End:
-    if at not in chains:
-        return "unknown"
-    for row in chains[at].rules:
-        verdict, to, matches = _rule(row, packet)
-        if matches is False or not verdict:
-            continue
-        end: _End = None
-        if to:
-            end = _walk(chains, (at[0], to), packet, ends, depth - 1)
-        elif verdict in _ACCEPTS:
-            end = "accept"
-        elif verdict in _DROPS:
-            end = Drop(*at, row, None)
-        elif matches:  # the packet returns to the chain before
-            return None
-        else:
-            return "unknown"
-        if matches is None and isinstance(end, Drop):
-            continue  # a rule that may drop is no certain drop
-        if end is not None or (to and verdict == "goto" and matches):
-            return "unknown" if matches is None else end
-    return None
-
-
-def _rule(row: str, packet: Packet) -> tuple[str, str | None, bool | None]:
-    """Return the verdict of a rule, the chain to which it jumps, and whether it matches."""
-    parse = _iptables_fields if row.startswith("-A ") else _nft_fields
-    verdict, to, fields, known = parse(row)
-    answers = [_matches(each, packet) for each in fields]
-    if False in answers:
-        return verdict, to, False
-    return verdict, to, True if known and None not in answers else None
-
-
-_Field = tuple[str, str, bool]
-
-
-def _iptables_fields(row: str) -> tuple[str, str | None, list[_Field], bool]:
-    words = _QUOTED.sub("", row).split()[2:]
-    fields: list[_Field] = []
-    verdict, to, known, negated = "", None, True, False
-    rest = iter(words)
-    for word in rest:
-        if word == "!":
-            negated = True
-            continue
-        value = next(rest, "") if word.startswith("-") else ""
-        if word in {"-j", "-g"}:
-            lower = value.lower()
-            targets = _ACCEPTS | _DROPS | {"return"}
-            verdict = lower if lower in targets else "goto" if word == "-g" else "jump"
-            to = None if lower in targets else value
-            break  # what follows are options of the target
-        if word in _OPTIONS:
-            fields.append((_OPTIONS[word], value, negated))
-        elif word != "-m" or value not in _MODULES:
-            known = False
-        negated = False
-    if to and to.isupper() and to in _OTHER_TARGETS:
-        verdict, to = "", None
-    return verdict, to, fields, known
-
-
-# Targets after which the packet goes on in the chain.
-_OTHER_TARGETS = frozenset(
-    {"LOG", "NFLOG", "ULOG", "MARK", "CONNMARK", "TCPMSS", "CT", "NOTRACK", "TOS", "DSCP", "TTL"}
-    | {"CLASSIFY", "TRACE", "CHECKSUM", "AUDIT", "SET", "TEE"}
-)
-
-
-def _nft_fields(row: str) -> tuple[str, str | None, list[_Field], bool]:
-    bare = " ".join(_NFT_NOISE.sub("", row).split())
-    end = _NFT_VERDICT.search(bare)
-    if not end:
-        unread = bare.count("{") != bare.count("}") or _MAY_END.search(bare)
-        return ("jump", _UNREAD, [], False) if unread else ("", None, [], False)
-    rest, fields = bare[: end.start()].strip(), []
-    for name, pattern in _NFT_FIELDS:
-        fields += [(name, m["value"], bool(m["not"])) for m in pattern.finditer(rest)]
-        rest = pattern.sub("", rest)
-    return end["verdict"].split()[0], end["to"], fields, not rest.strip()
-
-
-def _matches(field: _Field, packet: Packet) -> bool | None:
-    name, value, negated = field
-    values = [word.strip(' "') for word in value.strip("{} ").split(",")]
-    answer = _equals(name, values, packet)
-    return answer if answer is None or not negated else not answer
-
-
-def _equals(name: str, values: list[str], packet: Packet) -> bool | None:
-    if name == "exit":
-        return _leaves_by(values, packet.exits)
-    mine = getattr(packet, name)
-    if name == "entry" and mine is None:
-        return False if values == ["lo"] else None  # other hosts' packets do not enter there
+def _fits(part: Field, packet: Packet) -> bool | None:
+    """Return whether a field of *packet* has one of the values of *part*; None if it may."""
+    if part.name == "exit":
+        return _leaves_by(part.values, packet.exits)
+    mine = getattr(packet, part.name)
     if mine is None:
+        # Packets of other hosts do not enter through loopback.
+        return False if part.name == "entry" and part.values == ("lo",) else None
+    return _JUDGES.get(part.name, _is_word)(mine, part)
+
+
+def _in_networks(address: str, part: Field) -> bool | None:
+    if part.networks is None:
         return None
-    judge = _JUDGES.get(name)
-    return judge(mine, values) if judge else mine in {word.lower() for word in values}
+    return any(_address(address) in network for network in part.networks)
 
 
-def _leaves_by(values: list[str], exits: frozenset[str] | None) -> bool | None:
-    """Whether a packet leaves through one of the interfaces *values*; None if it may."""
+def _in_ranges(port: int, part: Field) -> bool | None:
+    return None if part.ranges is None else any(a <= port <= b for a, b in part.ranges)
+
+
+def _enters_by(name: str, part: Field) -> bool:
+    return any(_is_interface(word, name) for word in part.values)
+
+
+def _is_protocol(protocol: str, part: Field) -> bool | None:
+    if any(value.isdecimal() for value in part.values):  # a number, which stands for some name
+        return None
+    return _is_word(protocol, part)
+
+
+def _is_word(value: str, part: Field) -> bool:
+    return value in {word.lower() for word in part.values}
+
+
+_JUDGES: Mapping[str, Callable[[Any, Field], bool | None]] = {
+    "source": _in_networks,
+    "target": _in_networks,
+    "entry": _enters_by,
+    "protocol": _is_protocol,
+    "sport": _in_ranges,
+    "dport": _in_ranges,
+}
+
+
+def _leaves_by(values: tuple[str, ...], exits: frozenset[str] | None) -> bool | None:
+    """Return whether a packet leaves through one of the interfaces *values*; None if it may."""
     fits = {any(_is_interface(word, name) for word in values) for name in exits or ()}
     return fits.pop() if len(fits) == 1 else None
-
-
-def _enters_by(name: str, values: list[str]) -> bool:
-    return any(_is_interface(word, name) for word in values)
 
 
 def _is_interface(pattern: str, name: str) -> bool:
@@ -312,37 +296,6 @@ def _is_interface(pattern: str, name: str) -> bool:
     return pattern == name
 
 
-def _in_networks(address: str, values: list[str]) -> bool | None:
-    try:
-        nets = [ipaddress.ip_network(value, strict=False) for value in values]
-    except ValueError:  # a set, a map or a range
-        return None
-    return any(ipaddress.ip_address(address) in net for net in nets)
-
-
-def _in_ports(port: int, values: list[str]) -> bool | None:
-    ranges = list(_port_ranges(values))
-    return None if None in ranges else any(r and r[0] <= port <= r[1] for r in ranges)
-
-
-def _port_ranges(values: list[str]) -> Iterator[tuple[int, int] | None]:
-    for value in values:
-        first, _, last = value.replace(":", "-").partition("-")
-        numbers = _PORT.fullmatch(first) and _PORT.fullmatch(last or first)
-        yield (int(first), int(last or first)) if numbers else None
-
-
-def _is_protocol(protocol: str, values: list[str]) -> bool | None:
-    if any(value.isdecimal() for value in values):  # a number, which stands for some name
-        return None
-    return protocol in {value.lower() for value in values}
-
-
-_JUDGES: Mapping[str, Callable[[Any, list[str]], bool | None]] = {
-    "source": _in_networks,
-    "target": _in_networks,
-    "entry": _enters_by,
-    "protocol": _is_protocol,
-    "sport": _in_ports,
-    "dport": _in_ports,
-}
+@functools.lru_cache(maxsize=4)
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(text)

@@ -3,7 +3,15 @@ from collections.abc import Iterator
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.conntrack import VS_CONNTRACK, exempted, rules, stop_tracking
 from dirtune.checks.ipvs import destinations
-from dirtune.checks.net.chains import Chains, Drop, Packet, dropped, parse_iptables, parse_nft
+from dirtune.checks.net.chains import (
+    Chains,
+    Drop,
+    Following,
+    Packet,
+    TooManyRulesError,
+    parse_iptables,
+    parse_nft,
+)
 from dirtune.collect.ip_vs import Destination, Forward, Service
 from dirtune.collect.routes import route_to
 from dirtune.collect.rulesets import Rulesets
@@ -44,7 +52,8 @@ def rules_drop(snapshot: Snapshot, rulesets: Rulesets) -> Verdicts:
     routing and tunnels, exempt the virtual addresses from connection tracking (`notrack`).
 
     ## Known problems
-    The check follows the packets of 200 services and destinations at most. ip6tables is not read.
+    The check follows the packets of 200 services and destinations at most, and is inconclusive if
+    their way through the rules is too long. ip6tables is not read.
     Counters of rules are not compared between samples.
 
     ## References
@@ -56,7 +65,10 @@ def rules_drop(snapshot: Snapshot, rulesets: Rulesets) -> Verdicts:
         "iptables": parse_iptables(rulesets.iptables or ()),
     }
     for tool, chains in tools.items():
-        yield from _findings(snapshot, tool, chains)
+        try:
+            yield from _findings(snapshot, tool, chains)
+        except TooManyRulesError:
+            yield inconclusive(f"{tool} has too many rules to follow every packet through them")
     if rules(snapshot) is None:
         unknown = " and ".join(name for name in tools if getattr(rulesets, name) is None)
         yield inconclusive(f"the rules of {unknown} are unknown, and may drop packets")
@@ -65,15 +77,16 @@ def rules_drop(snapshot: Snapshot, rulesets: Rulesets) -> Verdicts:
 def _findings(snapshot: Snapshot, tool: str, chains: Chains) -> Iterator[Finding]:
     if not any(chain.hook for chain in chains.values()):
         return
+    way = Following(chains)
     seen: set[tuple[str, str, str | None]] = set()
-    for finding, drop in (*_replies(snapshot, tool, chains), *_requests(snapshot, tool, chains)):
+    for finding, drop in (*_replies(snapshot, tool, way), *_requests(snapshot, tool, way)):
         cause = drop.table, drop.chain, drop.rule
         if cause not in seen:
             seen.add(cause)
             yield finding
 
 
-def _replies(snapshot: Snapshot, tool: str, chains: Chains) -> Iterator[tuple[Finding, Drop]]:
+def _replies(snapshot: Snapshot, tool: str, way: Following) -> Iterator[tuple[Finding, Drop]]:
     """Yield the drops of replies from real servers behind NAT."""
     own = snapshot.addresses or frozenset()
     servers = {
@@ -82,7 +95,7 @@ def _replies(snapshot: Snapshot, tool: str, chains: Chains) -> Iterator[tuple[Fi
         if d.forward == Forward.MASQ and d.weight > 0 and d.address not in own
     }
     for service, server in list(servers.values())[:_MOST]:
-        drop = dropped(chains, "forward", _reply(snapshot, service, server))
+        drop = way.dropped("forward", _reply(snapshot, service, server))
         if drop:
             name = f"{server.address}:{server.port}"
             effect = f"drops the replies of real servers behind NAT, such as {name}"
@@ -127,13 +140,13 @@ def _exits(snapshot: Snapshot) -> frozenset[str] | None:
     return frozenset(ways) or None
 
 
-def _requests(snapshot: Snapshot, tool: str, chains: Chains) -> Iterator[tuple[Finding, Drop]]:
+def _requests(snapshot: Snapshot, tool: str, way: Following) -> Iterator[tuple[Finding, Drop]]:
     """Yield the drops of packets from clients to virtual addresses."""
     for service in (snapshot.services or ())[:_MOST]:
         if service.address is None or service.address not in (snapshot.addresses or ()):
             continue
         new = _request(service, None if _untracked(snapshot) else "new")
-        drop = _first(chains, new)
+        drop = _first(way, new)
         if drop:
             effect = f"drops new connections to {service.name}"
             fix = Fix(
@@ -143,7 +156,7 @@ def _requests(snapshot: Snapshot, tool: str, chains: Chains) -> Iterator[tuple[F
             )
             yield _finding(tool, drop, effect, {"service": service.name}, fix), drop
         elif service.protocol in _TRACKED_PROTOCOLS and _half_seen(service):
-            yield from _invalid(snapshot, tool, chains, service)
+            yield from _invalid(snapshot, tool, way, service)
 
 
 def _half_seen(service: Service) -> bool:
@@ -151,11 +164,10 @@ def _half_seen(service: Service) -> bool:
 
 
 def _invalid(
-    snapshot: Snapshot, tool: str, chains: Chains, service: Service
+    snapshot: Snapshot, tool: str, way: Following, service: Service
 ) -> Iterator[tuple[Finding, Drop]]:
-    drop = _first(chains, _request(service, "invalid"))
-    tracking = rules(snapshot)
-    if not drop or (tracking and service.address and exempted(tracking, service.address)):
+    drop = _first(way, _request(service, "invalid"))
+    if not drop or service.address in exempted(snapshot):
         return
     tracked = snapshot.sysctl(VS_CONNTRACK)
     what = "that end connections" if tracked == 0 else "that follow the first"
@@ -183,8 +195,8 @@ def _request(service: Service, state: str | None) -> Packet:
     )
 
 
-def _first(chains: Chains, packet: Packet) -> Drop | None:
-    return dropped(chains, "prerouting", packet) or dropped(chains, "input", packet)
+def _first(way: Following, packet: Packet) -> Drop | None:
+    return way.dropped("prerouting", packet) or way.dropped("input", packet)
 
 
 def _finding(

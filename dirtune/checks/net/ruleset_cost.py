@@ -73,14 +73,28 @@ def ruleset_cost(snapshot: Snapshot, rulesets: Rulesets) -> Verdicts:
 def _walks(chains: Chains, addresses: frozenset[str]) -> Mapping[str, int]:
     """Return the number of rules that a packet to one of *addresses* may pass, by hook."""
     found: dict[str, int] = {}
+    known: dict[tuple[str, str], int] = {}
     for (table, name), chain in chains.items():
         if chain.hook in _HOOKS:
-            walk = _walk(chains, (table, name), addresses, _DEPTH)
+            walk = _walk(chains, (table, name), addresses, _DEPTH, known)
             found[chain.hook or ""] = found.get(chain.hook or "", 0) + walk
     return found
 
 
-def _walk(chains: Chains, at: tuple[str, str], addresses: frozenset[str], depth: int) -> int:
+def _walk(
+    chains: Chains,
+    at: tuple[str, str],
+    addresses: frozenset[str],
+    depth: int,
+    known: dict[tuple[str, str], int],
+) -> int:
+    """Return the number of rules that a packet may pass in the chain *at* and below.
+
+    *known* holds the numbers of chains before, because a chain may be the target of many jumps.
+    """
+    if at in known:
+        return known[at]
+    known[at] = 0  # the kernel refuses a chain that jumps to itself
     count = 0
     for row in chains[at].rules:
         count += 1
@@ -90,7 +104,8 @@ def _walk(chains: Chains, at: tuple[str, str], addresses: frozenset[str], depth:
         jump = _JUMP.search(row)
         below = (at[0], jump["to"]) if jump else at
         if touches and depth and below != at and below in chains:
-            count += _walk(chains, below, addresses, depth - 1)
+            count += _walk(chains, below, addresses, depth - 1, known)
+    known[at] = count
     return count
 
 

@@ -270,4 +270,5 @@ def _filtered(snapshot: Snapshot) -> str | None:
 
 def _rule_names_vip(snapshot: Snapshot) -> bool:
     rows = (snapshot.rulesets.routing if snapshot.rulesets else None) or ()
-    return any(vip in row.split() for row in rows for vip in vips(snapshot))
+    addresses = frozenset(vips(snapshot))
+    return any(not addresses.isdisjoint(row.split()) for row in rows)
