@@ -177,7 +177,8 @@ def test_a_rate_that_is_not_known_is_no_total_since_boot():
     document = irqs.document(snapshot, now)
 
     assert head.split()[:3] == ["irq", "per", "second"]
-    assert [row.split() for row in rows[:3]] == [["10", "-"], ["11", "2.0"], ["12", "-"]]
+    cells = [row.split()[:2] for row in rows[:3]]
+    assert cells == [["10", "-"], ["11", "2.0"], ["12", "-"]]
     assert [line["per_second"] for line in document["lines"]] == [None, 2.0, None]
 
 
