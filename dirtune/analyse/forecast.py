@@ -92,7 +92,8 @@ def forecast(
 
     The interval shows how precisely the time in needless calls was measured; the real gain may lie
     outside it. Both ends include 1.96 times the counting error of the calls. The end with the
-    smaller gain also subtracts the time that the probe itself adds to each call. The kernel's work
+    smaller gain also subtracts what the probe itself may add to each call beyond the time that was
+    measured and is not in the times. The kernel's work
     around a call is not included, because the probe cannot measure it.
     """
     chosen = frozenset(irqs)
@@ -126,7 +127,9 @@ def _interval(share: float, lines: tuple[Waste, ...], probe_ns: float) -> tuple[
 
 def _probe_ns_per_call(window: HandlerWindow) -> float:
     # The two time stamps of a call enclose the end of one probe program and the start of the next.
-    return window.probe_ns / window.events if window.probe_ns and window.events else 0.0
+    # What was measured of that is no longer in the times.
+    program_ns = window.probe_ns / window.events if window.probe_ns and window.events else 0.0
+    return max(0.0, program_ns - (window.own_ns or 0.0))
 
 
 def _basis(

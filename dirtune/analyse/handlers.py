@@ -51,6 +51,9 @@ class HandlerWindow(msgspec.Struct, frozen=True):
     """Calls that were not recorded, because the probe's BPF map was full."""
     per_cpu: tuple[HandlerCalls, ...] = ()
     """The same calls as in `handlers`, by CPU; a CPU that ran no handler is left out."""
+    own_ns: float | None = None
+    """Nanoseconds of the probe itself that each call's time included, and that `total_ns` and
+    `none_ns` no longer do; None if they were not measured, and are in these times."""
 
 
 class HandlerCount(msgspec.Struct, frozen=True):

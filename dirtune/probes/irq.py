@@ -95,10 +95,15 @@ def _calls(copy: Copy, cpu: int, irq: int, name: str) -> HandlerCalls:
 
 def decode(before: Moment[Reading], after: Moment[Reading], context: Context) -> HandlerWindow:
     """Return the handlers' calls between two readings, by interrupt line and handler name."""
+    own_ns = context.own_ns or 0.0
+
+    def correct(calls: HandlerCalls) -> HandlerCalls:
+        return _without(own_ns, calls)
+
     per_cpu = _summed(
         ((one.irq, one.handler, one.cpu), one)
         for action, now in after.data.handlers.items()
-        for one in _since(now, before.data.handlers.get(action))
+        for one in map(correct, _since(now, before.data.handlers.get(action)))
     )
     total = _summed(
         ((one.irq, one.handler), msgspec.structs.replace(one, cpu=None)) for one in per_cpu
@@ -114,6 +119,7 @@ def decode(before: Moment[Reading], after: Moment[Reading], context: Context) ->
         events=context.cost.events,
         lost=after.data.lost - before.data.lost,
         per_cpu=per_cpu,
+        own_ns=context.own_ns,
     )
 
 
@@ -136,6 +142,15 @@ def _minus(now: HandlerCalls, then: HandlerCalls | None) -> HandlerCalls:
         none_ns=now.none_ns - then.none_ns,
         # Two maxima have no meaningful difference; this is the maximum since the probe was loaded.
         histogram=moved_slots(now.histogram, then.histogram),
+    )
+
+
+def _without(own_ns: float, calls: HandlerCalls) -> HandlerCalls:
+    """Return *calls* without the probe's own time; the longest call and the histogram keep it."""
+    return msgspec.structs.replace(
+        calls,
+        total_ns=max(0, calls.total_ns - round(own_ns * calls.calls)),
+        none_ns=max(0, calls.none_ns - round(own_ns * calls.none)),
     )
 
 
@@ -176,5 +191,9 @@ PROBE = Probe(
     read=read,
     decode=decode,
     sizes={**from_handlers.SIZES, "IRQ_MAX_MORE": 768},
+    empty=(
+        Point("tracepoint", "task:task_rename", "dt_irq_empty_entry"),
+        Point("tracepoint", "task:task_rename", "dt_irq_empty_exit"),
+    ),
     members={"IRQACTION_NAME": ("irqaction", "name")},
 )

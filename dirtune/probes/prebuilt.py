@@ -43,7 +43,8 @@ def load(probe: Probe[Any], way: Way, beside: Iterable["Prebuilt"] = ()) -> "Pre
         content = (HERE / name).read_bytes()
     except OSError as error:
         raise NotPossible(f"{name} cannot be read: {error.strerror}") from error
-    loaded = Prebuilt(libbpf, name, content, {point.function for point in way.points}, beside)
+    functions = {point.function for point in (*way.points, *probe.empty)}
+    loaded = Prebuilt(libbpf, name, content, functions, beside)
     try:
         for point in way.points:
             loaded.attach(point)

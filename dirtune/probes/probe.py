@@ -82,6 +82,8 @@ class Context:
     load_seconds: float
     symbols: Callable[[], Symbols]
     """A function that reads the kernel's symbols, which are about a hundred thousand rows."""
+    own_ns: float | None = None
+    """Nanoseconds of the probe itself between its two stamps; None if they were not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,9 @@ class Probe(Generic[R]):
     """Pure function that returns the events between two readings."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """The size limits of the maps, by macro."""
+    empty: tuple[Point, ...] = ()
+    """Two programs of the prebuilt object at one point of the kernel. They measure the time of
+    the probe itself between its two stamps (`calibration`)."""
     members: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """The (structure, member) pairs whose offsets the C program needs, by macro."""
 

@@ -2,7 +2,7 @@
 
 import importlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +15,11 @@ from dirtune.collect.facts import read_facts
 from dirtune.errors import NotPossible
 from dirtune.host import Host, LiveHost
 from dirtune.nearest import no_such
-from dirtune.probes import compiled, prebuilt, threads
+from dirtune.probes import calibration, compiled, prebuilt, threads
 from dirtune.probes.counting import Counting, best
 from dirtune.probes.kernel import Kernel
 from dirtune.probes.loading import Candidate, Loaded, detach, load, statistics, statistics_on
-from dirtune.probes.prebuilt import HERE
+from dirtune.probes.prebuilt import HERE, Prebuilt
 from dirtune.probes.probe import Bpf, Context, Moment, Probe, Way
 from dirtune.probes.threads import ThreadReading
 from dirtune.signals import undisturbed
@@ -71,6 +71,8 @@ class Session:
     threaded: bool = False
     """Whether the CPU time of threaded interrupt handlers is also read."""
     load_seconds: float = 0.0
+    own_ns: Mapping[str, float | None] = field(default_factory=dict)
+    """The nanoseconds of each prebuilt probe itself between its two stamps, by name."""
     _own_ns: int = 0
     _opened_s: float = 0.0
     _threads: tuple[ThreadReading, ...] = ()
@@ -128,8 +130,9 @@ class Session:
         return msgspec.structs.replace(probed, **windows)
 
     def _window(self, ended: _Ended, kernel: Kernel) -> object:
-        context = Context(self._cost(ended), self.load_seconds, lambda: kernel.symbols)
         running = ended.running
+        own_ns = self.own_ns.get(running.loaded.probe.name)
+        context = Context(self._cost(ended), self.load_seconds, lambda: kernel.symbols, own_ns)
         return running.loaded.probe.decode(running.first, ended.last, context)
 
     def _end(self, running: _Running, *, shed: bool) -> _Ended:
@@ -204,6 +207,11 @@ def opened(
         rows = tuple(missing.values())
         session = Session(host, loaded, rows, limit_percent, counted, counting)
         session.threaded = any(probe.name == _IRQ for probe in probes)
+        session.own_ns = {
+            probe.probe.name: calibration.own_ns(probe.bpf, probe.probe.empty)
+            for probe in loaded
+            if isinstance(probe.bpf, Prebuilt)
+        }
         for probe in loaded:  # the first reading is slow, because it builds tables
             _moment(probe, host)
         session.load_seconds = time.monotonic() - began

@@ -106,6 +106,16 @@ def test_weak_end_takes_off_what_the_probe_adds():
     assert result.interval[1] == pytest.approx(1 - 27.195 * 0.9 * 0.974440 / 1422, abs=1e-6)
 
 
+@pytest.mark.parametrize(("own_ns", "left"), [(1387.5, 0.95), (2775.0, 1.0), (9000.0, 1.0)])
+def test_what_was_measured_of_the_probe_is_taken_off_once(own_ns, left):
+    probed = HandlerWindow(
+        20.0, LAB.handlers, LAB.line_counts, probe_ns=27_750, events=10, own_ns=own_ns
+    )
+    result = forecast(probed, [10], NIC, connections=6000, cpu_us_per_connection=1422.0)
+
+    assert result.interval[1] == pytest.approx(1 - 27.195 * left * 0.974440 / 1422, abs=1e-6)
+
+
 @pytest.mark.parametrize(("connections", "cpu_us"), [(None, 1422.0), (6000, None), (0, 1422.0)])
 def test_no_ratio_without_both_measurements(connections, cpu_us):
     result = forecast(LAB, [10], NIC, connections, cpu_us)

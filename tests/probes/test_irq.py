@@ -129,6 +129,22 @@ def test_cost_of_the_probe_itself_is_that_of_the_session():
     assert (found.probe_ns, found.events) == (60_000, 200)
 
 
+def test_the_time_of_the_probe_itself_is_in_no_call():
+    context = Context(CONTEXT.cost, 0.0, lambda: None, own_ns=5.4)
+    found = by_name(decode(BEFORE, AFTER, context))
+
+    # 600 calls, of which 5.4 ns each are the probe's; and 600 calls of which 599 were for nothing.
+    assert found["i801_smbus"] == calls(10, "i801_smbus", 600, 600, 23_760, 23_760, 900)
+    assert found["sym53c8xx"] == calls(
+        10, "sym53c8xx", 1200, 1199, 17_000 - 6480, 16_900 - 3240 - 3235, 33
+    )
+    # 590 calls on the first CPU and 10 on the second one.
+    assert found["enp0s16"].total_ns == 6800 - round(5.4 * 590) + 200 - 54
+    assert decode(BEFORE, AFTER, context).own_ns == 5.4
+    more = by_name(decode(BEFORE, AFTER, Context(CONTEXT.cost, 0.0, lambda: None, 1000.0)))
+    assert {(one.total_ns, one.none_ns) for one in more.values()} == {(0, 0)}
+
+
 def copy(action=0, slots=(0, 0), **counts):
     fields = dict.fromkeys(("calls", "none", "wake_thread", "total_ns", "none_ns", "max_ns"), 0)
     return SimpleNamespace(action=action, slots=slots, **fields | counts)

@@ -24,9 +24,20 @@ from dirtune.collect.interrupts import parse_interrupts
 from dirtune.collect.softirqs import parse_softirqs
 from dirtune.errors import NotPossible
 from dirtune.host import LiveHost
-from dirtune.probes import cpu, drops, irq, libbpf, loading, locks, prebuilt, session, softirq
+from dirtune.probes import (
+    calibration,
+    cpu,
+    drops,
+    irq,
+    libbpf,
+    loading,
+    locks,
+    prebuilt,
+    session,
+    softirq,
+)
 from dirtune.probes.kernel import Kernel
-from dirtune.probes.probe import Context, Moment
+from dirtune.probes.probe import Context, Moment, Way
 
 HOST = LiveHost()
 LACKS = next(
@@ -292,6 +303,30 @@ def test_calls_are_the_interrupts_of_their_lines(tmp_path):
     assert sum(calls.values()) > 0
 
 
+def empties(loaded):
+    return sum(copy.calls for copy in loaded["irq_empty"][0])
+
+
+def test_the_probe_knows_its_own_time_between_two_stamps():
+    name = Path("/proc/thread-self/comm").read_text()
+    with loading.statistics_on(), attached(irq.PROBE) as loaded:
+        first, second = (calibration.own_ns(loaded, irq.PROBE.empty) for _ in range(2))
+        after = empties(loaded)
+        calibration._rename(5)
+        spent, runs = loading.statistics(loading.Loaded(irq.PROBE, EMPTY, loaded), HOST)
+
+        assert empties(loaded) == after, "the programs are detached"
+    assert Path("/proc/thread-self/comm").read_text() == name
+    assert runs == 2 * after >= 2 * 2 * 9 * 8
+    # The stamps are near the end of one program and at the beginning of the other one, so what
+    # lies between is about the run of one program, and no time is shorter than reading a clock.
+    assert 10 < first < 10 * spent / runs
+    assert first / 3 < second < first * 3
+
+
+EMPTY = Way("empty", irq.PROBE.empty)
+
+
 def test_softirqs_run_as_often_as_the_kernel_counts():
     def counts():
         rows = parse_softirqs(HOST.read("/proc/softirqs")).counts
@@ -385,6 +420,7 @@ def test_a_receive_softirq_knows_the_handler_that_raised_it():
             interrupt(other, TIMER)
             softirqs(TIMER)
             softirqs(NET_RX)
+            softirqs(NET_RX)  # whose raising was missed
             run(second, "dt_softirq_raise", NET_RX)  # by loopback
             softirqs(NET_RX)
         reading = softirq.read(second, HOST)
