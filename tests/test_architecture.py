@@ -67,6 +67,7 @@ PURE = [
     "keepalived/*.py",
     "lvs/diff.py",
     "lvs/documents.py",
+    "lvs/drift.py",
     "lvs/ipvsadm.py",
     "lvs/keepalived_conf.py",
     "lvs/model.py",

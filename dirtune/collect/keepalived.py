@@ -11,7 +11,7 @@ from dirtune.errors import ParseError, SourceMissing, SourceRefused
 from dirtune.formats import from_json
 from dirtune.host import Host
 from dirtune.keepalived import reading
-from dirtune.keepalived.model import Conf
+from dirtune.keepalived.model import Conf, Globals
 
 SOURCES = (KEEPALIVED,)
 PATH = "/etc/keepalived/keepalived.conf"
@@ -20,10 +20,15 @@ _HOST_NAME = "/proc/sys/kernel/hostname"
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """The configuration as a record keeps it, or the reason why the host could not read it."""
+    """The configuration as a record keeps it."""
 
     conf: Conf | None = None
     error: str = ""
+    """The reason why the host could not read its configuration."""
+
+
+NONE = Conf(Globals(), (), (), (), (), (), ())
+"""What a record says of a host that has no configuration."""
 
 
 def read_keepalived(host: Host) -> Conf:

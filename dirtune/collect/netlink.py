@@ -16,7 +16,7 @@ import msgspec
 
 from dirtune.collect.answers import ANSWERS, ETHTOOL, IPVS, KEEPALIVED, NETDEV
 from dirtune.collect.ipvs_netlink import Ipvs, ipvs_of
-from dirtune.collect.keepalived import Recorded, configuration
+from dirtune.collect.keepalived import NONE, Recorded, configuration
 from dirtune.collect.netdev import queues_of
 from dirtune.errors import (
     DirtuneError,
@@ -58,7 +58,7 @@ def _keepalived(host: Host) -> object:
     try:
         return msgspec.to_builtins(Recorded(configuration(host)))
     except SourceMissing:
-        return None
+        return msgspec.to_builtins(Recorded(NONE))
     except (SourceRefused, ParseError) as error:
         return msgspec.to_builtins(Recorded(error=str(error)))
 

@@ -46,7 +46,9 @@ def test_the_lines_for_the_hosts_own_name_are_read(tmp_path):
 def test_a_host_without_keepalived_has_no_configuration(tmp_path):
     with pytest.raises(SourceMissing, match=r"keepalived\.conf does not exist"):
         read_keepalived(LiveHost(tmp_path))
-    assert netlink.answers(LiveHost(tmp_path), (KEEPALIVED,)) == {}
+
+    (text,) = netlink.answers(LiveHost(tmp_path), (KEEPALIVED,)).values()
+    assert parse_keepalived(text).files == ()
 
 
 def test_a_configuration_that_cannot_be_read_says_why_in_the_record(tmp_path):

@@ -38,8 +38,8 @@ def sync_missing(snapshot: Snapshot, ipvs: Ipvs) -> Verdicts:
     the same N on both directors, and reload keepalived.
 
     ## Known problems
-    The check does not read keepalived's configuration, which contains secrets; it recognises VRRP
-    by three processes named keepalived. It does not compare the sync ids of the two directors.
+    The check recognises VRRP by three processes named keepalived, not by keepalived.conf(5).
+    keepalived/pair-mismatch compares the sync ids of the two directors.
 
     ## References
     - keepalived.conf(5), `lvs_sync_daemon`

@@ -1,0 +1,115 @@
+"""Compare keepalived's configuration with the IPVS table, and find why they differ. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dirtune.keepalived.model import Conf, RealServer
+from dirtune.lvs import keepalived_conf
+from dirtune.lvs.model import Destination, Service
+
+Cause = Literal["checker-down", "inhibited", "quorum-lost", "not-reloaded", "by-hand"]
+"""`not-reloaded` may also be an edit by hand that removed or added a whole service."""
+Actual = Mapping[str, tuple[str, Mapping[str, int]]]
+"""For each service of the kernel by its name in ipvsadm(8): its scheduler, and the weights of its
+destinations by their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A part of the table that is not as keepalived's configuration has it."""
+
+    name: str
+    cause: Cause
+    why: str
+    """A sentence for the user."""
+
+
+def differences(conf: Conf, actual: Actual) -> tuple[Difference, ...]:
+    """Return where the table *actual* is not the one that *conf* describes, and why.
+
+    keepalived removes a real server whose health check fails, or sets its weight to 0 with
+    `inhibit_on_failure`. Without a running check, only a person or an old configuration explains
+    a difference.
+    """
+    return tuple(_Comparing(conf).all(actual))
+
+
+class _Comparing:
+    def __init__(self, conf: Conf) -> None:
+        self._services = keepalived_conf.derive(conf).table.services
+        self._reals: dict[str, dict[str, list[tuple[RealServer, bool]]]] = {}
+        """Real servers of each service by their addresses, and whether failures inhibit them."""
+        self._sorry: dict[str, set[str]] = {}
+        groups = dict(conf.groups)
+        for server in conf.virtual_servers:
+            one = Conf(conf.globals, tuple(groups.items()), (server,), (), (), (), ())
+            reals: dict[str, list[tuple[RealServer, bool]]] = {}
+            for real in server.real_servers:
+                inhibit = server.inhibit if real.inhibit is None else real.inhibit
+                reals.setdefault(real.address, []).append((real, inhibit))
+            for service in keepalived_conf.derive(one).table.services:
+                self._reals.setdefault(_name(service), reals)
+                if server.sorry:
+                    self._sorry[_name(service)] = {server.sorry.address}
+
+    def all(self, actual: Actual) -> Iterator[Difference]:
+        planned = {_name(service) for service in self._services}
+        for service in self._services:
+            if _name(service) not in actual:
+                why = f"The kernel lacks {service.name}, which keepalived.conf has."
+                yield Difference(service.name, "not-reloaded", f"{why} Reload keepalived.")
+            else:
+                yield from self._service(service, *actual[_name(service)])
+        for name in actual:
+            if name not in planned:
+                why = f"{name} is in the kernel, but not in keepalived.conf."
+                yield Difference(name, "not-reloaded", why)
+
+    def _service(
+        self, service: Service, scheduler: str, weights: Mapping[str, int]
+    ) -> Iterator[Difference]:
+        if scheduler != service.scheduler:
+            why = (
+                f"{service.name} uses the scheduler {scheduler}, but keepalived.conf has "
+                f"{service.scheduler}. Reload keepalived."
+            )
+            yield Difference(service.name, "not-reloaded", why)
+        sorry = self._sorry.get(_name(service), set())
+        known = {real.name for real in service.destinations}
+        extra = [name for name in weights if name not in known]
+        if any(name.rpartition(":")[0].strip("[]") in sorry for name in extra):
+            why = f"{service.name} has lost its quorum, so the sorry_server answers."
+            yield Difference(service.name, "quorum-lost", why)
+        else:
+            for name in extra:
+                why = f"{service.name} -> {name} is in the kernel, but not in keepalived.conf."
+                yield Difference(f"{service.name} -> {name}", "by-hand", why)
+        for real in service.destinations:
+            yield from self._destination(service, real, weights.get(real.name))
+
+    def _destination(
+        self, service: Service, real: Destination, weight: int | None
+    ) -> Iterator[Difference]:
+        if weight == real.weight:
+            return
+        name = f"{service.name} -> {real.name}"
+        reals = self._reals[_name(service)].get(real.address, [])
+        checked = any(server.checkers for server, _ in reals)
+        dynamic = any(checker.dynamic for server, _ in reals for checker in server.checkers)
+        if weight is None and checked:
+            why = f"{name} is not in the kernel, because its health check fails."
+            yield Difference(name, "checker-down", why)
+        elif weight is None:
+            why = f"{name} is not in the kernel, although it has no health check."
+            yield Difference(name, "by-hand", why)
+        elif weight == 0 and checked and any(inhibit for _, inhibit in reals):
+            why = f"{name} has weight 0, because its health check fails (inhibit_on_failure)."
+            yield Difference(name, "inhibited", why)
+        elif not dynamic:
+            why = f"{name} has weight {weight}, but keepalived.conf has {real.weight}."
+            yield Difference(name, "by-hand", why)
+
+
+def _name(service: Service) -> str:
+    return service.name.removesuffix(" IPv6")
