@@ -7,7 +7,7 @@ netif_queue_set_napi(), and the interrupt of an instance only with netif_napi_se
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from dirtune.errors import DirtuneError
 from dirtune.formats import parsing
@@ -19,7 +19,6 @@ _NETDEV_A_QSTATS_SCOPE = 4
 _NETDEV_QSTATS_SCOPE_QUEUE = 1
 KINDS = {0: "rx", 1: "tx"}
 """Names of the types of queues, enum netdev_queue_type."""
-_Named = TypeVar("_Named", bound=tuple[object, ...])
 
 
 class QueueAttributes(NamedTuple):
@@ -77,16 +76,16 @@ class Queues:
 
     def napis(self) -> tuple[NapiAttributes, ...]:
         """Return all NAPI instances of drivers that registered them."""
-        return parse(NapiAttributes, self._netlink.dump(_NETDEV_CMD_NAPI_GET))
+        return parse_napis(self._netlink.dump(_NETDEV_CMD_NAPI_GET))
 
     def queues(self) -> tuple[QueueAttributes, ...]:
         """Return all queues of interfaces that are up."""
-        return parse(QueueAttributes, self._netlink.dump(_NETDEV_CMD_QUEUE_GET))
+        return parse_attributes(self._netlink.dump(_NETDEV_CMD_QUEUE_GET))
 
     def counters(self) -> tuple[QstatsAttributes, ...]:
         """Return the counters of all queues of drivers that have them."""
         scope = attributes.u32(_NETDEV_A_QSTATS_SCOPE, _NETDEV_QSTATS_SCOPE_QUEUE)
-        return parse(QstatsAttributes, self._netlink.dump(_NETDEV_CMD_QSTATS_GET, scope))
+        return parse_counters(self._netlink.dump(_NETDEV_CMD_QSTATS_GET, scope))
 
 
 @contextmanager
@@ -97,10 +96,21 @@ def opened() -> Iterator[Queues]:
 
 
 @parsing("netlink")
-def parse(named: type[_Named], answers: list[bytes]) -> tuple[_Named, ...]:
-    """Parse the messages of a dump."""
-    reader = attributes.Reader(named)
-    return tuple(map(reader, answers))
+def parse_napis(answers: Iterable[bytes]) -> tuple[NapiAttributes, ...]:
+    """Parse the answers to NETDEV_CMD_NAPI_GET."""
+    return tuple(map(attributes.Reader(NapiAttributes), answers))
+
+
+@parsing("netlink")
+def parse_attributes(answers: Iterable[bytes]) -> tuple[QueueAttributes, ...]:
+    """Parse the answers to NETDEV_CMD_QUEUE_GET."""
+    return tuple(map(attributes.Reader(QueueAttributes), answers))
+
+
+@parsing("netlink")
+def parse_counters(answers: Iterable[bytes]) -> tuple[QstatsAttributes, ...]:
+    """Parse the answers to NETDEV_CMD_QSTATS_GET."""
+    return tuple(map(attributes.Reader(QstatsAttributes), answers))
 
 
 def queues_by_napi() -> dict[int, tuple[str, ...]]:
