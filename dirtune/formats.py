@@ -26,7 +26,7 @@ _LONG_NUMBER = re.compile(
 _AS_ZERO = bytes(ord("0") if chr(byte).isdecimal() else byte for byte in range(256))
 _TOO_LARGE = "a number has more digits than any number of the kernel"
 _NESTED = "the text is nested too deeply"
-_LARGEST_TOML = 1 << 20
+LARGEST_TOML = 1 << 20
 """Size limit of a TOML text, in characters. A plan with 10,000 destinations needs two thirds of
 this; larger plans can be written as JSON."""
 _LONGEST_KEY = 16
@@ -132,8 +132,11 @@ def from_toml(text: str) -> dict[str, object]:
     """
     import tomllib  # noqa: PLC0415  (a plan in JSON does not need it)
 
-    if len(text) > _LARGEST_TOML:
-        raise PlanError(f"The text is longer than {_LARGEST_TOML >> 20} MiB.")
+    if len(text) > LARGEST_TOML:
+        raise PlanError(
+            f"The text is longer than {LARGEST_TOML >> 20} MiB. Write larger plans as JSON, with "
+            "the same keys, in a file whose name ends in .json."
+        )
     if long := _LONG_KEY.search(text):
         line = text.count("\n", 0, long.start()) + 1
         raise PlanError(f"The dotted key at line {line} has more than {_LONGEST_KEY} parts.")

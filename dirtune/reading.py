@@ -17,7 +17,7 @@ from dirtune.errors import NotPossible
 
 LARGEST_BYTES = 16 << 20
 """Size limit of a file that a user names, unless the reader sets another limit."""
-_MOST_MEMORY = 256 << 20
+_MOST_MEMORY = 384 << 20
 _CHUNK_BYTES = 1 << 20
 
 

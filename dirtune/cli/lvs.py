@@ -287,12 +287,22 @@ def presets(plan: str | None, form: str) -> None:
     metavar="NAME",
     help="Read the lines of keepalived.conf that begin with @NAME [default: the host name].",
 )
-def import_(text: TextIO, config_id: str | None) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["toml", "json"]),
+    default="toml",
+    show_default=True,
+    help="Print the plan in this format.",
+)
+def import_(text: TextIO, config_id: str | None, form: str) -> None:
     """Print the plan for a table that `ipvsadm -Sn` wrote (TEXT, or standard input).
 
     TEXT can also be a keepalived.conf(5). dirtune reads it with its includes, leaves out
     passwords, and runs no script. The plan is the table while every real server is up. dirtune
     refuses a line that `keepalived -t` refuses, and prints what keepalived would correct.
+
+    A plan of thousands of services needs --format json, and a file whose name ends in .json.
 
     Examples:
       dirtune lvs import services.txt
@@ -301,7 +311,8 @@ def import_(text: TextIO, config_id: str | None) -> None:
     from dirtune.jobs import lvs_plans
     from dirtune.render import lvs_plan
 
-    _output.result(lvs_plan.plan(lvs_plans.imported(text, config_id)), end="")
+    show = lvs_plan.document if form == "json" else lvs_plan.plan
+    _output.result(show(lvs_plans.imported(text, config_id)), end="")
 
 
 @command.command()
@@ -310,7 +321,7 @@ def import_(text: TextIO, config_id: str | None) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["ipvsadm", "keepalived", "plan"]),
+    type=click.Choice(["ipvsadm", "keepalived", "plan", "json"]),
     default="ipvsadm",
     show_default=True,
     help="Print the table in this format.",
@@ -319,7 +330,8 @@ def export(plan: str | None, host: str | None, form: str) -> None:
     """Print the table of PLAN, or without PLAN the table of a host, for other programs.
 
     --format ipvsadm prints input for `ipvsadm -R`, --format keepalived prints virtual_server
-    blocks of keepalived.conf(5), and --format plan prints a plan file.
+    blocks of keepalived.conf(5), --format plan prints a plan file, and --format json the same plan
+    as JSON.
 
     Examples:
       dirtune lvs export dirtune.toml --format keepalived
@@ -331,6 +343,7 @@ def export(plan: str | None, host: str | None, form: str) -> None:
     if host and plan:
         raise click.UsageError("PLAN and --host name two tables. Leave one of them out.")
     texts = {"keepalived": lvs_keepalived.blocks, "plan": lvs_plan.plan}
+    texts["json"] = lvs_plan.document
     _output.result(texts.get(form, ipvsadm.export)(lvs_tables.exported(plan, host)), end="")
 
 

@@ -30,7 +30,7 @@ _FORWARD = {
 ip_vs_fwd_name())."""
 
 
-class Counters(msgspec.Struct, frozen=True, kw_only=True):
+class Counters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Counters of a service or destination since it was added; None if the kernel lacks them."""
 
     connections: int | None = None
@@ -40,7 +40,7 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
     bytes_out: int | None = None
 
 
-class IpvsDestination(Counters, frozen=True, kw_only=True):
+class IpvsDestination(Counters, frozen=True, kw_only=True, gc=False):
     """One real server of a service."""
 
     address: str

@@ -19,11 +19,16 @@ from dirtune.plan import services
 from dirtune.plan.configuration import Configuration
 from dirtune.ssh_names import LOCAL
 
-_LARGEST_TEXT = 4 << 20
-"""The largest output of `ipvsadm -Sn` in characters; 10,000 destinations have half a million."""
+_LARGEST_TEXT = 16 << 20
+"""The largest output of `ipvsadm -Sn` in characters; 100,000 destinations have 7 million."""
 _LARGEST_CONF = 64 << 20
 """The largest keepalived.conf in characters; 40,000 real servers have some 15 million."""
 _MOST_NOTES = 20
+_NO_THRESHOLDS = (
+    "ipvsadm writes no connection thresholds with -S or -L, so the plan has none, and `lvs apply` "
+    "would remove those of the director. If `ipvsadm -Ln --thresholds` shows any, add them to the "
+    "plan as upper_threshold and lower_threshold."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,9 @@ def imported(text: TextIO, config_id: str | None = None) -> Table:
         raise ParseError(
             text.name, "the text contains no service. Check the output of ipvsadm -Sn."
         )
+    behind = [real for service in table.services for real in service.destinations]
+    if behind and not any(real.upper or real.lower for real in behind):
+        notes.warning(_NO_THRESHOLDS)
     return table
 
 

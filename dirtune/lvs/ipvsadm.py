@@ -71,6 +71,7 @@ _VALUED |= {"--pe", "--tun-type", "--tun-port"}
 _TUNNEL_FLAGS = {f"--tun-{name}": bit for bit, name in TUNNEL_FLAGS.items()}
 _DEFAULT_PERSISTENT_S = "300"
 _LONGEST_LINE = 4096
+_QUOTING = re.compile(r"[\"'\\]")
 _WORD = re.compile(r"[A-Za-z0-9_.:/-]*")
 
 
@@ -144,7 +145,9 @@ def parse(text: str) -> Table:
         if not words.strip():
             continue
         try:
-            _add(services, _options(shlex.split(words)))
+            # shlex is slow, and ipvsadm itself writes no quotes.
+            split = shlex.split if _QUOTING.search(words) else str.split
+            _add(services, _options(split(words)))
         except (ValueError, KeyError) as error:
             problem = (
                 f"the option {error.args[0]} is missing"

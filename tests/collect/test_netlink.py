@@ -37,10 +37,20 @@ class WithoutIpvs(Host):
 
 
 def told(monkeypatch, socket):
-    """What a record has of the kernel behind *socket*, None if nothing."""
+    """What a record has of the kernel behind *socket*, None if nothing.
+
+    A record leaves out values that are the default.
+    """
     monkeypatch.setattr("dirtune.netlink.genl.Socket", socket)
     found = answers(Host(), (IPVS,)).get(IPVS)
-    return None if found is None else json.loads(found)
+    return None if found is None else whole(parse_ipvs(found))
+
+
+def whole(value):
+    """Return structures as dicts of all their fields."""
+    if isinstance(value, msgspec.Struct):
+        return {name: whole(getattr(value, name)) for name in value.__struct_fields__}
+    return [whole(each) for each in value] if isinstance(value, tuple) else value
 
 
 def test_the_record_of_recorded_bytes_is_that_of_another_decoder(monkeypatch):

@@ -1,11 +1,13 @@
 """Checks of IPVS services, and the helper functions that they share."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from dirtune.analyse import rates
 from dirtune.analyse.cpu import USER_HZ
+from dirtune.collect.identity import Same
 from dirtune.collect.ip_vs import Destination, Forward, Service
-from dirtune.collect.ipvs_netlink import IpvsService
+from dirtune.collect.ipvs_netlink import Ipvs, IpvsService
 from dirtune.collect.processes import Process
 from dirtune.lvs.model import IP_VS_SVC_F_ONEPACKET, SCHED_FLAGS
 from dirtune.snapshot import Snapshot
@@ -45,8 +47,13 @@ def destinations(snapshot: Snapshot) -> tuple[tuple[Service, Destination], ...]:
 
 def detail(snapshot: Snapshot | None, service: Service) -> IpvsService | None:
     """Return what netlink reports about *service*; None if it reports nothing or was not read."""
-    known = snapshot.ipvs.services if snapshot and snapshot.ipvs else ()
-    return next((other for other in known if other.name == service.name), None)
+    return _by_name(Same(snapshot.ipvs)).get(service.name) if snapshot and snapshot.ipvs else None
+
+
+@lru_cache(maxsize=2)
+def _by_name(ipvs: Same[Ipvs]) -> dict[str, IpvsService]:
+    """Return the services by name; a director may have tens of thousands."""
+    return {service.name: service for service in reversed(ipvs.value.services)}
 
 
 def counted(snapshot: Snapshot, service: Service, counter: str) -> int | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.counters import age_s
-from dirtune.checks.ipvs import counted, detail
+from dirtune.checks.ipvs import counted, detail, vips
 from dirtune.checks.owners import KUBERNETES, Owner, owner, words
 from dirtune.collect import log_messages
 from dirtune.collect.ip_vs import Service
@@ -73,13 +73,16 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
     """
     runs = owner(snapshot)
     reports = _reported(snapshot)
+    before = snapshot.earlier.services if snapshot.earlier else None
+    known = None if before is None else {service.name for service in before}
+    any_vip = bool(vips(snapshot) & (snapshot.addresses or frozenset()))
     for service in services:
         left = _left(snapshot, service)
         if left.enough or (left.usable and runs in KUBERNETES):
             if service.name in reports and runs not in KUBERNETES:
-                yield _was_empty(snapshot, service, left, reports[service.name])
+                yield _was_empty(snapshot, service, left, reports[service.name], runs)
             continue
-        serves = _serves(snapshot, service)
+        serves = _serves(snapshot, service, any_vip=any_vip)
         if serves is None:
             reason = (
                 "the addresses of this host are unknown"
@@ -87,7 +90,7 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
                 else f"{service.name} has no address, and this host has no other service's address"
             )
             yield inconclusive(f"{reason}, so another host may serve {service.name}")
-        elif serves and not _new(snapshot, service):
+        elif serves and (known is None or service.name in known):
             yield _finding(snapshot, service, left, runs)
 
 
@@ -102,7 +105,11 @@ def _reported(snapshot: Snapshot) -> Mapping[str, tuple[float, str]]:
 
 
 def _was_empty(
-    snapshot: Snapshot, service: Service, left: _Left, report: tuple[float, str]
+    snapshot: Snapshot,
+    service: Service,
+    left: _Left,
+    report: tuple[float, str],
+    runs: Owner | None,
 ) -> Finding:
     age, text = report
     return Finding(
@@ -111,7 +118,7 @@ def _was_empty(
         message=f"{service.name} had no usable destination {age / 60:,.0f} minutes ago, as the "
         "kernel log reports, but has one now",
         evidence={**_evidence(snapshot, service, left), "log": text},
-        fixes=_fixes(snapshot, left, owner(snapshot)),
+        fixes=_fixes(snapshot, left, runs),
     )
 
 
@@ -126,11 +133,11 @@ def _left(snapshot: Snapshot, service: Service) -> _Left:
     return _Left(len((known or service).destinations), weighted - len(over), over)
 
 
-def _serves(snapshot: Snapshot, service: Service) -> bool | None:
+def _serves(snapshot: Snapshot, service: Service, *, any_vip: bool) -> bool | None:
     """Whether this host receives the packets of *service*; None if unknown.
 
     A service with a firewall mark has no address. The host then counts as its director if the host
-    has another service's address.
+    has another service's address, *any_vip*.
     """
     if counted(snapshot, service, "packets_in"):
         return True
@@ -138,13 +145,7 @@ def _serves(snapshot: Snapshot, service: Service) -> bool | None:
         return None
     if service.address is not None:
         return service.address in snapshot.addresses
-    others = {s.address for s in snapshot.services or () if s.address is not None}
-    return bool(others & snapshot.addresses) or None
-
-
-def _new(snapshot: Snapshot, service: Service) -> bool:
-    before = snapshot.earlier.services if snapshot.earlier else None
-    return before is not None and service.name not in {s.name for s in before}
+    return any_vip or None
 
 
 def _finding(snapshot: Snapshot, service: Service, left: _Left, runs: Owner | None) -> Finding:
