@@ -66,7 +66,7 @@ def snapshot_of(source: Source, fields: Sequence[str] = FIELDS) -> Snapshot:
 
 
 def _recorded(source: Source, fields: Sequence[str]) -> Snapshot:
-    from dirtune import archive, sosreport
+    from dirtune import sosreport
 
     if source.root is not None or (source.archive and reading.is_folder(source.archive)):
         host = tree(source.root or source.archive or Path())
@@ -74,6 +74,8 @@ def _recorded(source: Source, fields: Sequence[str]) -> Snapshot:
         assert source.archive is not None
         report = sosreport.of_archive(source.archive)
         if report is None:
+            from dirtune import archive
+
             return take_all(archive.load(source.archive), fields)
         host = report
     snapshot = take_all((host,), fields)

@@ -8,9 +8,8 @@ one module for each tool's text. `plugins` names the plugin of sos that has what
 from pathlib import Path
 
 from dirtune.host import Host, LiveHost
-from dirtune.sosreport import must_gather, unpacking
+from dirtune.sosreport.outputs import is_node, is_report, is_sosreport
 from dirtune.sosreport.plugins import reason
-from dirtune.sosreport.translation import is_report, is_sosreport, translated
 
 __all__ = ["is_sosreport", "of_archive", "of_folder", "reason"]
 
@@ -20,6 +19,9 @@ def of_archive(path: Path) -> Host | None:
 
     Raises `NotPossible` if the file cannot be read, and `ParseError` if it holds no host.
     """
+    from dirtune.sosreport import unpacking  # noqa: PLC0415  (few hosts are archives)
+    from dirtune.sosreport.translation import translated  # noqa: PLC0415
+
     name = unpacking.first_name(path)
     if name is None or name == "meta.json" or name.split("/", 1)[0] in {"0", "1"}:
         return None
@@ -28,7 +30,11 @@ def of_archive(path: Path) -> Host | None:
 
 def of_folder(folder: Path) -> Host:
     """Return the host whose tree is *folder*, which may be an unpacked report."""
-    if must_gather.is_node(folder):
-        return translated(must_gather.host_of(folder))
     host = LiveHost(folder)
-    return translated(host) if is_report(host) else host
+    of_a_node = is_node(folder)
+    if not (of_a_node or is_report(host)):
+        return host
+    from dirtune.sosreport import must_gather  # noqa: PLC0415  (few folders are reports)
+    from dirtune.sosreport.translation import translated  # noqa: PLC0415
+
+    return translated(must_gather.host_of(folder) if of_a_node else host)

@@ -9,19 +9,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from dirtune import reading
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import AddedHost, Host, LiveHost, RecordedHost
 from dirtune.sosreport import unpacking
+from dirtune.sosreport.outputs import SYSINFO
 
-_SYSINFO = "sysinfo.tgz"
 _OUTPUTS = ("dmesg", "lscpu")
 _NICS = {"ethtool_channels": ("-l", "Channel parameters"), "ethtool_features": ("-k", "Features")}
-
-
-def is_node(folder: Path) -> bool:
-    """Whether *folder* is the folder of a node in a must-gather."""
-    return reading.is_file(folder / _SYSINFO)
 
 
 def host_of(folder: Path) -> Host:
@@ -30,7 +24,7 @@ def host_of(folder: Path) -> Host:
     Raises `ParseError` if `sysinfo.tgz` is not an archive of such files.
     """
     return AddedHost(
-        unpacking.load(folder / _SYSINFO), RecordedHost(dict(_outputs(LiveHost(folder))), {})
+        unpacking.load(folder / SYSINFO), RecordedHost(dict(_outputs(LiveHost(folder))), {})
     )
 
 

@@ -7,10 +7,14 @@ that dirtune gives to the folder of a node in a must-gather.
 """
 
 import re
+from pathlib import Path
 
+from dirtune import reading
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host, literal
 
+SYSINFO = "sysinfo.tgz"
+"""The file of a node in a must-gather that holds its files of /proc and /sys."""
 FOLDERS = ("/sos_commands/*", "/insights_commands", "/must_gather")
 _MANGLED = re.compile(r"[^\w.-]+")
 _FAILED = re.compile(
@@ -60,3 +64,18 @@ def _text(host: Host, path: str) -> str | None:
     rows = [row for row in text[:4096].splitlines() if row.strip()]
     # sos keeps standard error beside the output; a failed command prints one or two such rows.
     return None if not rows or (len(rows) < 3 and all(map(_FAILED.fullmatch, rows))) else text
+
+
+def is_node(folder: Path) -> bool:
+    """Whether *folder* is the folder of a node in a must-gather."""
+    return reading.is_file(folder / SYSINFO)
+
+
+def is_report(host: Host) -> bool:
+    """Whether *host* is the tree of a report, which has folders of commands' outputs."""
+    return any(host.glob(folder) for folder in FOLDERS)
+
+
+def is_sosreport(host: Host) -> bool:
+    """Whether *host* is the tree of a report of sos."""
+    return bool(host.glob(FOLDERS[0]))

@@ -17,6 +17,7 @@ PLUGINS: Mapping[str, str] = {
     "services": "networking",
     "ip_vs_stats": "networking",
     "ip_vs_table_size": "ipvs",
+    "keepalived": "keepalived",
     "ipvs": "ipvs",
     "cpus": "processor",
     "proc_irq": "hardware",
@@ -40,8 +41,8 @@ PLUGINS: Mapping[str, str] = {
     "rulesets": "firewall_tables (networking in old versions)",
 }
 """The plugin by the field of a snapshot."""
-NOWHERE = {"limits"}
-"""Fields that no plugin of sos collects: they describe the session that runs dirtune."""
+NOWHERE = {"limits", "netdev"}
+"""Fields that no plugin of sos collects: limits of the session, and netlink answers of netdev."""
 
 
 def reason(field: str, why: str) -> str:

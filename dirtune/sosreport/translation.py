@@ -17,22 +17,11 @@ from dirtune.sosreport import (
     routes,
     rules,
 )
-from dirtune.sosreport.outputs import FOLDERS
 
 _FILES = (addresses, cpus, ipvs, kernel, links, pci, processes, routes, rules)
 _LINKS = (links, pci)
 _MOST = 400_000
 """The largest number of added files; a host with 1,152 CPUs and 5,000 processes needs 20,000."""
-
-
-def is_report(host: Host) -> bool:
-    """Whether *host* is the tree of a report, which has folders of commands' outputs."""
-    return any(host.glob(folder) for folder in FOLDERS)
-
-
-def is_sosreport(host: Host) -> bool:
-    """Whether *host* is the tree of a report of sos."""
-    return bool(host.glob(FOLDERS[0]))
 
 
 def translated(host: Host) -> AddedHost:
