@@ -25,6 +25,7 @@ from dirtune.change.documents import (
 from dirtune.checks import documents
 from dirtune.exit_status import outermost
 from dirtune.lvs.documents import LvsDocument, LvsPlanDocument
+from dirtune.lvs.drift import DriftDocument
 from dirtune.plan.tables import Plan
 from dirtune.render import json_documents
 from dirtune.render.comparison import ComparisonsDocument
@@ -48,6 +49,7 @@ PUBLISHED: dict[str, object] = {
     "lab": json_documents.LabDocument,
     "lvs": LvsDocument,
     "lvs-check": Reach,
+    "lvs-drift": DriftDocument,
     "lvs-plan": LvsPlanDocument,
     "plan": PlanDocument,
     "presets": json_documents.PresetsDocument,

@@ -1,6 +1,6 @@
 """Render the results of `lvs plan` and `lvs apply` in the format that the user asks for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dirtune.render import markdown
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dirtune.change.plan import Plan
     from dirtune.change.preparation import Done
     from dirtune.jobs.directors import Applied, Planned
+    from dirtune.lvs.drift import Difference
 
 
 def planned(planned: "Planned", plans: "Mapping[str, Plan]", form: str) -> str:
@@ -24,6 +25,14 @@ def planned(planned: "Planned", plans: "Mapping[str, Plan]", form: str) -> str:
         f"{table}\n", preparation.setting_rows(planned.document.settings), form
     )
     return preparation.beside(text, plans, form)
+
+
+def drift(differences: "Sequence[Difference]", form: str) -> str:
+    """Return the differences between keepalived's configuration and the IPVS table."""
+    from dirtune.render import lvs_drift
+
+    show = lvs_drift.document if form == "json" else lvs_drift.text
+    return markdown.literal(show(differences), form)
 
 
 def rehearsed(rehearsal: "Planned | None", form: str) -> str:

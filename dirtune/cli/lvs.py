@@ -107,11 +107,18 @@ def plan(
 ) -> None:
     """Print the changes that `apply` would make, and make none. Exit status 1 if there are any.
 
+    Without PLAN, on a host where keepalived runs, dirtune compares keepalived.conf with the IPVS
+    table, and prints why they differ.
+
     Examples:
       dirtune lvs plan dirtune.toml --director-only
     """
-    from dirtune.jobs import directors, lvs_plans
+    from dirtune.jobs import directors, lvs_drift, lvs_plans
 
+    differences = lvs_drift.differences(plan) if node is None else None
+    if differences is not None:
+        text = _lvs_texts.drift(differences, form)
+        _print_and_exit(f"{text}\n", int(bool(differences)), form)
     source = lvs_plans.read(plan)
     desired = lvs_plans.desired_table(source)
     if node:

@@ -1,12 +1,13 @@
 """Compare keepalived's configuration with the IPVS table, and find why they differ. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from dirtune.keepalived.model import Conf, RealServer
 from dirtune.lvs import keepalived_conf
-from dirtune.lvs.model import Destination, Service
+from dirtune.lvs.model import Destination, Service, Table
 
 Cause = Literal["checker-down", "inhibited", "quorum-lost", "not-reloaded", "by-hand"]
 """`not-reloaded` may also be an edit by hand that removed or added a whole service."""
@@ -15,14 +16,31 @@ Actual = Mapping[str, tuple[str, Mapping[str, int]]]
 destinations by their names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """A part of the table that is not as keepalived's configuration has it."""
 
     name: str
     cause: Cause
     why: str
     """A sentence for the user."""
+
+
+class DriftDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The differences between keepalived's configuration and the IPVS table."""
+
+    schema: Literal["dirtune/lvs-drift/1"] = "dirtune/lvs-drift/1"
+    differences: tuple[Difference, ...]
+
+
+def actual_of(table: Table) -> Actual:
+    """Return the services of the kernel's *table*."""
+    return {
+        _name(service): (
+            service.scheduler,
+            {real.name: real.weight for real in service.destinations},
+        )
+        for service in table.services
+    }
 
 
 def differences(conf: Conf, actual: Actual) -> tuple[Difference, ...]:

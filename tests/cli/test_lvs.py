@@ -1,5 +1,6 @@
 """The commands of `lvs` on a kernel that is simulated behind the wire."""
 
+import dataclasses
 import json
 import sys
 import time
@@ -803,6 +804,67 @@ def test_a_keepalived_conf_that_keepalived_refuses_names_file_and_line(tmp_path,
     done = lvs("import", str(path))
     refused(done, why)
     assert place in done.stderr
+
+
+KEEPALIVED = """virtual_server 198.18.0.100 80 {
+protocol TCP
+lvs_sched rr
+lvs_method DR
+real_server 198.18.0.11 80 {
+}
+real_server 198.18.0.12 80 {
+TCP_CHECK {
+}
+}
+}
+"""
+
+
+@pytest.fixture
+def owned(ipvs, monkeypatch, tmp_path):
+    """A director without a plan, whose keepalived has a configuration."""
+    seen = dataclasses.replace(SEEN, owners=(("keepalived", 7),))
+    monkeypatch.setattr(guard, "look_around", lambda host, table: seen)
+    monkeypatch.setattr("dirtune.collect.keepalived.PATH", str(tmp_path / "keepalived.conf"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dirtune.lab.plan_path", lambda: None)
+    return tmp_path / "keepalived.conf"
+
+
+@pytest.mark.parametrize("form", ["table", "json", "markdown"])
+def test_without_a_plan_the_table_is_compared_with_keepalived_conf(owned, form):
+    owned.write_text(KEEPALIVED)
+
+    done = lvs("plan", "--format", form)
+
+    assert done.exit_code == 1
+    name = "TCP 198.18.0.100:80 -> 198.18.0.12:80"
+    assert f"{name} is not in the kernel, because its health check fails." in done.stdout
+    if form == "json":
+        (difference,) = json.loads(done.stdout)["differences"]
+        assert (difference["cause"], difference["name"]) == ("checker-down", name)
+
+
+def test_a_table_that_agrees_with_keepalived_conf(owned):
+    owned.write_text(KEEPALIVED[: KEEPALIVED.index("real_server 198.18.0.12")] + "}\n")
+
+    done = lvs("plan")
+
+    assert (done.exit_code, done.stdout.count("\n")) == (0, 1)
+
+
+def test_a_plan_that_is_there_comes_first(owned, plan):
+    owned.write_text(KEEPALIVED)
+
+    assert "wlc" in lvs("plan", plan, "--here", "--director-only").stdout
+
+
+def test_a_keepalived_that_reads_another_file_needs_a_plan(owned):
+    refused_ = lvs("plan")
+
+    assert refused_.exit_code == 2
+    assert "keepalived.conf does not exist" in refused_.stderr
+    assert "No plan was given" in refused_.stderr
 
 
 def test_what_keepalived_corrects_is_a_warning(tmp_path):

@@ -49,6 +49,7 @@ from dirtune.checks.difference import compare
 from dirtune.collect.ethtool import Card
 from dirtune.collect.sysctls import Sysctls
 from dirtune.lvs.diff import diff
+from dirtune.lvs.drift import Difference
 from dirtune.lvs.model import Destination, Numbers, Seen, Service, SyncDaemon, Table, Timeouts
 from dirtune.render import tune
 from dirtune.render.plan import Held
@@ -595,3 +596,18 @@ FAILOVERS = (
         problems=("c1: it ended early\x1b[2J",),
     ),
 )
+
+DRIFT = (
+    Difference(
+        "TCP 198.18.0.100:80 -> 198.18.0.11:80",
+        "checker-down",
+        "TCP 198.18.0.100:80 -> 198.18.0.11:80 is not in the kernel, because its health check "
+        "fails.",
+    ),
+    Difference(
+        "UDP 198.18.0.100:53",
+        "not-reloaded",
+        "UDP 198.18.0.100:53 is in the kernel, but not in keepalived.conf.",
+    ),
+)
+"""Differences between keepalived's configuration and the IPVS table."""
