@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dirtune.analyse.run import Forecast, Trial, TrialKind
-from dirtune.analyse.words import counted
 
 _FULL_IDLE_PERCENT = 5
 _POLLED = 0.5
@@ -61,13 +60,20 @@ def sentences(trials: Sequence[Trial], forecast: Forecast | None = None) -> tupl
         [t for t in trials if t.kind == TrialKind.JUDGED and t.arm == "A" and t.valid],
         "interrupts_per_connection",
     )
-    text = (
-        f"Peak on the director's clock: {_rate(before)} without the fix and {_rate(after)} with "
-        f"it, {after.rate / before.rate:.3f} times as many"
-    )
-    expected = None if forecast is None else _forecast(before, usual, forecast)
-    text += "" if expected is None else f"; the probe forecast {expected:.3f}"
-    return (f"{text}.", *_full(before, after), *_polled(before, usual))
+    rates = f"{_rate(before)} without the fix and {_rate(after)} with it"
+    idle = max((p.idle_percent for p in (before, after) if p.idle_percent is not None), default=0)
+    if idle > _FULL_IDLE_PERCENT:
+        text = (
+            f"The peak was not reached on the director's clock: {rates}, but the director's CPU "
+            f"was still {idle:.0f} % idle, so the clients or the network were the limit"
+        )
+    else:
+        text = (
+            f"Peak on the director's clock: {rates}, {after.rate / before.rate:.3f} times as many"
+        )
+        expected = None if forecast is None else _forecast(before, usual, forecast)
+        text += "" if expected is None else f"; the probe forecast {expected:.3f}"
+    return (f"{text}.", *_polled(before, usual))
 
 
 def _forecast(before: Peak, usual: float | None, forecast: Forecast) -> float | None:
@@ -83,17 +89,8 @@ def _forecast(before: Peak, usual: float | None, forecast: Forecast) -> float | 
 
 
 def _rate(peak: Peak) -> str:
-    spread = f" ({counted(peak.trials, 'trial')}, {peak.lowest:.0f} to {peak.highest:.0f})"
-    return f"{peak.rate:.0f} connections/s{spread}"
-
-
-def _full(before: Peak, after: Peak) -> Iterator[str]:
-    idle = max((p.idle_percent for p in (before, after) if p.idle_percent is not None), default=0)
-    if idle > _FULL_IDLE_PERCENT:
-        yield (
-            f"The director's CPU was still {idle:.0f} % idle, so the clients or the network were "
-            "the limit, and these are no peaks of the director."
-        )
+    several = f" ({peak.trials} trials, {peak.lowest:.0f} to {peak.highest:.0f})"
+    return f"{peak.rate:.0f} connections/s{several if peak.trials > 1 else ''}"
 
 
 def _polled(peak: Peak, usual: float | None) -> Iterator[str]:
