@@ -27,7 +27,7 @@ _NAMES = (
     "net/ipv6/conf/*/forwarding",
     "net/ipv4/{ip_early_demux,ip_forward,ip_local_port_range,ip_local_reserved_ports}",
     "net/ipv4/{tcp_max_syn_backlog,tcp_max_tw_buckets,tcp_syncookies,tcp_timestamps}",
-    "net/ipv4/{tcp_keepalive_time,tcp_tw_recycle,tcp_tw_reuse}",
+    "net/ipv4/{tcp_tw_recycle,tcp_tw_reuse}",
     "net/ipv4/neigh/default/{gc_thresh1,gc_thresh2,gc_thresh3}",
     "net/ipv6/neigh/default/{gc_thresh1,gc_thresh2,gc_thresh3}",
     "net/ipv4/vs/*",

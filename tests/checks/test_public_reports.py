@@ -66,7 +66,6 @@ REPORTS = (
             "4.4.0-62-generic",
             SWARM,
             {},
-            sysctls={"net/ipv4/tcp_keepalive_time": 7200},
             programs=("dockerd",),
         ),
         Must("ipvs/idle-timeout", (LOW,), ("900 s", "7,200 s")),
@@ -220,7 +219,7 @@ REPORTS = (
     ),
     one(
         "session-replay-tools/tcpcopy/issues/42",
-        "kernels before 2.6.20 call the table ip_conntrack",
+        "old kernels call the table ip_conntrack",
         Host(
             "2.6.18-308.el5",
             sysctls={"net/core/somaxconn": 128},
@@ -240,7 +239,7 @@ REPORTS = (
     ),
     one(
         "freifunk-gluon/gluon/issues/83",
-        "kernels before 3.14 name no table in the message: ipv4 means ARP",
+        "an old kernel names no table in the message: ipv4 means ARP",
         Host(
             "3.3.8",
             sysctls={"net/ipv4/neigh/default/gc_thresh3": 1024},

@@ -213,7 +213,7 @@ _TEXTS: Mapping[str, Rule] = {
     r"/proc/sys/net/core/(?:netdev|rps)_\w+": _kept,
     r"/proc/sys/net/ipv[46]/conf/[^/]+/(?:\w*forwarding|rp_filter|arp_\w+|\w+_redirects)": _kept,
     r"/proc/sys/net/ipv4/(?:ip_(?:early_demux|forward|local_\w+)|tcp_(?:max|tw)_\w+)": _kept,
-    r"/proc/sys/net/ipv4/tcp_(?:keepalive_time|syncookies|timestamps)": _kept,
+    r"/proc/sys/net/ipv4/tcp_(?:syncookies|timestamps)": _kept,
     r"/proc/sys/net/ipv[46]/neigh/default/gc_thresh\d": _kept,
     r"/sys/class/net/[^/]+/(?:operstate|carrier_changes|speed|duplex|mtu|type|flags)": _kept,
     r"/sys/class/net/[^/]+/(?:ifindex|threaded|gro_flush_timeout|napi_defer_hard_irqs)": _kept,

@@ -3,11 +3,9 @@ from dirtune.checks.owners import KUBERNETES, Owner, owner
 from dirtune.checks.remedies import commands
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.ipvs_netlink import Ipvs
-from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
-_KEEPALIVE = "net/ipv4/tcp_keepalive_time"
-_DEFAULT_KEEPALIVE_S = 7_200
+_KEEPALIVE_S = 7_200  # net.ipv4.tcp_keepalive_time by default
 _DEFAULT_TCP_S = 900
 _LONGER_S = 60  # than the first probe of the peers
 _REMEDY = {
@@ -15,7 +13,7 @@ _REMEDY = {
     Owner.KEEPALIVED: "`lvs_timeouts` of keepalived",
 }
 _PEERS_ARE_HERE = frozenset({*KUBERNETES, Owner.SWARM})
-"""Owners whose clients and servers are containers on hosts like this one."""
+"""Owners whose clients and servers are containers."""
 
 
 @check(
@@ -25,17 +23,16 @@ _PEERS_ARE_HERE = frozenset({*KUBERNETES, Owner.SWARM})
     roles=(Role.DIRECTOR,),
     mends=True,
 )
-def idle_timeout(
-    snapshot: Snapshot, services: tuple[Service, ...], ipvs: Ipvs, sysctls: Sysctls
-) -> Verdicts:
+def idle_timeout(snapshot: Snapshot, services: tuple[Service, ...], ipvs: Ipvs) -> Verdicts:
     """IPVS forgets idle TCP connections before the peers' keepalive comes.
 
     ## What it does
-    The check compares the timeout of established TCP connections (900 s by default) with
-    `net.ipv4.tcp_keepalive_time` (7,200 s by default), after which an idle peer sends its first
-    probe. In Kubernetes and Docker Swarm the peers are containers on hosts like this one, and a
-    shorter timeout is `low`. Other directors do not know their peers: the check reports only a
-    timeout that somebody lowered below the default of 900 s, as `info`.
+    The check compares the timeout of established TCP connections (900 s by default) with the
+    7,200 s after which an idle Linux peer sends its first keepalive probe by default. In
+    Kubernetes and Docker Swarm the peers are containers, which begin with this default whatever
+    `net.ipv4.tcp_keepalive_time` of the host is, and a shorter timeout is `low`. Other directors
+    do not know their peers: the check reports only a timeout that somebody lowered below the
+    default of 900 s, as `info`.
 
     ## Why it matters
     After a pause longer than the timeout, IPVS has no entry for the connection. The next packet is
@@ -48,24 +45,23 @@ def idle_timeout(
     Longer timeouts keep more entries. The timeout applies to new entries.
 
     ## Known problems
-    Keepalive only works if the application turns it on. A container has settings of its own, which
-    the check does not read.
+    Keepalive only works if the application turns it on. The check does not read the settings of
+    containers, which may have been lowered.
 
     ## References
     - Documentation/networking/ip-sysctl.rst, `tcp_keepalive_time`
     - net/netfilter/ipvs/ip_vs_proto_tcp.c, `tcp_timeouts`
-    - https://github.com/kubernetes/kubernetes/issues/32457
+    - https://github.com/kubernetes/kubernetes/issues/80298
+    - https://github.com/easzlab/kubeasz/pull/688
     """
     timeout_s = ipvs.timeouts_s.get("tcp")
     mine = owner(snapshot)
     here = mine in _PEERS_ARE_HERE
-    keepalive_s = (sysctls.number(_KEEPALIVE) if here else None) or _DEFAULT_KEEPALIVE_S
-    most_s = keepalive_s if here else _DEFAULT_TCP_S
+    most_s = _KEEPALIVE_S if here else _DEFAULT_TCP_S
     tcp = [s for s in services if s.protocol != "UDP" and s.destinations]
     if not timeout_s or timeout_s >= most_s or not tcp:
         return
-    whose = "" if here else " by default"
-    row = ("ipvsadm", "--set", str(keepalive_s + _LONGER_S), "0", "0")
+    row = ("ipvsadm", "--set", str(_KEEPALIVE_S + _LONGER_S), "0", "0")
     setting = _REMEDY.get(mine) if mine else None
     title = "Raise the timeout above the keepalive of the peers" + (
         f", and keep it with {setting}" if setting else ""
@@ -74,7 +70,7 @@ def idle_timeout(
         subject="tcp timeout",
         severity=Severity.LOW if here else Severity.INFO,
         message=f"IPVS forgets TCP connections that are idle for {timeout_s} s, but peers send "
-        f"their first keepalive probe after {keepalive_s:,} s{whose}",
-        evidence={"tcp_timeout_s": timeout_s, "tcp_keepalive_time_s": keepalive_s},
+        f"their first keepalive probe after {_KEEPALIVE_S:,} s by default",
+        evidence={"tcp_timeout_s": timeout_s, "tcp_keepalive_time_s": _KEEPALIVE_S},
         fixes=(commands(snapshot, "raise-tcp-timeout", title, (row,), what="ipvs"),),
     )

@@ -3,18 +3,15 @@ from dirtune.checks.ipvs.idle_timeout import idle_timeout
 from dirtune.collect.ipvs_netlink import Ipvs
 from tests.checks.machines import detailed, director, program, service
 
-KEEPALIVE = "net/ipv4/tcp_keepalive_time"
 
-
-def idle(tcp_s, *, programs=(), keepalive_s=7200, **fields):
+def idle(tcp_s, *, programs=(), **fields):
     plain = service(1, **fields)
     told = Ipvs((detailed(plain, netmask=""),), {"tcp": tcp_s, "tcp_fin": 120, "udp": 300})
     rows = tuple(map(program, programs))
-    values = {KEEPALIVE: keepalive_s} if keepalive_s else {"conntrack": 0}
-    return run((idle_timeout,), director(plain, ipvs=told, processes=rows, sysctls=values))[0]
+    return run((idle_timeout,), director(plain, ipvs=told, processes=rows))[0]
 
 
-def test_kubernetes_issue_32457():
+def test_kubernetes_issue_80298():
     (finding,) = idle(900, programs=("kube-proxy",)).findings
 
     assert finding.severity is Severity.LOW
@@ -26,9 +23,9 @@ def test_kubernetes_issue_32457():
     assert fix.commands == ("ipvsadm --set 7260 0 0",)
 
 
-def test_the_host_own_keepalive_is_that_of_its_containers():
-    assert idle(900, programs=("kube-proxy",), keepalive_s=600).status is Status.PASSED
-    assert idle(900, programs=("kube-proxy",), keepalive_s=None).findings
+def test_a_timeout_above_the_keepalive_is_enough():
+    assert idle(7200, programs=("kube-proxy",)).status is Status.PASSED
+    assert idle(7199, programs=("kube-proxy",)).findings
 
 
 def test_another_director_does_not_know_its_peers():
