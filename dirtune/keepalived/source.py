@@ -22,6 +22,11 @@ _MOST_TEXT = 64 << 20
 _DEEPEST = 64
 """Limit of includes within includes."""
 _MOST_REPLACEMENTS = 1000
+"""Limit of the replacements in one line, and of the lines that are read later."""
+_MOST_USES = 2_000_000
+"""Limit of the definitions that all lines together use."""
+_MOST_PATTERNS = 5_000
+"""Limit of the patterns of files in all includes together."""
 _MOST_PROBLEMS = 1000
 _LONGEST = 1023
 """Length at which keepalived cuts a line (MAXBUF of lib/parser.h)."""
@@ -95,7 +100,7 @@ class Source:
         self._last = Place(path, 1)
         self._stack: list[Iterator[str]] = [self._file(path)]
         self._depth = 0
-        self._lines = 0
+        self._lines = self._uses = self._patterns = 0
         self._text = 0
 
     @property
@@ -219,6 +224,9 @@ class Source:
                 continue
             at = match.start()
             changes += 1
+            self._uses += 1
+            if self._uses > _MOST_USES:
+                self._refuse(f"the lines use definitions more than {_MOST_USES:,} times")
             if changes > _MOST_REPLACEMENTS:
                 self._refuse("a definition contains itself")
             if at + len(value) + len(text) - match.end() > _LONGEST:
@@ -295,7 +303,11 @@ class Source:
         folder = self.place.file.rpartition("/")[0]
         if not pattern.startswith("/"):
             pattern = f"{folder}/{pattern}"
-        paths = [p for plain in braced(pattern) for p in sorted(self._files.glob(plain))]
+        patterns = braced(pattern)
+        self._patterns += len(patterns)
+        if self._patterns > _MOST_PATTERNS:
+            self._refuse(f"the includes name more than {_MOST_PATTERNS:,} patterns of files")
+        paths = [p for plain in patterns for p in sorted(self._files.glob(plain))]
         if not paths and strict:
             self.problem("No file matches the include")
         frames = [self._file(path, strict=strict) for path in paths]

@@ -1,7 +1,8 @@
 """Texts within one line of keepalived.conf(5): braces, lists, numbers and words. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 _MOST_PATTERNS = 1000
 _SET = re.compile(r"[ \t]*(?:\{([^{}]*)\}|([^{},]*))[ \t]*(?:,|$)")
@@ -10,16 +11,17 @@ _BRACE = re.compile(r'[{}"]')
 
 def braced(pattern: str) -> list[str]:
     """Return the patterns that the csh braces of *pattern* stand for, at most 1,000."""
+    return list(islice(_braced(pattern), _MOST_PATTERNS))
+
+
+def _braced(pattern: str) -> Iterator[str]:
+    """Yield the patterns one by one: 40 pairs of braces may stand for 2^40."""
     match = re.search(r"\{([^{}]*)\}", pattern)
     if not match:
-        return [pattern]
-    results: list[str] = []
+        yield pattern
+        return
     for choice in match[1].split(","):
-        whole = f"{pattern[: match.start()]}{choice}{pattern[match.end() :]}"
-        results += braced(whole)
-        if len(results) > _MOST_PATTERNS:
-            break
-    return results[:_MOST_PATTERNS]
+        yield from _braced(f"{pattern[: match.start()]}{choice}{pattern[match.end() :]}")
 
 
 def brace(text: str) -> int:

@@ -245,6 +245,25 @@ def test_the_text_of_a_service_of_very_many_real_servers(tmp_path):
     assert run(tmp_path, "lvs", "import", tmp_path / "ipvs.txt") == (0, "")
 
 
+KEEPALIVED = {
+    "uses": "~SEQ(n, 1, 900000) ${_BANG} " + "$n " * 120,
+    "braces": f"include {'{a,b}' * 60}",
+    "includes": f"include {'{a,b,c,d,e,f,g,h,i,j}' * 3}/x*/y\n" * 3000,
+}
+
+
+@pytest.mark.parametrize("kind", KEEPALIVED)
+def test_a_keepalived_conf_that_stands_for_very_much(tmp_path, kind):
+    """Files of less than 100 kB, which stand for 10^8 definitions, 2^60 and 3,000,000 patterns."""
+    text = f"virtual_server 10.0.0.1 80 {{\n}}\n{KEEPALIVED[kind]}\n"
+    (tmp_path / "keepalived.conf").write_text(text)
+
+    status, said = run(tmp_path, "lvs", "import", tmp_path / "keepalived.conf")
+
+    assert status == 2, said
+    assert said.count("\n") <= 2, "a warning and the refusal"
+
+
 def test_a_text_of_ipvsadm_without_an_end(tmp_path):
     assert "/dev/zero: the text is longer" in refused(tmp_path, "lvs", "import", "/dev/zero")
 
