@@ -32,6 +32,7 @@ EXPANDED = {
     "nested definitions": "$B=b1 \\\n b2\n$A=a1 \\\n $B \\\n a2\n$A\nend\n",
     "predefined": "x${_HASH}y\nx${_BANG}y\n",
     "conditions": "@here aa\n@there bb\n@^here cc\n@^there dd\n@here\n@here @^there ee\n",
+    "conditions of one value": "@high net_namespace high\n@here pp 170\n@low pp 85\nqq\n",
     "a condition in a definition": "$B=@there\n$B bb\nend\n",
     "a definition in a condition": "@here $A=aa\n@there $A=bb\n$A\n",
     "SEQ": "~SEQ(N, 3) a$N\n~SEQ(N, 2, 4) b$N\n~SEQ(N, 9, -3, 1) c$N\n~SEQ(N, -2) d$N\n"

@@ -6,6 +6,6 @@ from dirtune.keepalived.model import Conf
 WITHOUT = not_applicable("this host has no /etc/keepalived/keepalived.conf")
 
 
-def lists(conf: Conf) -> bool:
+def configured(conf: Conf) -> bool:
     """Whether *conf* is a configuration; a host without keepalived has one without files."""
     return bool(conf.files)

@@ -3,7 +3,7 @@ from collections import defaultdict
 from dirtune.addresses import joined
 from dirtune.checks import Finding, Role, Severity, Verdicts, check, not_applicable
 from dirtune.checks.ipvs import running
-from dirtune.checks.keepalived import WITHOUT, lists
+from dirtune.checks.keepalived import WITHOUT, configured
 from dirtune.collect.ip_vs import Service
 from dirtune.keepalived.model import Conf
 from dirtune.lvs import drift as compare
@@ -50,7 +50,7 @@ def drift(snapshot: Snapshot, keepalived: Conf, services: tuple[Service, ...]) -
     ## References
     - keepalived.conf(5), `inhibit_on_failure`, `quorum`
     """
-    if not lists(keepalived):
+    if not configured(keepalived):
         yield WITHOUT
         return
     if not running(snapshot, ("keepalived",)):

@@ -1,5 +1,5 @@
 from dirtune.checks import Finding, Role, Severity, Verdicts, check
-from dirtune.checks.keepalived import WITHOUT, lists
+from dirtune.checks.keepalived import WITHOUT, configured
 from dirtune.keepalived.model import Conf
 from dirtune.snapshot import Snapshot
 
@@ -31,7 +31,7 @@ def ignored_lines(_: Snapshot, keepalived: Conf) -> Verdicts:
     - keepalived.conf(5), keepalived(8), `--config-test`
     - lib/parser.c of keepalived 2.2.7
     """
-    if not lists(keepalived):
+    if not configured(keepalived):
         yield WITHOUT
         return
     problems = keepalived.problems

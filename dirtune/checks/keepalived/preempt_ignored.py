@@ -1,5 +1,5 @@
 from dirtune.checks import Finding, Role, Severity, Verdicts, check
-from dirtune.checks.keepalived import WITHOUT, lists
+from dirtune.checks.keepalived import WITHOUT, configured
 from dirtune.keepalived.model import Conf
 from dirtune.snapshot import Snapshot
 
@@ -26,7 +26,7 @@ def preempt_ignored(_: Snapshot, keepalived: Conf) -> Verdicts:
     - keepalived.conf(5), `nopreempt`
     - keepalived/vrrp/vrrp.c of keepalived 2.2.7, `vrrp_complete_instance()`
     """
-    if not lists(keepalived):
+    if not configured(keepalived):
         yield WITHOUT
         return
     for instance in keepalived.instances:

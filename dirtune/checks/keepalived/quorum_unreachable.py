@@ -1,5 +1,5 @@
 from dirtune.checks import Finding, Role, Severity, Verdicts, check
-from dirtune.checks.keepalived import WITHOUT, lists
+from dirtune.checks.keepalived import WITHOUT, configured
 from dirtune.keepalived.model import Conf, VirtualServer
 from dirtune.snapshot import Snapshot
 
@@ -28,7 +28,7 @@ def quorum_unreachable(_: Snapshot, keepalived: Conf) -> Verdicts:
     - keepalived.conf(5), `quorum`, `weight`
     - keepalived/check/check_data.c of keepalived 2.2.7, `validate_check_config()`
     """
-    if not lists(keepalived):
+    if not configured(keepalived):
         yield WITHOUT
         return
     for server in keepalived.virtual_servers:

@@ -1,7 +1,7 @@
 from collections import defaultdict
 
 from dirtune.checks import Finding, Role, Severity, Verdicts, check
-from dirtune.checks.keepalived import WITHOUT, lists
+from dirtune.checks.keepalived import WITHOUT, configured
 from dirtune.keepalived.model import Conf, VrrpInstance
 from dirtune.snapshot import Snapshot
 
@@ -30,7 +30,7 @@ def router_id_twice(_: Snapshot, keepalived: Conf) -> Verdicts:
     - RFC 5798, section 5.2.3
     - keepalived.conf(5), `virtual_router_id`
     """
-    if not lists(keepalived):
+    if not configured(keepalived):
         yield WITHOUT
         return
     same: dict[tuple[str, int, bool], list[VrrpInstance]] = defaultdict(list)

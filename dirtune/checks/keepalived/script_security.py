@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check
-from dirtune.checks.keepalived import WITHOUT, lists
+from dirtune.checks.keepalived import WITHOUT, configured
 from dirtune.keepalived.model import Conf
 from dirtune.snapshot import Snapshot
 
@@ -32,7 +32,7 @@ def script_security(_: Snapshot, keepalived: Conf) -> Verdicts:
     ## References
     - keepalived.conf(5), SCRIPTS, `enable_script_security`
     """
-    if not lists(keepalived):
+    if not configured(keepalived):
         yield WITHOUT
         return
     scripts = tuple(dict.fromkeys(_scripts(keepalived)))

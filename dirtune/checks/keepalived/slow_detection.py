@@ -1,5 +1,5 @@
 from dirtune.checks import Finding, Role, Severity, Verdicts, check
-from dirtune.checks.keepalived import WITHOUT, lists
+from dirtune.checks.keepalived import WITHOUT, configured
 from dirtune.keepalived.model import Checker, Conf, RealServer, VirtualServer
 from dirtune.snapshot import Snapshot
 
@@ -38,7 +38,7 @@ def slow_detection(_: Snapshot, keepalived: Conf) -> Verdicts:
     ## References
     - keepalived.conf(5), `delay_loop`, `retry`
     """
-    if not lists(keepalived):
+    if not configured(keepalived):
         yield WITHOUT
         return
     slow, eager = {}, []

@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 
 from dirtune.checks import Finding, Role, Severity, Verdicts, check
-from dirtune.checks.keepalived import WITHOUT, lists
+from dirtune.checks.keepalived import WITHOUT, configured
 from dirtune.keepalived.model import Conf
 from dirtune.lvs import keepalived_conf
 from dirtune.lvs.model import Table
@@ -31,7 +31,7 @@ def vip_without_service(snapshot: Snapshot, keepalived: Conf) -> Verdicts:
     ## References
     - keepalived.conf(5), `virtual_ipaddress`
     """
-    if not lists(keepalived):
+    if not configured(keepalived):
         yield WITHOUT
         return
     held = {address for instance in keepalived.instances for address in instance.addresses}
