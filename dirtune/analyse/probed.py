@@ -135,6 +135,11 @@ class CpuWindow(msgspec.Struct, frozen=True):
     lost: int = 0
     programs: tuple[UserSamples, ...] = ()
     """The programs that ran in user mode, including those that ended in the window."""
+    build_ids: dict[str, str] = {}
+    """The build ids, in hexadecimal, of the kernel (`kernel`) and of the modules in the stacks.
+
+    A module without one is left out.
+    """
 
 
 class Drops(msgspec.Struct, frozen=True):

@@ -66,6 +66,12 @@ def decode(before: Moment[Reading], after: Moment[Reading], context: Context) ->
             if samples:
                 key = (cpu, frames, idle)
                 sums[key] = sums.get(key, 0) + samples
+    modules = {
+        module.rstrip("]")
+        for _, frames, _ in sums
+        for _, _, module in (frame.partition(" [") for frame in frames)
+        if module
+    }
     rows = sorted(sums.items(), key=lambda row: (-row[1], row[0]))
     return CpuWindow(
         seconds=after.taken_s - before.taken_s,
@@ -73,6 +79,7 @@ def decode(before: Moment[Reading], after: Moment[Reading], context: Context) ->
         stacks=tuple(Stack(*key, samples) for key, samples in rows),
         lost=lost,
         programs=tuple(_in_user_mode(before.data, after.data)),
+        build_ids=dict(context.build_ids(modules)),
     )
 
 

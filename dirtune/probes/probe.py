@@ -4,7 +4,7 @@ A probe is the constant `PROBE` of a module whose C program is in the same folde
 and `irq.bpf.c`. `make objects` builds `irq.bpf.o` from the program.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -82,6 +82,8 @@ class Context:
     load_seconds: float
     symbols: Callable[[], Symbols]
     """A function that reads the kernel's symbols, which are about a hundred thousand rows."""
+    build_ids: Callable[[Iterable[str]], Mapping[str, str]] = lambda _: {}
+    """A function that reads the build ids of the kernel and of some modules."""
     own_ns: float | None = None
     """Nanoseconds of the probe itself between its two stamps; None if they were not measured."""
 

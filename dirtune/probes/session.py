@@ -16,6 +16,7 @@ from dirtune.errors import NotPossible
 from dirtune.host import Host, LiveHost
 from dirtune.nearest import no_such
 from dirtune.probes import calibration, compiled, prebuilt, threads
+from dirtune.probes.build_ids import build_ids
 from dirtune.probes.counting import Counting, best
 from dirtune.probes.kernel import Kernel
 from dirtune.probes.loading import Candidate, Loaded, detach, load, statistics, statistics_on
@@ -132,7 +133,8 @@ class Session:
     def _window(self, ended: _Ended, kernel: Kernel) -> object:
         running = ended.running
         own_ns = self.own_ns.get(running.loaded.probe.name)
-        context = Context(self._cost(ended), self.load_seconds, lambda: kernel.symbols, own_ns)
+        cost = self._cost(ended)
+        context = Context(cost, self.load_seconds, lambda: kernel.symbols, build_ids, own_ns)
         return running.loaded.probe.decode(running.first, ended.last, context)
 
     def _end(self, running: _Running, *, shed: bool) -> _Ended:

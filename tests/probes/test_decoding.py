@@ -272,6 +272,25 @@ def test_samples_are_told_apart_by_cpu_and_are_outermost_first():
     )
 
 
+def test_build_ids_are_those_of_the_modules_in_the_stacks():
+    asked = []
+
+    def build_ids(modules):
+        asked.append(set(modules))
+        return {"kernel": "48dc", "ip_vs": "0a1b"}
+
+    context = replace(CONTEXT, build_ids=build_ids)
+    stacks = {3: (IDLE, ENTRY), 4: (NEW, RR, IDLE), 5: (RR, IDLE)}
+    counts = {(3, True): (5, 0), (4, False): (1, 0), (5, False): (7, 7)}
+    first, last = (
+        cpu.Reading(samples, stacks, {}, 0) for samples in ({(5, False): (7, 7)}, counts)
+    )
+    found = cpu.decode(Moment(1.0, first), Moment(2.0, last), context)
+
+    assert asked == [{"ip_vs", "ip_vs_rr"}]
+    assert found.build_ids == {"kernel": "48dc", "ip_vs": "0a1b"}
+
+
 def test_programs_in_user_mode_are_told_apart_by_cpu():
     found = decoded(
         cpu,

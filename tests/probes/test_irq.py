@@ -141,7 +141,7 @@ def test_the_time_of_the_probe_itself_is_in_no_call():
     # 590 calls on the first CPU and 10 on the second one.
     assert found["enp0s16"].total_ns == 6800 - round(5.4 * 590) + 200 - 54
     assert decode(BEFORE, AFTER, context).own_ns == 5.4
-    more = by_name(decode(BEFORE, AFTER, Context(CONTEXT.cost, 0.0, lambda: None, 1000.0)))
+    more = by_name(decode(BEFORE, AFTER, Context(CONTEXT.cost, 0.0, lambda: None, own_ns=1000.0)))
     assert {(one.total_ns, one.none_ns) for one in more.values()} == {(0, 0)}
 
 
