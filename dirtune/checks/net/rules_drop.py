@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from itertools import chain
 
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.conntrack import VS_CONNTRACK, exempted, rules, stop_tracking
@@ -75,11 +76,11 @@ def rules_drop(snapshot: Snapshot, rulesets: Rulesets) -> Verdicts:
 
 
 def _findings(snapshot: Snapshot, tool: str, chains: Chains) -> Iterator[Finding]:
-    if not any(chain.hook for chain in chains.values()):
+    if not any(each.hook for each in chains.values()):
         return
     way = Following(chains)
     seen: set[tuple[str, str, str | None]] = set()
-    for finding, drop in (*_replies(snapshot, tool, way), *_requests(snapshot, tool, way)):
+    for finding, drop in chain(_replies(snapshot, tool, way), _requests(snapshot, tool, way)):
         cause = drop.table, drop.chain, drop.rule
         if cause not in seen:
             seen.add(cause)

@@ -263,3 +263,16 @@ def test_numbers_of_any_length_are_read(count):
     rows = (f":FORWARD DROP [{count}:0]", f"-A FORWARD -p tcp --dport {count} -j ACCEPT")
 
     chains.dropped(chains.parse_iptables(rows), "forward", PACKET)
+
+
+def test_what_was_found_before_the_rules_became_too_many_is_reported(monkeypatch):
+    monkeypatch.setattr(chains.Following.__init__, "__defaults__", (2000,))
+    rows = [f"-A INPUT -p tcp -m tcp --dport {port} -j ACCEPT" for port in range(100, 200)]
+
+    found = outcome(iptables=filters(*rows))
+
+    (finding,) = found.findings
+    assert "drops the replies of real servers behind NAT" in finding.message
+    few = outcome(iptables=filters(*rows, policy="ACCEPT"))
+    assert few.status is Status.INCONCLUSIVE
+    assert "iptables has too many rules" in few.reason
