@@ -13,7 +13,7 @@ import click
 from dirtune import writing
 from dirtune.checks import Severity, documents
 from dirtune.checks.audits import Report, gravest
-from dirtune.cli import _amount, _output
+from dirtune.cli import _amount, _completion, _output
 from dirtune.cli._group import Command
 from dirtune.cli._options import one_of
 from dirtune.jobs import audits, snapshots
@@ -40,6 +40,7 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     "hosts",
     multiple=True,
     metavar="HOST|@FILE",
+    shell_complete=_completion.hosts,
     help="Audit HOST over SSH, or each host that FILE lists. Repeatable.",
 )
 @click.option(
@@ -75,12 +76,14 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     "--select",
     multiple=True,
     metavar="PREFIX",
+    shell_complete=_completion.checks,
     help="Run only checks whose id starts with PREFIX. Repeatable.",
 )
 @click.option(
     "--ignore",
     multiple=True,
     metavar="PREFIX",
+    shell_complete=_completion.checks,
     help="Skip checks whose id starts with PREFIX. Repeatable.",
 )
 @click.option(

@@ -11,7 +11,7 @@ from dirtune import plan as plans
 from dirtune import signals
 from dirtune.analyse.run import Run
 from dirtune.bench import ports_and_duration
-from dirtune.cli import _amount, _output
+from dirtune.cli import _amount, _completion, _output
 from dirtune.cli._group import Group
 from dirtune.errors import PlanError
 from dirtune.jobs import booting, plan_files
@@ -203,7 +203,9 @@ def failover(
 
 
 @command.command()
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument(
+    "run", metavar="RUN", type=click.Path(path_type=Path), shell_complete=_completion.runs
+)
 @click.option(
     "--arm", metavar="ARM", help="Print one arm or cell of the run. [default: all trials]"
 )

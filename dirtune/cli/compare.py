@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dirtune.cli import _output
+from dirtune.cli import _completion, _output
 from dirtune.cli._group import Command
 from dirtune.cli._options import FORMAT
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("before", metavar="A")
-@click.argument("after", metavar="[B]", required=False)
+@click.argument("before", metavar="A", shell_complete=_completion.runs)
+@click.argument("after", metavar="[B]", required=False, shell_complete=_completion.runs)
 @click.option(
     "--metric", metavar="METRIC", help="Compare METRIC. [default: the primary metric of run A]"
 )

@@ -5,14 +5,14 @@ import json
 import click
 
 from dirtune.checks import discovery
-from dirtune.cli import _output
+from dirtune.cli import _completion, _output
 from dirtune.cli._group import Command
 from dirtune.errors import NotPossible
 from dirtune.render import catalogue
 
 
 @click.command(cls=Command)
-@click.argument("check", required=False)
+@click.argument("check", required=False, shell_complete=_completion.checks)
 @click.option(
     "--format",
     type=click.Choice(["table", "json", "markdown"]),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from dirtune.cli import _output
+from dirtune.cli import _completion, _output
 from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
 from dirtune.cli._options import FORMAT, NEW_FOLDER, PATH
@@ -13,7 +13,9 @@ from dirtune.errors import NotPossible
 from dirtune.jobs.root import require_root
 from dirtune.render import markdown
 
-_CHECKS = click.argument("checks", nargs=-1, metavar="[CHECK[/FIX]]...")
+_CHECKS = click.argument(
+    "checks", nargs=-1, metavar="[CHECK[/FIX]]...", shell_complete=_completion.checks
+)
 _ON_TRIAL = click.option(
     "--on-trial",
     default="",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
-from dirtune.cli import _lvs_texts, _output
+from dirtune.cli import _completion, _lvs_texts, _output
 from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
 from dirtune.jobs.root import require_root
@@ -34,6 +34,7 @@ _ALONE = click.option("--director-only", is_flag=True, help="Do not change the r
 _HOST = click.option(
     "--host",
     metavar="HOST",
+    shell_complete=_completion.hosts,
     help="Use the IPVS table of this SSH host, on which dirtune is installed.",
 )
 _DRAIN = click.option(

@@ -6,14 +6,14 @@ import click
 import msgspec
 
 from dirtune.analyse.run import Run
-from dirtune.cli import _output, _reports
+from dirtune.cli import _completion, _output, _reports
 from dirtune.cli._group import Command
 from dirtune.cli._options import NEW_FOLDER, PATH
 from dirtune.errors import NotPossible
 
 
 @click.command("report", cls=Command)
-@click.argument("runs", metavar="[RUN]...", nargs=-1, type=PATH)
+@click.argument("runs", metavar="[RUN]...", nargs=-1, type=PATH, shell_complete=_completion.runs)
 @click.option(
     "--example",
     type=click.Choice(["paper"]),

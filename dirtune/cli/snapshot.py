@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dirtune.archive import save
-from dirtune.cli import _amount, _output
+from dirtune.cli import _amount, _completion, _output
 from dirtune.cli._group import Command
 from dirtune.host import RecordedHost
 from dirtune.jobs import snapshots
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write the record to FILE, a tar.gz.",
 )
-@click.option("--host", metavar="HOST", help="Record HOST over SSH instead of this host.")
+@click.option(
+    "--host",
+    metavar="HOST",
+    shell_complete=_completion.hosts,
+    help="Record HOST over SSH instead of this host.",
+)
 @click.option(
     "--interval",
     type=_amount.SECONDS,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dirtune.cli import _output, _reports
+from dirtune.cli import _completion, _output, _reports
 from dirtune.cli._amount import Amount
 from dirtune.cli._group import Command
 from dirtune.cli._options import FORMAT
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     "words",
     multiple=True,
     metavar="CHECK[/FIX]",
+    shell_complete=_completion.checks,
     help="Try the fix of CHECK, or the fix named FIX. Repeatable.  [default: all safe fixes]",
 )
 @click.option("--all", "together", is_flag=True, help="Try all fixes together, as one.")
