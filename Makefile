@@ -1,5 +1,5 @@
 # Targets: setup, demo, test, test-fast, test-long, test-newest, test-lowest, check, bench, docs,
-# objects, lock.
+# objects, lock, dist.
 
 SHELL := /bin/bash
 PY := .venv/bin/python
@@ -8,6 +8,8 @@ PACKAGES := python3 python3-venv python3-bpfcc linux-image-amd64 linux-headers-a
 	zstd busybox-static nginx-light nghttp2-client httperf wrk netpipe-tcp openssh-client \
 	openssh-server keepalived tcsh fish netcat-openbsd procps sysstat bpfcc-tools util-linux ethtool \
 	nftables strace libbpf1 clang-14 llvm-14
+# For `make dist` and its tests.
+DIST_PACKAGES := gcc libc6-dev zlib1g-dev libbpf1 git man-db debootstrap rpm zsh fish
 
 # The interpreter of test-newest and test-lowest.
 PYTHON ?= /usr/bin/python3
@@ -15,7 +17,7 @@ LOCK := requirements/dev.txt
 # More than the two cores of CI: many tests wait for processes and for time-outs.
 WORKERS := 4
 
-.PHONY: setup demo test test-fast test-long test-newest test-lowest check bench docs objects lock
+.PHONY: setup demo test test-fast test-long test-newest test-lowest check bench docs objects lock dist
 
 # Whatever is missing from apt and PyPI; quick when nothing is. policy-rc.d keeps the packages
 # from starting their daemons on this machine.
@@ -57,7 +59,7 @@ test: setup check
 test-fast: setup
 	$(PY) -m pytest -q -n $(WORKERS) -m 'not lab and not long' --timeout 300
 
-test-long: setup
+test-long: setup dist
 	$(PY) -m pytest -q -m long --timeout 7200
 
 # The fast suite with the newest and with the lowest versions that pyproject.toml allows, in an
@@ -90,3 +92,8 @@ docs: setup
 # The probes, as a wheel carries them. tests/probes/build_objects.py pins the compiler.
 objects: setup
 	$(PY) tests/probes/build_objects.py
+
+# The wheel, the one file, the .deb, the .rpm, the SBOM and SHA256SUMS, in dist/.
+dist: PACKAGES := $(PACKAGES) $(DIST_PACKAGES)
+dist: setup
+	$(PY) packaging/build.py

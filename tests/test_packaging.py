@@ -155,6 +155,17 @@ def test_a_missing_module_names_the_interpreter_that_runs(monkeypatch, capsys):
     )
 
 
+def test_a_standalone_dirtune_names_the_wheel_instead_of_pip(monkeypatch, tmp_path):
+    from dirtune import extras
+
+    monkeypatch.setattr(extras, "STANDALONE", tmp_path)
+
+    assert extras.pip_install("scipy", "pyperf") == (
+        "Use dirtune's wheel in a virtual environment that has scipy, pyperf"
+    )
+    assert "Install it" not in (extras.lacking("scipy") or "")
+
+
 def test_a_module_that_nothing_provides_is_no_missing_extra(capsys):
     from dirtune import exit_status
 

@@ -10,7 +10,7 @@ from dirtune import writing
 from dirtune.analyse.run import Run
 from dirtune.bench import store
 from dirtune.errors import NotPossible
-from dirtune.extras import pip_install
+from dirtune.extras import remedy
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:=+-]{0,99}")
 _REPORT = ("jinja2", "altair", "vl-convert-python")
@@ -66,6 +66,5 @@ def renderer() -> "Renderer":
         return cast("Renderer", importlib.import_module("dirtune.render.report"))
     except ModuleNotFoundError as error:
         raise NotPossible(
-            f"A report needs the Python module {error.name}, which is missing. "
-            f"Install it: {pip_install(*_REPORT)}"
+            f"A report needs the Python module {error.name}, which is missing. {remedy(*_REPORT)}"
         ) from error

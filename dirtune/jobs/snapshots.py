@@ -187,9 +187,12 @@ def of_a_host(source: Source, snapshot: Snapshot) -> Snapshot:
     """Return *snapshot*; raises `NotPossible` if *snapshot* is empty."""
     if not snapshot.empty:
         return snapshot
-    remedy = (
-        "Give the path of a host's record" if source.root is None else _other_folder(source.root)
-    )
+    if source.root is not None:
+        remedy = _other_folder(source.root)
+    elif source.archive is not None:
+        remedy = "Give the path of a host's record"
+    else:
+        remedy = "Mount /proc and /sys there"
     raise NotPossible(f"{source.name} contains nothing that an audit reads. {remedy}.")
 
 
