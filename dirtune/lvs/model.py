@@ -195,4 +195,4 @@ class Seen(NamedTuple):
 
 def scheduler_flags(scheduler: str) -> Mapping[int, str]:
     """Return the flags of *scheduler*, as a mapping from each flag's bit to its name."""
-    return _BY_SCHEDULER.get(scheduler, SCHED_FLAGS)
+    return {**SCHED_FLAGS, **_BY_SCHEDULER.get(scheduler, {})}

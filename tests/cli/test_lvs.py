@@ -753,6 +753,17 @@ def test_on_a_real_server_only_what_has_a_name_is_overruled_by_it(
     assert (done.exit_code, "default route no" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(("limits", "warned"), [("", True), (" -x 1000", False), (" -y 1", False)])
+def test_thresholds_that_ipvsadm_does_not_write_are_announced(limits, warned):
+    """Applied, the plan would remove a threshold of 55,179 that the text cannot have."""
+    text = f"-A -t 10.0.0.1:80 -s rr\n-a -t 10.0.0.1:80 -r 10.0.0.2:80 -m -w 1{limits}\n"
+
+    done = CliRunner().invoke(main, ["lvs", "import"], input=text)
+
+    assert done.exit_code == 0
+    assert ("ipvsadm -Ln --thresholds" in done.stderr) is warned
+
+
 def test_a_text_without_a_service_is_not_imported(tmp_path):
     """A pipe from an ipvsadm that failed is empty; applied, its plan would remove all services."""
     (tmp_path / "empty").write_text("")

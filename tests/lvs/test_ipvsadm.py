@@ -1,5 +1,7 @@
 """The text of ipvsadm against what ipvsadm itself read and wrote."""
 
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,63 @@ def test_another_record_comes_back_too():
 @given(tables())
 def test_every_table_comes_back_but_for_timeouts(table):
     assert diff(ipvsadm.parse(ipvsadm.export(table)), replace(table, timeouts=None)) == ()
+
+
+@st.composite
+def printable(draw):
+    """Generate tables with all that `ipvsadm -S` can print, but without thresholds."""
+    services = []
+    for service in draw(tables(least=1)).services:
+        behind = {}
+        for number, real in enumerate(service.destinations):
+            port = draw(st.sampled_from([0, 1000 + number])) if service.protocol == "fwmark" else 0
+            moved = replace(real, port=port or real.port, upper=0, lower=0)
+            behind[moved.key] = moved
+        marks = (service.port, 2**31 + service.port, 2**32 - service.port)
+        services.append(
+            replace(
+                service,
+                port=draw(st.sampled_from(marks if service.protocol == "fwmark" else marks[:1])),
+                flags=service.flags | draw(st.sampled_from([0, 0x8, 0x10, 0x20, 0x38])),
+                engine=draw(st.sampled_from(["", "sip"])) if service.persistent_s else "",
+                destinations=tuple(behind.values()),
+            )
+        )
+    return Table(tuple(services), timeouts=None, daemons=())
+
+
+def printed(table, *, names):
+    """Return *table* as ipvsadm.c prints it: marks by %d, and ports by their names without -n."""
+    lines = []
+    for line in ipvsadm.export(table).splitlines():
+        words = line.split()
+        at = next(n for n, word in enumerate(words) if word in {*PORTS, "-f"})
+        if words[at] == "-f":
+            mark = int(words[at + 1])
+            words[at + 1] = str(mark - 2**32 if mark >= 2**31 else mark)
+        elif names:
+            for option in {at, words.index("-r") if "-r" in words else at}:
+                address, _, port = words[option + 1].rpartition(":")
+                words[option + 1] = f"{address}:{PORTS[words[at]].get(int(port), port)}"
+        lines.append(" ".join(words))
+    return "\n".join(lines)
+
+
+def named(protocol):
+    found = {}
+    for port in range(1, 41):
+        with suppress(OSError):
+            found[port] = socket.getservbyport(port, protocol)
+    return found
+
+
+PORTS = {"-t": named("tcp"), "-u": named("udp"), "--sctp-service": named("sctp")}
+
+
+@settings(max_examples=60)
+@given(printable(), st.booleans())
+def test_what_ipvsadm_can_print_comes_back(table, names):
+    assert diff(ipvsadm.parse(printed(table, names=names)), table) == ()
 
 
 def test_long_options_defaults_and_comments_are_read():
