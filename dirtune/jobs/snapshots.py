@@ -184,7 +184,13 @@ def known(found: T | DirtuneError) -> T:
 
 
 def of_a_host(source: Source, snapshot: Snapshot) -> Snapshot:
-    """Return *snapshot*; raises `NotPossible` if *snapshot* is empty."""
+    """Return *snapshot*; raises `NotPossible` if *snapshot* is empty, or /proc is not mounted."""
+    # Netlink answers without /proc, so the snapshot would not be empty.
+    if source.live and not reading.exists("/proc/stat"):
+        raise NotPossible(
+            "/proc is not mounted, so dirtune cannot read this host. "
+            "Mount it: mount -t proc proc /proc"
+        )
     if not snapshot.empty:
         return snapshot
     if source.root is not None:
