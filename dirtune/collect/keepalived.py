@@ -6,7 +6,7 @@ recorded tree may hold the file; its secrets are then dropped in memory.
 
 import msgspec
 
-from dirtune.collect.answers import KEEPALIVED
+from dirtune.collect.answers import KEEPALIVED, answer
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
 from dirtune.formats import from_json
 from dirtune.host import Host
@@ -34,8 +34,8 @@ NONE = Conf(Globals(), (), (), (), (), (), ())
 def read_keepalived(host: Host) -> Conf:
     """Read the configuration. Raises `SourceMissing` if the host or the record has none."""
     try:
-        text = host.read(KEEPALIVED)
-    except (SourceMissing, SourceRefused):
+        text = answer(host, KEEPALIVED)
+    except SourceMissing:
         return configuration(host)
     return parse_keepalived(text)
 

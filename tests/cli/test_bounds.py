@@ -242,7 +242,10 @@ def test_the_text_of_a_service_of_very_many_real_servers(tmp_path):
     rows = (f"-a -t 10.0.0.1:80 -r 10.1.{n >> 8}.{n & 255}:80 -m -w 1" for n in range(20_000))
     (tmp_path / "ipvs.txt").write_text("\n".join(("-A -t 10.0.0.1:80 -s rr", *rows)))
 
-    assert run(tmp_path, "lvs", "import", tmp_path / "ipvs.txt") == (0, "")
+    status, said = run(tmp_path, "lvs", "import", tmp_path / "ipvs.txt", "--format", "json")
+
+    assert (status, said.count("\n")) == (0, 1), said
+    assert "no connection thresholds" in said
 
 
 KEEPALIVED = {
