@@ -17,7 +17,7 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
     """Threads that poll a NIC move between CPUs, or run far from the NIC.
 
     ## What it does
-    If an interface's `threaded` is 1, the check reports threads `napi/INTERFACE-N` that ran on
+    If an interface's `threaded` is 1, or is unknown but the threads exist, the check reports threads `napi/INTERFACE-N` that ran on
     different CPUs in the two samples, or on a CPU that is not near the NIC. The finding is `low`.
 
     ## Why it matters
@@ -36,7 +36,7 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
     ## References
     - Documentation/networking/napi.rst
     """
-    threaded = [i for i in interfaces if i.threaded]
+    threaded = [i for i in interfaces if i.threaded or _has_threads(snapshot, i)]
     if threaded and snapshot.processes is None:
         yield inconclusive("the running processes, which include the polling threads, are unknown")
         return
@@ -50,6 +50,12 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
                 f"the affinity of the threads that poll {interface.name} is unknown, so they "
                 "may not be pinned"
             )
+
+
+def _has_threads(snapshot: Snapshot, interface: Interface) -> bool:
+    """Whether threads poll an interface whose `threaded` is not known, as in a sosreport."""
+    known = snapshot.processes or ()
+    return interface.threaded is None and any(_polls(snapshot, p, interface) for p in known)
 
 
 def _polls(snapshot: Snapshot, process: Process, interface: Interface) -> bool:
