@@ -53,6 +53,15 @@ def test_the_second_look_and_the_peak_go_into_the_plan(crowded):
     assert plan.parse(spec.plan(none, (0,))).load.at_most is None
 
 
+def test_with_an_exact_clock_a_pair_may_have_different_shares_of_the_cpus(crowded):
+    def limits(clock):
+        validity = plan.parse(spec.plan(structs.replace(crowded, clock=clock), (0,))).validity
+        return validity.pair_steal, validity.pair_busy, validity.far, validity.clock
+
+    assert limits("host") == (10, 20, 10, 5)
+    assert limits("exact") == (None, None, None, 50)
+
+
 def test_addresses_are_of_the_benchmarking_block(crowded):
     for node in crowded.nodes():
         assert node.load_address.startswith("198.18.")

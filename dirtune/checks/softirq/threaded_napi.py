@@ -17,8 +17,9 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
     """Threads that poll a NIC move between CPUs, or run far from the NIC.
 
     ## What it does
-    If an interface's `threaded` is 1, or is unknown but the threads exist, the check reports threads `napi/INTERFACE-N` that ran on
-    different CPUs in the two samples, or on a CPU that is not near the NIC. The finding is `low`.
+    If an interface's `threaded` is 1, or is unknown but its threads exist, the check reports
+    threads `napi/INTERFACE-N` that ran on different CPUs in the two samples, or on a CPU that is
+    not near the NIC. The finding is `low`.
 
     ## Why it matters
     A thread that moves loses the caches that hold packets and the connection table, and may end up

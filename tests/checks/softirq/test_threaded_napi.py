@@ -1,5 +1,3 @@
-import pytest
-
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.softirq.threaded_napi import threaded_napi
 from dirtune.collect.pci import PciDevice
