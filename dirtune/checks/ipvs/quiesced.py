@@ -1,3 +1,4 @@
+from dirtune.analyse.words import counted
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, uncounted
 from dirtune.checks.ipvs import destinations
 from dirtune.checks.remedies import sysctl
@@ -64,7 +65,8 @@ def _flows(snapshot: Snapshot, service: Service, server: Destination) -> Finding
         subject=name,
         severity=Severity.LOW,
         message=f"{name} has weight 0, but IPVS goes on sending it the packets of "
-        f"{server.inactive:,} UDP entries: an entry expires only after {quiet} without a packet",
+        f"{counted(server.inactive, 'UDP connection')}, and each expires only after {quiet} "
+        "without a packet",
         evidence={"entries": server.inactive, "weight": server.weight},
         fixes=(
             Fix(
