@@ -54,8 +54,8 @@ class Waste(msgspec.Struct, frozen=True):
 def wasted(window: HandlerWindow, nic_actions: frozenset[str]) -> tuple[Waste, ...]:
     """Return the time wasted on each shared line of a NIC, the most expensive line first.
 
-    *nic_actions* are the handlers that belong to NICs. A NIC that does not share its line wastes
-    nothing, although the handler of an exclusive MSI-X vector may also return IRQ_NONE.
+    *nic_actions* are the handlers that belong to NICs. Calls that return IRQ_NONE are wasted, but
+    not on a line that a NIC has for itself, such as an MSI-X vector.
     """
     lines = {h.irq for h in window.handlers if h.handler in nic_actions}
     wastes = (_waste(window, irq, nic_actions) for irq in lines)

@@ -1,4 +1,4 @@
-"""Search for the knee, the highest rate that meets a loss goal, with MLRsearch. Pure.
+"""Choose the next rate of a search for the knee, and its end, by MLRsearch. Pure.
 
 The search is a function that takes all trials so far, and returns the next trial to run or the
 result. MLRsearch calls a measurer for each trial. The measurer here replays the trials so far;

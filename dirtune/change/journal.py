@@ -113,7 +113,7 @@ def append(path: Path, record: Record) -> None:
             lines = _whole(path, file)
             if not lines:
                 raise NotPossible(
-                    f"{path} does not begin with a plan, so nothing can be added to it."
+                    f"{path}: the journal does not begin with a plan, so dirtune adds nothing."
                 )
             line = _encoded(path, record)
             if not lines[0].endswith(_UNSEALED_END):

@@ -132,7 +132,7 @@ def command(
 
 def _say_failed(name: str, status: int) -> None:
     how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
-    _output.warning(f"{name} {how}. The profile ends there.")
+    _output.warning(f"{name} {how}. The profile ends at that moment.")
 
 
 async def _under_load(given: str, rate: float | None, probes: tuple[str, ...]) -> Profile:

@@ -120,7 +120,7 @@ def script(node: Node, problems: list[Problem]) -> VrrpScript:
 
 
 def global_defs(nodes: Sequence[Node], problems: list[Problem]) -> Globals:
-    """Return the global settings of *nodes*, the global keywords in their order."""
+    """Return the global settings. *nodes* are the global keywords, as the file orders them."""
     fields: dict[str, Any] = {"realtime": (), "priorities": (), "scripts": ()}
     for node in nodes:
         with reported(node, problems):

@@ -55,13 +55,13 @@ _SWITCH_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The interrupt line of the NIC, and scripts that move the NIC's handler on this line."""
+    """The NIC's interrupt line, and scripts that change the place of its handler on this line."""
 
     irq: str
     card: str
     """The name of the NIC's handler in /proc/interrupts."""
     scripts: dict[str, str]
-    """Shell scripts that move the NIC's handler, by its new position: `first` or `last`."""
+    """Shell scripts by the place that they give the NIC's handler: `first` or `last`."""
 
 
 def shared(snapshot: Snapshot) -> Shared:

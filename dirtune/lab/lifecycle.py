@@ -203,8 +203,8 @@ def _require(spec: Spec) -> None:
 def _require_pair(spec: Spec) -> None:
     if spec.clock == "exact":
         raise LabError(
-            "--backup needs --clock host: VRRP compares the clocks of two directors, and exact "
-            "clocks fall behind by different times."
+            "--backup needs --clock host: the VRRP timers of both directors must run equally "
+            "fast, and each exact clock may run slower than real time."
         )
     if spec.two_networks:
         raise LabError(

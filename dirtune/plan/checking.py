@@ -234,7 +234,8 @@ def _check_targets(plan: Plan) -> None:
     _require_few("matrix.clients", matrix.clients, clients, "clients of the plan")
     if matrix.page_bytes and "{page_bytes}" not in (matrix.page_path or ""):
         raise PlanError(
-            "matrix.page_path: page_bytes needs the path of the pages, such as /{page_bytes}.html"
+            "matrix.page_path does not contain {page_bytes}. Set the path of the pages, such as "
+            "/{page_bytes}.html"
         )
     if (controls.direct or controls.routed or controls.link) and not plan.service.destinations:
         raise PlanError(
