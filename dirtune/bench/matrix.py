@@ -108,9 +108,9 @@ def slots(plan: Plan, of: Sequence[Cell]) -> tuple[Slot, ...]:
     return tuple(found)
 
 
-def refusals(of: Sequence[Cell]) -> tuple[str, ...]:
-    """Return the reasons why some cells in *of* cannot be measured, each reason once."""
-    return tuple(dict.fromkeys(cell.refused for cell in of if cell.refused is not None))
+def refusals(planned: Sequence[Cell]) -> tuple[str, ...]:
+    """Return the reasons why some of the *planned* cells cannot be measured, each reason once."""
+    return tuple(dict.fromkeys(cell.refused for cell in planned if cell.refused is not None))
 
 
 def _combinations(plan: Plan, *, boots: bool) -> tuple[Cell, ...]:

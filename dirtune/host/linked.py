@@ -25,7 +25,7 @@ class LinkedHost(RecordedHost):
         raise SourceMissing(f"{path} is not in the record")
 
     def glob(self, pattern: str) -> tuple[str, ...]:
-        """Return the files, folders and links that match *pattern*; links are followed."""
+        """Return the paths that match *pattern*. Links to folders on the way are followed."""
         paths = [""]
         for part in pattern.split("/")[1:]:
             paths = [

@@ -139,7 +139,7 @@ def presets_of(
 def plans(
     configuration: Configuration, servers: Sequence[Peer]
 ) -> tuple[dict[str, Plan], tuple[DirtuneError, ...]]:
-    """Return each real server's changes by label, and the errors of servers that gave no plan."""
+    """Return the plan of each real server by the server's label, and the errors of the others."""
     answers = _each(configuration, servers, ("plan",), PlanDocument)
     proposals = {
         label: Plan(answer.changes, answer.refusals)

@@ -240,8 +240,8 @@ class Node:
         """Run an argument list or a POSIX shell script and return its standard output.
 
         Raises `NotPossible` if the exit status is not in *ok*. Raises `NodeUnreachable` if no
-        answer arrives within *timeout_s* or the answer is longer than *most_bytes*; the process
-        group is ended first.
+        answer arrives within *timeout_s* or the answer is longer than *most_bytes*, after it has
+        ended the process group of the command.
         """
         script = command if isinstance(command, str) else shlex.join(command)
         done = await self.completed(script, timeout_s=timeout_s, most_bytes=most_bytes)

@@ -66,7 +66,10 @@ def _listed(value: object) -> Sequence[object]:
 
 
 def handlers_of_interest(run: Run, window: HandlerWindow) -> tuple[HandlerCalls, ...]:
-    """Return the handlers of *window* on the lines of interest; all if there are no such lines."""
+    """Return the handlers of *window* on the interrupt lines that the run is about.
+
+    If the run is about no particular line, the result holds all of them.
+    """
     lines = lines_of_interest(run)
     return tuple(h for h in window.handlers if not lines or h.irq in lines)
 

@@ -20,11 +20,11 @@ def isolated_target(snapshot: Snapshot, cpus: Cpus) -> Verdicts:
     ## What it does
     The check reports vectors that deliver 10 interrupts/s or more to a CPU that is isolated
     (`isolcpus=` or a cpuset) or `nohz_full`. If `isolcpus=managed_irq` is set, it does not report
-    vectors that the kernel manages, because their placement is intended (DPDK, XDP).
+    vectors that the kernel manages: the kernel places them, and nobody else can move them.
 
     ## Why it matters
     Isolation keeps tasks away from a CPU, but not device interrupts. The interrupts disturb the
-    program on that CPU, and no other CPU helps with the packets.
+    program on that CPU, and the packets are processed on that CPU too.
 
     ## Remediation
     Move the vectors to CPUs that are not isolated, or boot with `irqaffinity=` and a list of these
