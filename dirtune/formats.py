@@ -142,7 +142,7 @@ def from_toml(text: str) -> dict[str, object]:
         raise PlanError(f"The dotted key at line {line} has more than {_LONGEST_KEY} parts.")
     if sum(key[0].count(".") + 1 for key in _NAMED_BY_PARTS.finditer(text)) > _MOST_PARTS:
         raise PlanError(
-            f"The names of all tables and dotted keys have more than {_MOST_PARTS} parts together."
+            f"The names of tables and dotted keys have more than {_MOST_PARTS} parts in total."
         )
     try:
         return tomllib.loads(text)

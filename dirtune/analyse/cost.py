@@ -85,7 +85,7 @@ class NetworkIo(NamedTuple):
 
 
 class PricePerRate(NamedTuple):
-    """The price per connection/s of the nodes that `scope` names."""
+    """The price of the nodes that `scope` names, divided by their connections/s."""
 
     cell: str
     scope: str

@@ -48,7 +48,7 @@ def _look(place: Folder, plan: Plan, say: Say) -> None:
 
 def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) -> None:
     if full:
-        say("A/A: the same pairs without the fix in either arm, for the noise floor")
+        say("A/A: as many pairs of trials, all without the fix, to measure the noise floor")
         kept = signals.run(demo.noise(trying, out, say))
         usual = relative.calibrated(trying.plan, kept.run.trials)
         trying = replace(trying, plan=usual, still=kept.run.trials)

@@ -66,7 +66,8 @@ def planned(
 ) -> Planned:
     """Return what `apply` would change on the plan's director.
 
-    Unless *in_full*, the table of another host is not read, and only the document is complete.
+    Unless *in_full*, dirtune does not read the table of another host: the result then has the JSON
+    document, but no steps and an empty table.
     """
     if lvs_plans.is_here(source, here=here):
         return planned_here(desired, drain_s=drain_s)

@@ -41,7 +41,8 @@ def planned(
 ) -> Planned:
     """Return what `apply` would change on the plan's director.
 
-    Unless *in_full*, the director's table is not read, and only the document is complete.
+    Unless *in_full*, dirtune does not read the director's table: the result then has the JSON
+    document, but no steps and an empty table.
     """
     configuration = source.configuration
 

@@ -345,8 +345,8 @@ def text_of_clock(spec: Spec) -> str:
 def plan(spec: Spec, host_cpus: tuple[int, ...]) -> str:
     """Return the text of the lab's plan file, for `dirtune bench` and `dirtune tune`.
 
-    *host_cpus* are the CPUs of this machine to which the director's virtual CPUs are pinned. The
-    plan omits them with an exact clock, which does not count time that a hypervisor takes away.
+    *host_cpus* are the CPUs of this machine to which the director's virtual CPUs are pinned. If
+    the clock is exact, the plan leaves them out: that clock has no time that a hypervisor takes.
     """
     return _PLAN_HEAD.format(name=spec.scenario.name) + toml(_tables(spec, host_cpus))
 

@@ -15,6 +15,8 @@ from dirtune.probes.probe import Bpf, moved_slots
 SIZES: Mapping[str, int] = {"IRQ_NAME_BYTES": 44, "IRQ_MAX_HANDLERS": 1024}
 """The limits of the handlers' names. mlx5_comp12@pci:0000:3b:00.0 has 29 characters."""
 
+_TABLE_BITS = 8
+
 Delays = Mapping[tuple[int, int], HandlerDelay]
 """The delays by the address of the `irqaction` and CPU."""
 
@@ -25,6 +27,11 @@ def names(bpf: Bpf) -> dict[int, tuple[int, str]]:
         key.value: (row.irq, row.name.decode(errors="replace"))
         for key, row in bpf["irq_names"].items()
     }
+
+
+def entry_of(address: int) -> int:
+    """Return the entry of a per-CPU table for an address, as `entry_of()` in common.bpf.h does."""
+    return (address * 0x9E3779B97F4A7C15 & (1 << 64) - 1) >> 64 - _TABLE_BITS
 
 
 def read(bpf: Bpf, table: str) -> Delays:

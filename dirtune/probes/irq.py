@@ -51,14 +51,15 @@ class Copy(Protocol):
 
 def read(bpf: Bpf, host: Host) -> Reading:
     """Return a copy of the probe's maps and of /proc/interrupts."""
-    # The order is the same at both ends, so the delay between the two counts cancels.
+    names = from_handlers.names(bpf)
+    entries = {from_handlers.entry_of(action) for action in names}
+    # The order is the same at both ends, so the delay between the two counts cancels. Interrupts
+    # that come between the entries do not, so only the entries in use are read.
     text = host.read(interrupts.SOURCE)
-    rows = [
-        *(copies for _, copies in bpf["irq_handlers"].items()),
-        *(copies for _, copies in bpf["irq_more_handlers"].items()),
-    ]
+    rows = [bpf["irq_handlers"][entry] for entry in sorted(entries)]
+    rows += [copies for _, copies in bpf["irq_more_handlers"].items()]
     lost = sum(bpf["irq_lost"][0])
-    return Reading(text, by_handler(rows, from_handlers.names(bpf)), lost)
+    return Reading(text, by_handler(rows, names), lost)
 
 
 def by_handler(

@@ -205,7 +205,8 @@ def test_on_the_rt_kernel_each_interrupt_wakes_the_thread_of_each_handler():
 
     line = counted["line_counts"]["10"]
     assert line >= DATAGRAMS
-    assert calls(counted) == times(line, LINE)
+    # An interrupt may come between the reading of the kernel's number and that of the calls.
+    assert calls(counted) == pytest.approx(times(line, LINE), abs=1)
     assert counted["none"]["10"] == 0  # every handler says that it woke its thread
     found = {f"irq/10-{t['name']}": t for t in woken if t["irq"] == 10}
     assert found.keys() == before.keys() == {f"irq/10-{handler}" for handler in LINE}

@@ -143,16 +143,19 @@ def test_a_counted_number_of_interrupts_is_that_number_of_calls(way):
     assert interrupts <= later - earlier <= 1.5 * interrupts
     calls = calls_on_line(found)
     assert set(calls) == {NIC, *PARTNERS}
-    # Interrupts may come between the readings of the kernel's numbers and of the probe, and bcc
-    # reads a map entry by entry.
+    # Interrupts may come between the readings of the kernel's number and of each handler's entry,
+    # and bcc reads slowly.
     between = 4 if "bcc" in way else 1
     counted = calls[NIC]["calls"]
     assert counted == pytest.approx(interrupts, abs=between)
     for name, handlers in PARTNERS.items():
-        assert calls[name]["calls"] == calls[name]["none"] == handlers * counted
+        assert calls[name]["calls"] == calls[name]["none"]
+        assert calls[name]["calls"] == pytest.approx(handlers * counted, abs=handlers * between)
         assert sum(calls[name]["histogram"]) == calls[name]["calls"]
     per_cpu = found["probed"]["handlers"]["per_cpu"]
-    assert sum(h["calls"] for h in per_cpu if h["irq"] == 10) == 6 * counted
+    assert sum(h["calls"] for h in per_cpu if h["irq"] == 10) == sum(
+        each["calls"] for each in calls.values()
+    )
     received = softirq_runs(found)["NET_RX"]
     assert received == pytest.approx(found["probed"]["softirqs"]["counted"]["NET_RX"], abs=between)
 

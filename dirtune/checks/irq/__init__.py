@@ -118,7 +118,7 @@ def nic_vectors(snapshot: Snapshot) -> tuple[Vector, ...]:
 
 @once
 def interfaces_by_irq(snapshot: Snapshot) -> Mapping[str, str]:
-    """Return the interfaces whose queues the kernel knows to use an interrupt, by its number."""
+    """Map the number of an interrupt to the interfaces that use it, as far as the kernel tells."""
     names = {i.ifindex: i.name for i in snapshot.interfaces or () if i.ifindex is not None}
     napis = snapshot.netdev.napis if snapshot.netdev else ()
     return {
