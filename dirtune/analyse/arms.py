@@ -17,11 +17,16 @@ _SAME_RATE = 0.02
 
 
 class Covariate(NamedTuple):
-    """A metric that the fix does not change, with its chance differences between trials."""
+    """A metric at equal values of which the arms are compared, with its values in each pair."""
 
     metric: str
-    apart: tuple[float, ...]
-    """For each pair, the metric's value after the fix minus its value before."""
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+    @property
+    def apart(self) -> tuple[float, ...]:
+        """For each pair, the value after the fix minus the value before."""
+        return tuple(b - a for a, b in zip(self.before, self.after, strict=True))
 
 
 class Arms(NamedTuple):
@@ -43,7 +48,7 @@ class Arms(NamedTuple):
     def swapped(self) -> "Arms":
         """The same values with the arms exchanged."""
         covariate = self.covariate and self.covariate._replace(
-            apart=tuple(-apart for apart in self.covariate.apart)
+            before=self.covariate.after, after=self.covariate.before
         )
         return self._replace(before=self.after, after=self.before, covariate=covariate)
 
@@ -79,8 +84,10 @@ def _paired(
 ) -> Arms:
     before, after = (tuple(pair[side].metrics[metric] for pair in pairs) for side in (0, 1))
     values = [[trial.metrics.get(covariate or "") for trial in pair] for pair in pairs]
-    apart = [b - a for a, b in values if a is not None and b is not None]
-    known = Covariate(covariate, tuple(apart)) if covariate and len(apart) == len(pairs) else None
+    both = [(a, b) for a, b in values if a is not None and b is not None]
+    known = None
+    if covariate and both and len(both) == len(pairs):
+        known = Covariate(covariate, tuple(a for a, _ in both), tuple(b for _, b in both))
     return Arms(before, after, paired=True, invalid=invalid, covariate=known)
 
 

@@ -7,11 +7,12 @@ effect exceeds the threshold, which is the smallest effect that matters in pract
 """
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 
 import msgspec
 
-from dirtune.analyse.arms import Arms, arms_of, neighbours_of
+from dirtune.analyse.arms import Arms, Covariate, arms_of, neighbours_of
 from dirtune.analyse.estimate import ALPHA, Estimate, estimate, holm, name_of_test
 from dirtune.analyse.run import Comparison, Trial, Verdict
 from dirtune.errors import PlanError
@@ -67,7 +68,12 @@ def compare(
         level=1 - alpha,
         covariate=arms.covariate and arms.covariate.metric,
         unadjusted=unadjusted,
+        covariate_means=arms.covariate and _means(arms.covariate),
     )
+
+
+def _means(covariate: Covariate) -> tuple[float, float]:
+    return statistics.fmean(covariate.before), statistics.fmean(covariate.after)
 
 
 def compare_all(

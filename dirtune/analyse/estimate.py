@@ -6,9 +6,8 @@ ratios, and p comes from the exact sign-flip test. For trials without pairs, the
 Welch's, and p comes from the exact Mann-Whitney test.
 
 If pairs have a covariate, the effect is that at an equal covariate: the intercept of a straight
-line through the log ratios over the differences of the covariate. p is still exact: without an
-effect, exchanging the arms of a pair turns the signs of both, and the line through the origin,
-which is taken out before the sign-flip test, stays the same.
+line through the log ratios over the differences of the covariate, with the interval and the t test
+of a linear regression.
 """
 
 import bisect
@@ -85,7 +84,9 @@ def estimate(arms: Arms, alpha: float = ALPHA) -> Estimate:
 
 def name_of_test(arms: Arms) -> str:
     """Return the name of the statistical test that gives the p value of *arms*."""
-    return "sign-flip" if arms.paired else "mann-whitney"
+    if not arms.paired:
+        return "mann-whitney"
+    return "regression-t" if arms.covariate else "sign-flip"
 
 
 def holm(ps: Sequence[float]) -> tuple[float, ...]:
@@ -159,8 +160,7 @@ def _at_equal(apart: Sequence[float], logs: Sequence[float], alpha: float) -> Es
     around = squares - len(apart) * middle**2
     error = math.sqrt(rest / freedom * (1 / len(logs) + middle**2 / around))
     half = _t_quantile(freedom, 1 - alpha / 2) * error
-    by_origin = math.fsum(x * y for x, y in zip(apart, logs, strict=True)) / squares
-    p = sign_flip([y - by_origin * x for x, y in zip(apart, logs, strict=True)])
+    p = _two_sided(freedom, log_ratio / error) if error else float(log_ratio == 0)
     return Estimate(log_ratio, half, p, error, freedom, alpha)
 
 
@@ -182,6 +182,12 @@ def _unpaired(before: Sequence[float], after: Sequence[float], alpha: float) -> 
     mean = statistics.fmean(after) - statistics.fmean(before)
     half = _t_quantile(freedom, 1 - alpha / 2) * error
     return Estimate(mean, half, rank_sum(before, after), error, freedom, alpha)
+
+
+def _two_sided(freedom: float, t: float) -> float:
+    from scipy import stats  # noqa: PLC0415
+
+    return float(2 * stats.t.sf(abs(t), freedom))
 
 
 @functools.lru_cache

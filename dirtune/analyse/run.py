@@ -274,6 +274,8 @@ class Comparison(msgspec.Struct, frozen=True):
     adjusted; None without an adjustment."""
     unadjusted: float | None = None
     """`ratio` without the adjustment; None if there is none."""
+    covariate_means: tuple[float, float] | None = None
+    """Means of the covariate before and after the fix; None without a covariate."""
 
 
 class Cell(msgspec.Struct, frozen=True):

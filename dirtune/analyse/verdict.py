@@ -21,9 +21,7 @@ def sentence(comparison: Comparison, forecast: Forecast | None = None) -> str:
         f"({interval_name(comparison)} {low:.3f} to {high:.3f}, p = {comparison.p:.3f}, "
         f"{_amount(comparison)})"
     )
-    if comparison.covariate is not None and comparison.unadjusted is not None:
-        metric = comparison.covariate.replace("_", " ")
-        text += f" at equal {metric} ({comparison.unadjusted:.3f} without this adjustment)"
+    text += _adjustment(comparison)
     if comparison.own_floor and comparison.noise_floor is not None:
         text += f"; the noise floor of this run is {100 * comparison.noise_floor:.1f} %"
     if comparison.reason:
@@ -31,6 +29,17 @@ def sentence(comparison: Comparison, forecast: Forecast | None = None) -> str:
     if forecast is not None and forecast.ratio is not None:
         text += f"; the probe forecast {forecast.ratio:.3f}"
     return f"{text}."
+
+
+def _adjustment(comparison: Comparison) -> str:
+    if comparison.covariate is None or comparison.covariate_means is None:
+        return ""
+    metric = comparison.covariate.replace("_", " ")
+    before, after = comparison.covariate_means
+    return (
+        f" at equal {metric} ({comparison.unadjusted:.3f} without this adjustment; {metric} went "
+        f"from {before:.3g} to {after:.3g})"
+    )
 
 
 def interval_name(comparison: Comparison) -> str:

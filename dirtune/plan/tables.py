@@ -37,8 +37,9 @@ class Compare(Table, frozen=True):
     """Rates at which the arms are compared, in connections/s; default: the first rate of the load.
     The first rate decides the verdict; results at other rates are only reported."""
     covariate: str | None = None
-    """A metric that the fix does not change, but whose chance differences between the two trials
-    of a pair move the primary metric. The verdict is then that at equal values of this metric."""
+    """A metric whose differences between the two trials of a pair move the primary metric, and
+    whose effect on it is not of interest. The verdict is then that at equal values of this metric.
+    """
     peak_trials: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
     """Number of trials without the fix, and as many with it, in which wrk fills the director's
     CPU, to measure the peak. They decide nothing. Every client needs wrk."""
