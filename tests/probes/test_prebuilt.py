@@ -317,7 +317,8 @@ def test_the_probe_knows_its_own_time_between_two_stamps():
 
         assert empties(loaded) == after, "the programs are detached"
     assert Path("/proc/thread-self/comm").read_text() == name
-    assert runs == 2 * after >= 2 * 2 * 9 * 8
+    # Another process may take a name while only one of the programs is attached.
+    assert 2 * 2 * 9 * 8 <= 2 * after <= runs <= 2.2 * after
     # The stamps are near the end of one program and at the beginning of the other one, so what
     # lies between is about the run of one program, and no time is shorter than reading a clock.
     assert 10 < first < 10 * spent / runs
