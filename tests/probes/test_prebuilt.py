@@ -473,7 +473,7 @@ def test_each_cpu_is_sampled_at_the_rate():
     for number in range(os.cpu_count()):
         samples = sum(one.samples for one in found.stacks if one.cpu == number)
         # A hypervisor may hold a CPU up, and the clock does not make up for it.
-        assert 0.5 <= samples / (cpu.HERTZ * found.seconds) <= 1.05
+        assert 0.25 <= samples / (cpu.HERTZ * found.seconds) <= 1.05
     frames = {frame for one in found.stacks for frame in one.frames}
     assert frames & set(Kernel(HOST).symbols.known), "the stacks have names"
 
