@@ -445,7 +445,7 @@ def test_the_labs_plan_is_a_plan_with_the_scenarios_numbers(crowded):
 
     assert read.load.rates == (200,)
     assert (read.load.warmup_s, read.load.window_s, read.load.pairs) == (2, 6, 7)
-    assert (read.settle.idle, read.settle.seconds, read.settle.max_s) == (80, 2, 60)
+    assert (read.settle.idle, read.settle.seconds, read.settle.max_s) == (80, 5, 60)
     assert read.hosts == ("lb1", "rs1", "rs2", "rs3", "rs4", "c1", "c2", "c3", "c4")
     assert read.director.host_cpus == (0,)
     assert read.url == "http://198.18.0.100:80/"
