@@ -39,8 +39,6 @@ from dirtune.signals import Ended, interruptible, prepare
 
 _LOOK_S = 1.0
 """Seconds between looks at the size and the time of the journal's file."""
-_READ_S = 30.0
-"""Longest time in seconds between two readings of a journal that does not change."""
 _PAUSES_S = tuple(float(2**n) for n in range(8))
 """Pauses in seconds between attempts to undo; after four minutes systemd restarts the watchdog."""
 _READY_S = 60.0
@@ -262,8 +260,9 @@ def _rest(path: Path, seconds: float) -> None:
     To lock and read the journal every second would take a slow CPU a tenth of its time, while the
     effect of the change is measured.
     """
-    before, end = _stamp(path), time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0 and _stamp(path) == before:
+    # This clock also counts the time in which the machine is suspended.
+    before, end = _stamp(path), journal.boot_clock_s() + seconds
+    while (left := end - journal.boot_clock_s()) > 0 and _stamp(path) == before:
         time.sleep(min(left, _LOOK_S))
 
 
@@ -325,7 +324,7 @@ def _look(path: Path, at: Place, host: WritableHost) -> float | None:
         if left is not None and left <= 0:
             undo_journal(path, host, _LATE)
             return None
-        return None if left is None else min(left, _READ_S)
+        return left
 
 
 def _left(path: Path, host: WritableHost) -> float | None:

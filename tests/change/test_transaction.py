@@ -598,25 +598,26 @@ def test_a_signal_to_a_watchdog_that_cannot_record_undoes_nothing_again(
 
 @pytest.mark.usefixtures("unarmed")
 def test_a_journal_is_read_again_only_after_it_changed(value, at, this_machine, monkeypatch):
-    """On an emulated director, a reading per second took a tenth of the CPU that is measured."""
+    """On an emulated director, a reading takes a tenth of a second of the measured CPU."""
     name = carry_out(setting(value, "old", "one"), this_machine, at, confirm_s=600)
-    path, load, readings, clock = journal.path_of(at.state, name), journal.load, [], [0.0]
+    path, load, readings, passed = journal.path_of(at.state, name), journal.load, [], [0.0]
+    began_s = journal.boot_clock_s()
 
     def loading(asked):
-        readings.append(clock[0])
+        readings.append(passed[0])
         return load(asked)
 
     def sleep(seconds):
-        clock[0] += seconds
-        if clock[0] == 10:
+        passed[0] += seconds
+        if passed[0] == 400:
             journal.append(path, Confirmed())
 
     monkeypatch.setattr(journal, "load", loading)
-    monkeypatch.setattr("dirtune.change.watchdog.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(journal, "boot_clock_s", lambda: began_s + passed[0])
     monkeypatch.setattr("dirtune.change.watchdog.time.sleep", sleep)
     watch(path, at, this_machine)
 
-    assert readings == [0, 10], "once at the beginning, and once after the confirmation"
+    assert readings == [0, 400], "once at the beginning, and once after the confirmation"
     assert value.read_text().strip() == "one"
 
 
