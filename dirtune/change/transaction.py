@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -22,7 +21,7 @@ from dirtune.change.action import Action, Saved
 from dirtune.change.apply import ON_THE_WAY, apply, carry_through, roll_back, undo_each
 from dirtune.change.interfaces import BOOT_ID
 from dirtune.change.origin import Origin
-from dirtune.change.plan import Change, Plan
+from dirtune.change.plan import Plan
 from dirtune.change.record import (
     ASKED,
     Applied,
@@ -37,9 +36,6 @@ from dirtune.change.record import (
 from dirtune.errors import ApplyError, NotPossible, NotRecorded
 from dirtune.host import Host, WritableHost
 from dirtune.signals import undisturbed
-
-_TELLING = ("processes", "settings_files", "sysctls")
-"""The snapshot fields that show which program or file may have changed a setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +58,6 @@ class Settled:
     """Whether the journal already had this state before the command."""
     note: str = ""
     """A sentence if changes could not be undone, because their network namespace is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """A change, and whether it is still in effect."""
-
-    journal: str
-    change: Change
-    holds: bool
-    by: tuple[str, ...] = ()
-    """Running programs and files that may have undone the change; empty if it is in effect."""
-    on_trial: str = ""
-    """The run of `dirtune tune` that tries the change; empty if no run does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,55 +236,6 @@ def _undo(path: Path, host: WritableHost, why: str) -> None:
         )
 
 
-def verify(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[Holding, ...]:
-    """Check whether each change that dirtune made and did not undo is still in effect.
-
-    If several journals changed a setting, only the last of these journals is checked. Journals of
-    other network namespaces are left out; see `elsewhere`.
-    """
-    here = [entry for entry in _standing(at) if not _is_elsewhere(entry, host)]
-    made = [
-        (entry.planned, change, change.action.in_network and network_is_gone)
-        for entry in here
-        for network_is_gone in (origin.of(entry.planned, boot_id(host)) is Origin.GONE,)
-        for change in _made(entry, host)
-    ]
-    last = {
-        thing: planned.journal
-        for planned, change, gone in made
-        for thing in change.action.targets
-        if not gone
-    }
-    from dirtune.snapshot import take  # noqa: PLC0415  (the watchdog never needs it)
-
-    now = cache(lambda: take(host, _TELLING))
-    return tuple(
-        Holding(
-            planned.journal,
-            change,
-            held,
-            () if held or gone else change.action.suspects(now()),
-            planned.on_trial or "",
-        )
-        for planned, change, gone in made
-        if not checks or change.reason in checks
-        if all(
-            last.get(thing, planned.journal) == planned.journal for thing in change.action.targets
-        )
-        if (held := not gone and change.action.holds(host)) is not None
-    )
-
-
-def elsewhere(at: Place, host: Host, checks: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return a sentence for each journal that can only be checked in another network namespace."""
-    return tuple(
-        origin.elsewhere(entry.planned, boot_id(host))
-        for entry in _standing(at)
-        if any(not checks or change.reason in checks for change in entry.made)
-        if _is_elsewhere(entry, host)
-    )
-
-
 def notices(at: Place, host: Host, *, settling: bool = False) -> tuple[str, ...]:
     """Return a sentence about open changes, and one about each unreadable journal.
 
@@ -382,18 +316,19 @@ def _require_settled(at: Place) -> None:
 
 
 def _require_its_network(entry: Entry, host: Host) -> None:
-    if _is_elsewhere(entry, host):
+    if is_elsewhere(entry, host):
         raise NotPossible(origin.elsewhere(entry.planned, boot_id(host)))
 
 
-def _is_elsewhere(entry: Entry, host: Host) -> bool:
+def is_elsewhere(entry: Entry, host: Host) -> bool:
+    """Whether the changes were made in another network namespace, which still exists."""
     return origin.of(entry.planned, boot_id(host)) is Origin.ELSEWHERE
 
 
 def _require_last(entry: Entry, at: Place, host: Host) -> None:
     # The watchdog skips this check: while its journal is open, no later one can begin.
     mine = _set_by(entry, host)
-    for later in _standing(at):
+    for later in standing(at):
         name = later.planned.journal
         if journal.is_later(name, entry.planned.journal) and (anew := mine & _set_by(later, host)):
             raise NotPossible(
@@ -411,16 +346,7 @@ def _set_by(entry: Entry, host: Host) -> frozenset[str]:
     )
 
 
-def _made(entry: Entry, host: Host) -> tuple[Change, ...]:
-    """Return the changes that were made, each once, with the present names of devices."""
-    saved = {index: saved for index, (_, saved) in entry.begun}
-    return tuple(
-        msgspec.structs.replace(change, action=change.action.as_now(saved[index], host))
-        for index, change in enumerate(entry.planned.changes)
-        if index in saved
-    )
-
-
-def _standing(at: Place) -> tuple[Entry, ...]:
+def standing(at: Place) -> tuple[Entry, ...]:
+    """Return the readable journals that were not rolled back, the oldest first."""
     entries = journal.entries(at.state)
     return tuple(entry for entry in entries if entry.state is not State.ROLLED_BACK)

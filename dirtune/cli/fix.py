@@ -198,15 +198,15 @@ def verify(checks: tuple[str, ...], form: str) -> None:
       dirtune fix verify
       dirtune fix verify ipvs/conn-reuse-delay --format json
     """
-    from dirtune.change import fixes, overdue, transaction
+    from dirtune.change import fixes, in_effect, overdue, transaction
     from dirtune.host import LiveHost
     from dirtune.render import plan as render
 
     require_root("fix verify")
     names = tuple(fixes.named(checks))
     at = transaction.place()
-    holdings = transaction.verify(at, LiveHost(), names)
-    elsewhere = transaction.elsewhere(at, LiveHost(), names)
+    holdings = in_effect.verify(at, LiveHost(), names)
+    elsewhere = in_effect.elsewhere(at, LiveHost(), names)
     rows = [
         render.Held(holding.journal, holding.change, holding.holds, holding.by, holding.on_trial)
         for holding in holdings

@@ -6,8 +6,9 @@ from dirtune.change.action import Saved
 from dirtune.change.actions.bind import Bind
 from dirtune.change.actions.set_affinity import SetAffinity
 from dirtune.change.actions.unbind import Unbind
+from dirtune.change.in_effect import verify
 from dirtune.change.plan import Change, Plan
-from dirtune.change.transaction import Place, carry_out, take_back, verify
+from dirtune.change.transaction import Place, carry_out, take_back
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.settings import Risk
 from tests.change.machine import SCSI, Machine, build, picture

@@ -9,9 +9,10 @@ from dirtune.change.actions.add_address import AddAddress
 from dirtune.change.actions.set_nic import SetNic
 from dirtune.change.actions.set_value import SetValue
 from dirtune.change.actions.switch_on import SwitchOn
+from dirtune.change.in_effect import verify
 from dirtune.change.interfaces import Interface
 from dirtune.change.plan import Change, Plan
-from dirtune.change.transaction import Place, carry_out, take_back, verify
+from dirtune.change.transaction import Place, carry_out, take_back
 from dirtune.errors import NotPossible
 from dirtune.settings import Risk
 from tests.change.test_ip import Linux

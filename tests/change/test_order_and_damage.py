@@ -13,9 +13,10 @@ from dirtune.change import chain, journal
 from dirtune.change.action import Saved
 from dirtune.change.actions.put_file import PutFile
 from dirtune.change.actions.set_value import SetValue
+from dirtune.change.in_effect import verify
 from dirtune.change.plan import Change, Plan
 from dirtune.change.record import Applied, Begun, Confirmed, Planned, RolledBack, State
-from dirtune.change.transaction import Place, carry_out, confirm, notices, take_back, verify
+from dirtune.change.transaction import Place, carry_out, confirm, notices, take_back
 from dirtune.change.watchdog import watch
 from dirtune.checks import Risk
 from dirtune.errors import DirtuneError, NotPossible, ParseError

@@ -13,8 +13,9 @@ from dirtune.change.action import Saved
 from dirtune.change.actions.set_affinity import SetAffinity
 from dirtune.change.actions.set_nic import SetNic
 from dirtune.change.actions.set_value import SetValue
+from dirtune.change.in_effect import verify
 from dirtune.change.plan import Change, Plan
-from dirtune.change.transaction import Place, carry_out, take_back, verify
+from dirtune.change.transaction import Place, carry_out, take_back
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.host import WritableHost
 from dirtune.settings import Risk

@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from dirtune.change import journal
 from dirtune.change import table as tables
 from dirtune.change.actions.run import Run
+from dirtune.change.in_effect import verify
 from dirtune.change.plan import Plan
 from dirtune.change.record import State
 from dirtune.change.table import FRESH, Changes, edits
-from dirtune.change.transaction import Place, carry_out, confirm, take_back, verify
+from dirtune.change.transaction import Place, carry_out, confirm, take_back
 from dirtune.change.watchdog import watch
 from dirtune.errors import ApplyError, NotPossible
 from dirtune.lvs import draining, kernel

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from dirtune.change import journal, network, transaction, watchdog
+from dirtune.change import in_effect, journal, network, watchdog
 from dirtune.change.action import Saved
 from dirtune.change.actions.put_file import PutFile
 from dirtune.change.actions.run import Run
 from dirtune.change.actions.set_value import SetValue
 from dirtune.change.fixes import Question
 from dirtune.change.fixes.unbind_partners import FIX
+from dirtune.change.in_effect import verify
 from dirtune.change.plan import Change, Plan
 from dirtune.change.record import Applied, Begun, Confirmed, RolledBack, State
 from dirtune.change.transaction import (
@@ -29,7 +30,6 @@ from dirtune.change.transaction import (
     notices,
     renew,
     take_back,
-    verify,
 )
 from dirtune.change.watchdog import watch
 from dirtune.checks import Risk
@@ -982,9 +982,9 @@ def test_what_another_network_tells_is_not_read_in_this_one(
     (held,) = verify(at, this_machine)
 
     assert (held.journal, held.holds) == (first, True)
-    (said,) = transaction.elsewhere(at, this_machine)
+    (said,) = in_effect.elsewhere(at, this_machine)
     assert said.startswith(f"{there} was made in another network namespace, {elsewhere}. Run")
-    assert transaction.elsewhere(at, this_machine, ("net/y",)) == ()
+    assert in_effect.elsewhere(at, this_machine, ("net/y",)) == ()
 
 
 NAMED = """
@@ -1068,7 +1068,8 @@ from dirtune.change.actions.add_address import AddAddress
 from dirtune.change.actions.set_value import SetValue
 from dirtune.change.actions.switch_on import SwitchOn
 from dirtune.change.plan import Change, Plan
-from dirtune.change.transaction import Place, carry_out, take_back, verify
+from dirtune.change.in_effect import verify
+from dirtune.change.transaction import Place, carry_out, take_back
 from dirtune.checks import Risk
 from dirtune.host import WritableHost
 
