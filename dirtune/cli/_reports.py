@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
-from dirtune import writing
+from dirtune import reading, writing
 from dirtune.analyse.run import Run
 from dirtune.bench import store
 from dirtune.errors import NotPossible
@@ -58,6 +58,16 @@ def places(runs: Sequence[Run], out: Path) -> Iterator[Path]:
         name = run.id if own else f"run-{number}"
         taken.add(name)
         yield out / name
+
+
+def beside(run: Path) -> Path:
+    """Return the folder for the report of *run*, a folder of a run or the path of a file.
+
+    That is the folder of the run. A file that is not called run.json gets a folder of its own.
+    """
+    if reading.is_folder(run):
+        return run
+    return run.parent if run.name == "run.json" else run.with_name(f"{run.name}-report")
 
 
 def renderer() -> "Renderer":

@@ -26,43 +26,68 @@ from dirtune.errors import NotPossible
     "--format",
     "form",
     type=click.Choice(["html", "markdown", "json"]),
-    default="html",
-    help="Print the report in this format; -o writes HTML and Markdown.",
+    help="Print the report in this format instead of writing files.",
 )
 @click.option(
     "-o",
     "--out",
     type=NEW_FOLDER,
     metavar="DIR",
-    help="Write report.html, report.md and the charts into DIR instead of printing.",
+    help="Write report.html, report.md and the charts into DIR; `-` prints the report."
+    "  [default: the folder of the run]",
 )
+@click.option("--open", "opened", is_flag=True, help="Open report.html in the web browser.")
 def command(
-    runs: tuple[Path, ...], example: str | None, paper: bool, form: str, out: Path | None
+    runs: tuple[Path, ...],
+    example: str | None,
+    paper: bool,
+    form: str | None,
+    out: Path | None,
+    opened: bool,
 ) -> None:
     """Turn finished runs into a report in HTML, Markdown or JSON.
 
-    RUN is the folder of a run. With several runs, -o makes a folder for each below DIR.
+    RUN is the folder of a run. The command writes report.html, report.md and the charts into that
+    folder, and prints the path of report.html. The page needs no network. With several runs, -o
+    makes a folder for each below DIR.
 
     Examples:
+      dirtune report dirtune-runs/20260730-101500-a1b2 --open
       dirtune report dirtune-runs/20260730-101500-a1b2 -o report
+      dirtune report dirtune-runs/20260730-101500-a1b2 -o - > report.html
       dirtune report --example paper --format markdown
     """
     from dirtune.bench import store
 
     loaded = [store.load(folder) for folder in runs]
+    beside = [_reports.beside(folder) for folder in runs]
     if example is not None:
         loaded.append(store.example(example))
+        beside.append(Path(f"{example}-report"))
         paper = True
     if not loaded:
         raise NotPossible("Name the folder of a run, or --example paper.")
-    if out is None and form == "html" and len(loaded) > 1:
-        raise NotPossible("An HTML page can hold only one run. Give -o DIR for several runs.")
-    if out is None:
-        for run in loaded:
-            _output.result(_printed(run, form, paper=paper), form)
+    if out == _STDOUT or (out is None and form is not None):
+        _print(loaded, form or "html", paper=paper, opened=opened)
         return
-    for run, place in zip(loaded, _reports.places(loaded, out), strict=True):
-        _output.result(str(_reports.write(run, place, paper=paper)))
+    folders = beside if out is None else _reports.places(loaded, out)
+    for run, place in zip(loaded, folders, strict=True):
+        page = _reports.write(run, place, paper=paper)
+        _output.result(str(page))
+        if opened and click.launch(str(page.resolve())):
+            _output.warning(f"No web browser could be started. Open {page} yourself.")
+
+
+_STDOUT = Path("-")
+
+
+def _print(loaded: list[Run], form: str, *, paper: bool, opened: bool) -> None:
+    if opened:
+        raise NotPossible("--open needs a file. Leave out --format and -o -.")
+    if form == "html" and len(loaded) > 1:
+        raise NotPossible("An HTML page can hold only one run. Give -o DIR for several runs.")
+    for run in loaded:
+        _output.result(_printed(run, form, paper=paper), form)
 
 
 def _printed(run: Run, form: str, *, paper: bool) -> str:

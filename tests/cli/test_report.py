@@ -136,11 +136,61 @@ def test_a_report_stays_in_the_directory_whatever_its_run_calls_itself(folders, 
     assert made == {f / n for f in names[1:] for n in ("report.html", "report.md")} | {*names}
 
 
-def test_several_runs_are_no_single_page(folders):
-    result = report(*folders)
+@pytest.mark.parametrize("args", [("--format", "html"), ("-o", "-")])
+def test_several_runs_are_no_single_page(folders, args):
+    result = report(*folders, *args)
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Give -o DIR" in result.stderr
+
+
+def test_a_report_is_written_into_the_folder_of_its_run(folders):
+    result = report(*folders)
+
+    assert result.exit_code == 0, result.output
+    assert result.output == "".join(f"{folder}/report.html\n" for folder in folders)
+    for folder in map(Path, folders):
+        assert {path.name for path in folder.iterdir()} == {
+            *("run.json", "report.html", "report.md")
+        }
+
+
+def test_a_report_of_a_file_gets_a_folder_beside_it(folders, tmp_path):
+    own = Path(folders[0]) / "run.json"
+    other = tmp_path / "kept.json"
+    other.write_bytes(own.read_bytes())
+
+    assert report(str(own)).output == f"{own.parent}/report.html\n"
+    assert report(str(other)).output == f"{tmp_path}/kept.json-report/report.html\n"
+
+
+def test_dash_prints_the_page_and_writes_nothing(folders):
+    result = report(folders[0], "-o", "-")
+
+    assert result.output == report(folders[0], "--format", "html").output
+    assert [path.name for path in Path(folders[0]).iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_open_starts_the_browser_or_says_that_it_could_not(folders, monkeypatch, started):
+    asked = []
+    monkeypatch.setattr("click.launch", lambda url: asked.append(url) or (0 if started else 1))
+
+    result = report(folders[0], "--open")
+
+    page = str(Path(folders[0], "report.html"))
+    assert (result.exit_code, result.stdout, asked) == (0, f"{page}\n", [page])
+    assert result.stderr == (
+        "" if started else f"dirtune: No web browser could be started. Open {page} yourself.\n"
+    )
+
+
+@pytest.mark.parametrize("args", [("--format", "markdown"), ("-o", "-")])
+def test_open_without_a_file_is_refused(folders, args):
+    result = report(folders[0], "--open", *args)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--open needs a file" in result.stderr
 
 
 def test_folder_without_a_run_is_one_line_and_exit_2(tmp_path):
