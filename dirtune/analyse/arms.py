@@ -22,11 +22,9 @@ class Covariate(NamedTuple):
     metric: str
     before: tuple[float, ...]
     after: tuple[float, ...]
-
-    @property
-    def apart(self) -> tuple[float, ...]:
-        """For each pair, the value after the fix minus the value before."""
-        return tuple(b - a for a, b in zip(self.before, self.after, strict=True))
+    groups: tuple[int, ...] = ()
+    """A number for each pair; only pairs with the same number have the same level. Empty if all
+    pairs have."""
 
 
 class Arms(NamedTuple):
@@ -42,7 +40,7 @@ class Arms(NamedTuple):
     invalid: int
     """Number of invalid trials, which have no value here."""
     covariate: Covariate | None = None
-    """The metric for whose differences the effect is adjusted; None for no adjustment."""
+    """The metric at equal values of which the arms are compared; None for no adjustment."""
 
     @property
     def swapped(self) -> "Arms":
@@ -62,7 +60,7 @@ def arms_of(
     """Return the values of *metric* in arms A and B of one run.
 
     Only trials that offered *rate* connections/s count. *rate* may be None if the run has only one
-    rate. *covariate* names the metric for whose differences the effect is adjusted. Raises
+    rate. *covariate* names the metric at equal values of which the arms are compared. Raises
     `PlanError` if the trials have several rates or several cells of a matrix, or if no trial ran
     at *rate*.
     """
@@ -80,14 +78,18 @@ def arms_of(
 
 
 def _paired(
-    pairs: Sequence[tuple[Trial, Trial]], metric: str, covariate: str | None, invalid: int
+    pairs: Sequence[tuple[Trial, Trial]],
+    metric: str,
+    covariate: str | None,
+    invalid: int,
+    groups: tuple[int, ...] = (),
 ) -> Arms:
     before, after = (tuple(pair[side].metrics[metric] for pair in pairs) for side in (0, 1))
     values = [[trial.metrics.get(covariate or "") for trial in pair] for pair in pairs]
     both = [(a, b) for a, b in values if a is not None and b is not None]
     known = None
     if covariate and both and len(both) == len(pairs):
-        known = Covariate(covariate, tuple(a for a, _ in both), tuple(b for _, b in both))
+        known = Covariate(covariate, tuple(a for a, _ in both), tuple(b for _, b in both), groups)
     return Arms(before, after, paired=True, invalid=invalid, covariate=known)
 
 
@@ -113,7 +115,8 @@ def neighbours_of(
         if earlier.arm == later.arm and _follows(later.pair, earlier.pair)
     ]
     turned = [(b, a) if n % 2 else (a, b) for n, (a, b) in enumerate(close)]
-    return _paired(turned, metric, covariate, len(in_pairs) - len(counted))
+    of_arm = tuple(int(earlier.arm == "B") for earlier, _ in close)
+    return _paired(turned, metric, covariate, len(in_pairs) - len(counted), of_arm)
 
 
 def _follows(pair: int | None, other: int | None) -> bool:

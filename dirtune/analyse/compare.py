@@ -138,7 +138,7 @@ def floor_of(
 ) -> float | None:
     """Return the noise floor of *metric* at *rate* connections/s, from the trials of an A/A run.
 
-    *covariate* names the metric for whose differences the effect is adjusted. If the run has a
+    *covariate* names the metric at equal values of which the arms are compared. If the run has a
     single rate, that rate is used. Raises `PlanError` if the run has several rates, none of which
     is *rate*.
     """

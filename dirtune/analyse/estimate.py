@@ -5,9 +5,10 @@ halving have the same weight. For pairs of trials, the interval is Student's t i
 ratios, and p comes from the exact sign-flip test. For trials without pairs, the interval is
 Welch's, and p comes from the exact Mann-Whitney test.
 
-If pairs have a covariate, the effect is that at an equal covariate: the intercept of a straight
-line through the log ratios over the differences of the covariate, with the interval and the t test
-of a linear regression.
+If the trials have a covariate, the effect is that at an equal covariate: the distance between two
+parallel lines, one through the trials of each arm, with the interval and the t test of a linear
+regression (analysis of covariance). It does not look at pairs: a drift that both trials of a pair
+share widens the interval, because the arms alternate.
 """
 
 import bisect
@@ -18,7 +19,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dirtune.analyse.arms import Arms
+from dirtune.analyse.arms import Arms, Covariate
 
 ALPHA = 0.05
 """Accepted probability of reporting an effect although there is none, in a run with one look."""
@@ -27,6 +28,8 @@ _POWER = 0.8
 _EXACT_PAIRS = 16
 _EXACT_DEALS = 20_000
 _EXACT_TRIALS = 50
+_SAME = 1e-9
+"""Below this share, what a covariate varies beside the arms is rounding."""
 
 
 class Estimate(NamedTuple):
@@ -76,10 +79,10 @@ def estimate(arms: Arms, alpha: float = ALPHA) -> Estimate:
     before, after = ([math.log(value) for value in side] for side in (arms.before, arms.after))
     if not arms.paired:
         return _unpaired(before, after, alpha)
-    logs = [b - a for a, b in zip(before, after, strict=True)]
-    if arms.covariate is not None and len(set(arms.covariate.apart)) > 1:
-        return _at_equal(arms.covariate.apart, logs, alpha)
-    return _paired(logs, alpha)
+    paired = _paired([b - a for a, b in zip(before, after, strict=True)], alpha)
+    if arms.covariate is None:
+        return paired
+    return _at_equal(before, after, arms.covariate, alpha) or paired
 
 
 def name_of_test(arms: Arms) -> str:
@@ -151,17 +154,45 @@ def rank_sum(before: Sequence[float], after: Sequence[float]) -> float:
     return 1.0 if math.isnan(result.pvalue) else float(result.pvalue)
 
 
-def _at_equal(apart: Sequence[float], logs: Sequence[float], alpha: float) -> Estimate:
-    """Return the effect in pairs whose covariate is equal, from log ratios of pairs *apart*."""
-    freedom = len(logs) - 2
-    slope, log_ratio = statistics.linear_regression(apart, logs)
-    middle, squares = statistics.fmean(apart), math.fsum(x * x for x in apart)
-    rest = math.fsum((y - log_ratio - slope * x) ** 2 for x, y in zip(apart, logs, strict=True))
-    around = squares - len(apart) * middle**2
-    error = math.sqrt(rest / freedom * (1 / len(logs) + middle**2 / around))
+def _at_equal(
+    before: Sequence[float], after: Sequence[float], covariate: Covariate, alpha: float
+) -> Estimate | None:
+    """Return the effect at an equal covariate; None if the covariate is the same in all trials.
+
+    The regression has a level for each group of pairs, one slope for all trials, and the effect.
+    """
+    groups = covariate.groups or (0,) * len(before)
+    y = _within((*before, *after), (*groups, *groups))
+    x = _within((*covariate.before, *covariate.after), (*groups, *groups))
+    side = [-0.5] * len(before) + [0.5] * len(after)  # each group has as many of both
+    xx, ss, xs = _product(x, x), _product(side, side), _product(x, side)
+    xy, sy = _product(x, y), _product(side, y)
+    determinant = xx * ss - xs**2
+    freedom = len(y) - len(set(groups)) - 2
+    if determinant <= _SAME * xx * ss or freedom < 1:
+        return None
+    log_ratio = (sy * xx - xy * xs) / determinant
+    slope = (xy * ss - sy * xs) / determinant
+    rest = math.fsum(
+        (b - slope * a - log_ratio * s) ** 2 for a, b, s in zip(x, y, side, strict=True)
+    )
+    error = math.sqrt(rest / freedom * xx / determinant)
     half = _t_quantile(freedom, 1 - alpha / 2) * error
     p = _two_sided(freedom, log_ratio / error) if error else float(log_ratio == 0)
     return Estimate(log_ratio, half, p, error, freedom, alpha)
+
+
+def _within(values: Sequence[float], groups: Sequence[int]) -> list[float]:
+    """Return each value minus the mean of its group."""
+    mean = {
+        group: statistics.fmean(v for v, g in zip(values, groups, strict=True) if g == group)
+        for group in set(groups)
+    }
+    return [value - mean[group] for value, group in zip(values, groups, strict=True)]
+
+
+def _product(one: Sequence[float], other: Sequence[float]) -> float:
+    return math.fsum(a * b for a, b in zip(one, other, strict=True))
 
 
 def _paired(logs: Sequence[float], alpha: float) -> Estimate:

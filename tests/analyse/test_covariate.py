@@ -4,6 +4,7 @@ import math
 import random
 
 import msgspec
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -14,90 +15,119 @@ from dirtune.analyse.run import Trial
 from dirtune.analyse.verdict import sentence
 
 CPU, INTERRUPTS = "cpu_us_per_connection", "interrupts_per_connection"
-APART = (0.9, -1.4, 0.3, 1.1, -0.2, -0.8, 0.5)
-LOGS = (-0.01, -0.09, -0.03, 0.0, -0.05, -0.06, -0.02)
+BEFORE = ((903.0, 5.1), (938.0, 6.2), (887.0, 4.6), (921.0, 5.5), (912.0, 5.6), (945.0, 6.4))
+AFTER = ((860.0, 5.0), (911.0, 6.9), (849.0, 4.7), (872.0, 5.2), (899.0, 6.0), (880.0, 5.9))
 
 
-def arms(logs=LOGS, apart=APART):
-    before = (100.0,) * len(logs)
-    after = tuple(100 * math.exp(log) for log in logs)
-    values = apart and tuple(5.0 + each for each in apart)
-    covariate = values and Covariate(INTERRUPTS, (5.0,) * len(values), values)
-    return Arms(before, after, paired=True, invalid=0, covariate=covariate)
+def arms(before=BEFORE, after=AFTER, groups=(), *, adjusted=True):
+    """The cost and the interrupts per connection of each trial."""
+    costs, interrupts = zip(*(zip(*side, strict=True) for side in (before, after)), strict=True)
+    covariate = Covariate(INTERRUPTS, *interrupts, groups) if adjusted else None
+    return Arms(*costs, paired=True, invalid=0, covariate=covariate)
 
 
-def test_the_effect_is_the_intercept_of_a_line_as_scipy_fits_it():
-    found, line = estimate(arms()), stats.linregress(APART, LOGS)
+def regression(before, after, groups):
+    """The effect, its standard error and the degrees of freedom, by numpy's least squares."""
+    y = np.log([cost for cost, _ in (*before, *after)])
+    columns = [[x for _, x in (*before, *after)], [0] * len(before) + [1] * len(after)]
+    columns += [[float(each == group) for each in (*groups, *groups)] for group in set(groups)]
+    design = np.array(columns).T
+    fitted, (rest,), _, _ = np.linalg.lstsq(design, y, rcond=None)
+    freedom = len(y) - design.shape[1]
+    covariances = np.linalg.inv(design.T @ design) * rest / freedom
+    return fitted[1], covariances[1, 1] ** 0.5, freedom
 
-    assert found.log_ratio == pytest.approx(line.intercept)
-    assert found.error == pytest.approx(line.intercept_stderr)
-    assert found.freedom == len(LOGS) - 2
-    half = stats.t.ppf(0.975, len(LOGS) - 2) * line.intercept_stderr
-    assert found.half_width == pytest.approx(half)
 
+@pytest.mark.parametrize("groups", [(0,) * 6, (0, 1, 0, 1, 0, 1), (2, 2, 2, 0, 1, 1)])
+def test_the_effect_is_that_of_a_regression_as_numpy_fits_it(groups):
+    estimated = estimate(arms(groups=groups))
+    effect, error, freedom = regression(BEFORE, AFTER, groups)
 
-def test_p_is_that_of_the_intercept():
-    line = stats.linregress(APART, LOGS)
-    t = line.intercept / line.intercept_stderr
-
-    assert estimate(arms()).p == pytest.approx(2 * stats.t.sf(abs(t), len(LOGS) - 2))
+    assert estimated.log_ratio == pytest.approx(effect)
+    assert estimated.error == pytest.approx(error)
+    assert estimated.freedom == freedom
+    assert estimated.half_width == pytest.approx(stats.t.ppf(0.975, freedom) * error)
+    assert estimated.p == pytest.approx(2 * stats.t.sf(abs(effect / error), freedom))
 
 
 def test_a_line_without_any_rest_is_certain():
-    apart = (-1.0, 0.0, 1.0, 2.0, 3.0, -2.0)
+    before = [(100 * math.exp(0.25 * x), x) for x in (1.0, 2.0, 3.0, 5.0, 6.0, 8.0)]
+    after = [(cost * 0.9 * math.exp(0.25), x + 1) for cost, x in before]
 
-    assert estimate(arms([0.25 * x for x in apart], apart)).p == 1
-    assert estimate(arms([0.25 * x - 0.5 for x in apart], apart)).p < 1e-9
+    assert estimate(arms(before, after)).ratio == pytest.approx(0.9)
+    assert estimate(arms(before, after)).p < 1e-9
+    assert estimate(arms(before, before)).p == 1
 
 
-def test_a_covariate_that_is_the_same_in_all_pairs_adjusts_nothing():
-    assert estimate(arms(apart=(0.3,) * 7)) == estimate(arms(apart=None))
+@pytest.mark.parametrize("after", [4.0, 5.0])
+def test_a_covariate_that_only_the_arm_changes_adjusts_nothing(after):
+    before, after = (
+        [(cost, x) for cost, _ in side] for side, x in ((BEFORE, 4.0), (AFTER, after))
+    )
+
+    assert estimate(arms(before, after)) == estimate(arms(before, after, adjusted=False))
 
 
 def test_exchanged_arms_have_the_opposite_effect():
     assert estimate(arms().swapped).log_ratio == pytest.approx(-estimate(arms()).log_ratio)
 
 
-def measured(seed, effect, pairs=7, more=0.0):
-    """Pairs as on the emulated director: 36 us for each interrupt, and 0.6 % of other noise."""
+def measured(seed, effect, *, more=0.0, drift=0.0, jumps=0.0):
+    """Seven pairs as on the emulated director: 32 us for each interrupt, and 0.8 % of other noise.
+
+    *drift* is the change over the run, as a share; *jumps* the share of trials that cost 5 % more.
+    """
     dice = random.Random(seed)
-    logs, apart = [], []
-    for _ in range(pairs):
-        one, two = dice.gauss(5.7, 0.9), dice.gauss(5.7 + more, 0.9)
-        costs = [930 + 36 * (each - 5.7) + dice.gauss(0, 6) for each in (one, two)]
-        logs.append(math.log(costs[1] * effect / costs[0]))
-        apart.append(two - one)
-    return logs, apart
+    sides = {"A": [], "B": []}
+    for place, arm in enumerate("ABBAABBAABBAAB"):
+        interrupts = dice.gauss(5.7 + more * (arm == "B"), 0.9)
+        cost = 930 + 32 * (interrupts - 5.7) + dice.gauss(0, 7.5)
+        cost *= (1 + drift * place / 13) * (1.05 if dice.random() < jumps else 1)
+        sides[arm].append((cost * (effect if arm == "B" else 1), interrupts))
+    return sides["A"], sides["B"]
 
 
-def share(effect, *, adjusted, verdicts, seeds=2000):
-    found = 0
+def share(effect, verdicts, *, adjusted=True, seeds=2000, alpha=0.05, **noise):
+    counted = 0
     for seed in range(seeds):
-        logs, apart = measured(seed, effect)
-        given = arms(logs, apart if adjusted else None)
-        comparison = compare.compare(CPU, given, threshold=1e-6)
-        found += comparison.verdict in verdicts
-    return found / seeds
+        given = arms(*measured(seed, effect, **noise), adjusted=adjusted)
+        comparison = compare.compare(CPU, given, threshold=1e-6, alpha=alpha)
+        counted += comparison.verdict in verdicts
+    return counted / seeds
 
 
-def test_without_an_effect_no_more_than_5_of_100_verdicts_are_false():
+@pytest.mark.parametrize(
+    "noise", [{}, {"drift": 0.03}, {"drift": -0.1}, {"jumps": 0.07}, {"more": 0.4}], ids=str
+)
+def test_without_an_effect_no_more_than_5_of_100_verdicts_are_false(noise):
     # The standard error of a share of 5 % over 2,000 runs is 0.5 %.
-    assert share(1.0, adjusted=True, verdicts={"improved", "regressed"}) <= 0.05 + 2 * 0.005
+    assert share(1.0, {"improved", "regressed"}, **noise) <= 0.05 + 2 * 0.005
 
 
 def test_a_covariate_that_the_fix_changes_leaves_the_direct_effect():
     """The arms differ by 0.4 interrupts and by -3 % at equal interrupts."""
-    found = []
-    for seed in range(300):
-        logs, apart = measured(seed, 0.97, more=0.4)
-        found.append(estimate(arms(logs, apart)).log_ratio)
+    ratios = [estimate(arms(*measured(seed, 0.97, more=0.4))).log_ratio for seed in range(300)]
 
-    assert math.exp(sum(found) / len(found)) == pytest.approx(0.97, abs=0.002)
+    assert math.exp(sum(ratios) / len(ratios)) == pytest.approx(0.97, abs=0.002)
 
 
-def test_an_effect_of_4_per_cent_is_found_only_with_the_adjustment():
-    assert share(0.96, adjusted=True, verdicts={"improved"}) >= 0.9
-    assert share(0.96, adjusted=False, verdicts={"improved"}) <= 0.6
+def test_an_effect_of_4_per_cent_is_found_at_the_first_look_although_some_trials_jump():
+    jumps = {"jumps": 0.07, "alpha": 0.0294}
+
+    assert share(0.96, {"improved"}, alpha=0.0294) >= 0.99
+    assert share(0.96, {"improved"}, **jumps) >= 0.9
+    assert share(0.96, {"improved"}, adjusted=False, **jumps) <= 0.5
+
+
+def test_the_trials_own_floor_leaves_the_effect_out():
+    trials = []
+    for number, (first, second) in enumerate(zip(*measured(1, 0.9), strict=True), start=1):
+        both = [trial(number, "A", *first), trial(number, "B", *second)]
+        trials += both if number % 2 else both[::-1]
+    floor = compare.own_floor_of(trials, CPU, None, INTERRUPTS)
+
+    # Six pairs of neighbours, two levels and a slope: 8 degrees of freedom.
+    assert floor == pytest.approx(2.306 * 0.008 * math.sqrt(2 / 6), rel=0.6)
 
 
 def trial(number, arm, cost, interrupts):
@@ -137,19 +167,18 @@ TRIALS = (
 )
 
 
-def test_the_covariate_of_a_pair_is_after_minus_before():
-    found = arms_of(TRIALS, CPU, None, INTERRUPTS).covariate
+def test_each_trial_of_a_pair_has_its_covariate():
+    covariate = arms_of(TRIALS, CPU, None, INTERRUPTS).covariate
 
-    assert found == Covariate(INTERRUPTS, (5.0, 5.5), (6.5, 6.0))
-    assert found.apart == (1.5, 0.5)
+    assert covariate == Covariate(INTERRUPTS, (5.0, 5.5), (6.5, 6.0))
     assert arms_of(TRIALS, CPU).covariate is None
 
 
-def test_neighbours_have_the_covariate_of_the_later_minus_that_of_the_earlier():
-    close = neighbours_of(TRIALS, CPU, None, INTERRUPTS)
+def test_neighbours_of_one_arm_form_a_group():
+    close = neighbours_of((*TRIALS, trial(3, "A", 940.0, 5.8)), CPU, None, INTERRUPTS)
 
-    assert (close.before, close.after) == ((880.0,), (870.0,))
-    assert close.covariate.apart == (-0.5,)
+    assert (close.before, close.after) == ((880.0, 940.0), (870.0, 930.0))
+    assert close.covariate == Covariate(INTERRUPTS, (6.5, 5.8), (6.0, 5.5), (1, 0))
 
 
 def test_a_trial_without_the_covariate_leaves_the_effect_as_it_is():
@@ -159,12 +188,12 @@ def test_a_trial_without_the_covariate_leaves_the_effect_as_it_is():
 
 
 def test_the_verdict_says_what_was_adjusted_and_by_how_much():
-    found = compare.compare(CPU, arms())
+    comparison = compare.compare(CPU, arms())
 
-    plain = math.exp(sum(LOGS) / len(LOGS))
-    assert found.unadjusted == pytest.approx(plain)
-    mean = 5 + sum(APART) / len(APART)
+    logs = [math.log(b / a) for (a, _), (b, _) in zip(BEFORE, AFTER, strict=True)]
+    plain = math.exp(sum(logs) / len(logs))
+    assert comparison.unadjusted == pytest.approx(plain)
     assert (
         f"at equal interrupts per connection ({plain:.3f} without this adjustment; interrupts per "
-        f"connection went from 5 to {mean:.3g})"
-    ) in sentence(found)
+        "connection went from 5.57 to 5.62)"
+    ) in sentence(comparison)
