@@ -17,7 +17,7 @@ from dirtune.analyse.rates import line_counts
 from dirtune.collect import interrupts
 from dirtune.collect.interrupts import parse_interrupts
 from dirtune.host import Host
-from dirtune.probes import from_handlers
+from dirtune.probes import from_handlers, steady
 from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_slots
 
 
@@ -26,7 +26,7 @@ class Reading:
     """The probe's maps and /proc/interrupts at one moment."""
 
     interrupts: str
-    """The text of /proc/interrupts, read immediately before the maps."""
+    """The text of /proc/interrupts at this moment."""
     handlers: Mapping[int, tuple[HandlerCalls, ...]]
     """The calls on each CPU, by the address of the `irqaction`.
 
@@ -51,15 +51,17 @@ class Copy(Protocol):
 
 def read(bpf: Bpf, host: Host) -> Reading:
     """Return a copy of the probe's maps and of /proc/interrupts."""
-    names = from_handlers.names(bpf)
-    entries = {from_handlers.entry_of(action) for action in names}
-    # The order is the same at both ends, so the delay between the two counts cancels. Interrupts
-    # that come between the entries do not, so only the entries in use are read.
-    text = host.read(interrupts.SOURCE)
-    rows = [bpf["irq_handlers"][entry] for entry in sorted(entries)]
-    rows += [copies for _, copies in bpf["irq_more_handlers"].items()]
+    text, (rows, names) = steady.read(lambda: host.read(interrupts.SOURCE), lambda: _copies(bpf))
     lost = sum(bpf["irq_lost"][0])
     return Reading(text, by_handler(rows, names), lost)
+
+
+def _copies(bpf: Bpf) -> tuple[list[Sequence[Copy]], dict[int, tuple[int, str]]]:
+    """Return the entries in use, because reading all of them takes longer, and the names."""
+    names = from_handlers.names(bpf)
+    entries = {from_handlers.entry_of(action) for action in names}
+    rows = [bpf["irq_handlers"][entry] for entry in sorted(entries)]
+    return rows + [copies for _, copies in bpf["irq_more_handlers"].items()], names
 
 
 def by_handler(

@@ -16,7 +16,7 @@ from dirtune.collect import softirqs
 from dirtune.collect.softirqs import parse_softirqs
 from dirtune.host import Host
 from dirtune.netlink import netdev
-from dirtune.probes import from_handlers
+from dirtune.probes import from_handlers, steady
 from dirtune.probes.from_handlers import Delays
 from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_slots
 
@@ -28,7 +28,7 @@ class Reading:
     """The probe's maps and /proc/softirqs at one moment."""
 
     softirqs: str
-    """The text of /proc/softirqs, read immediately before the maps."""
+    """The text of /proc/softirqs at this moment."""
     times: tuple[SoftirqTime, ...]
     """The times of every vector on every CPU; a vector's name is its number as text."""
     napi: Mapping[int, NapiPolls]
@@ -41,10 +41,12 @@ class Reading:
 
 def read(bpf: Bpf, host: Host) -> Reading:
     """Return a copy of the probe's maps and of /proc/softirqs."""
-    text = host.read(softirqs.SOURCE)
+    text, vectors = steady.read(
+        lambda: host.read(softirqs.SOURCE), lambda: tuple(bpf["softirq_times"].items())
+    )
     times = tuple(
         _time(str(vector.value), cpu, copy)
-        for vector, copies in bpf["softirq_times"].items()
+        for vector, copies in vectors
         for cpu, copy in enumerate(copies)
     )
     rows = [

@@ -21,10 +21,11 @@ from dirtune.analyse.doctor import tracefs_obstacles
 from dirtune.analyse.handlers import HandlerCount, HandlerCounts
 from dirtune.analyse.rates import line_counts
 from dirtune.collect.facts import read_facts
-from dirtune.collect.interrupts import parse_interrupts
+from dirtune.collect.interrupts import SOURCE, parse_interrupts
 from dirtune.errors import ApplyError, NotPossible, ParseError, SourceMissing, SourceRefused
 from dirtune.formats import parsing
 from dirtune.host import Host, WritableHost
+from dirtune.probes import steady
 from dirtune.signals import undisturbed
 
 _ENTRY = "events/irq/irq_handler_entry"
@@ -45,7 +46,7 @@ class Reading:
     taken_s: float
     """The time of the reading, in seconds of the monotonic clock."""
     interrupts: str
-    """The text of /proc/interrupts, read immediately before the tables."""
+    """The text of /proc/interrupts at this moment."""
     entries: str
     """The calls by line and handler, as the text of `hist`."""
     exits: str
@@ -148,10 +149,12 @@ def _count(host: WritableHost, at: str) -> None:
 
 
 def _reading(host: Host, at: str) -> Reading:
-    # The order is the same at both ends, so the delay between the counts cancels.
-    interrupts = host.read("/proc/interrupts")
-    taken_s = time.monotonic()
-    entries, exits = (host.read(f"{at}/{event}/hist") for event in (_ENTRY, _EXIT))
+    def tables() -> tuple[float, str, str]:
+        taken_s = time.monotonic()
+        entries, exits = (host.read(f"{at}/{event}/hist") for event in (_ENTRY, _EXIT))
+        return taken_s, entries, exits
+
+    interrupts, (taken_s, entries, exits) = steady.read(lambda: host.read(SOURCE), tables)
     return Reading(taken_s, interrupts, entries, exits)
 
 

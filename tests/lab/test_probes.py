@@ -143,9 +143,8 @@ def test_a_counted_number_of_interrupts_is_that_number_of_calls(way):
     assert interrupts <= later - earlier <= 1.5 * interrupts
     calls = calls_on_line(found)
     assert set(calls) == {NIC, *PARTNERS}
-    # Interrupts may come between the readings of the kernel's number and of each handler's entry,
-    # and bcc reads slowly.
-    between = 4 if "bcc" in way else 1
+    # Three readings at each end may not find the line still, and bcc reads slowly.
+    between = 4 if "bcc" in way else 2
     counted = calls[NIC]["calls"]
     assert counted == pytest.approx(interrupts, abs=between)
     for name, handlers in PARTNERS.items():
