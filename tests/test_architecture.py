@@ -70,6 +70,7 @@ PURE = [
     "lvs/drift.py",
     "lvs/ipvsadm.py",
     "lvs/keepalived_conf.py",
+    "lvs/keepalived_text.py",
     "lvs/model.py",
     "plan/generators/[a-z]*.py",
     "plan/checking.py",

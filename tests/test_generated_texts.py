@@ -37,10 +37,10 @@ from dirtune.checks import Fix
 from dirtune.checks.remedies import commands as remedy
 from dirtune.checks.remedies import sysctl
 from dirtune.errors import NotPossible
-from dirtune.lvs import ipvsadm
+from dirtune.lvs import ipvsadm, keepalived_text
 from dirtune.lvs.diff import Step, Verb
 from dirtune.lvs.model import Service, SyncDaemon, Table
-from dirtune.render import fix_files, lvs_keepalived, lvs_plan
+from dirtune.render import fix_files, lvs_plan
 from dirtune.render.plan import plan_markdown, plan_table
 from dirtune.settings import (
     SYSCTL_FILE,
@@ -305,7 +305,7 @@ def test_what_ipvsadm_and_keepalived_read_holds_plain_words_only(name):
         Table((Service("tcp", "198.18.0.1", 80, "rr", persistent_s=1, netmask=name),)),
         Table((Service("tcp", "198.18.0.1", 80, "rr", engine=name),)),
     ):
-        for write in (ipvsadm.export, lvs_keepalived.blocks):
+        for write in (ipvsadm.export, keepalived_text.blocks):
             if plain:
                 assert name in write(table)
             else:

@@ -3,6 +3,7 @@
 import gc
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
@@ -15,6 +16,7 @@ from dirtune.render import markdown
 
 if TYPE_CHECKING:
     from dirtune.jobs.lvs_plans import PlanSource
+    from dirtune.lvs.keepalived_text import Checker
     from dirtune.lvs.model import Table
 
 _FORMAT = click.option(
@@ -334,7 +336,14 @@ def import_(text: TextIO, config_id: str | None, form: str) -> None:
     show_default=True,
     help="Print the table in this format.",
 )
-def export(plan: str | None, host: str | None, form: str) -> None:
+@click.option(
+    "--checker",
+    type=click.Choice(["none", "tcp"]),
+    default="none",
+    show_default=True,
+    help="Give real servers of TCP services this health check (--format keepalived).",
+)
+def export(plan: str | None, host: str | None, form: str, checker: "Checker") -> None:
     """Print the table of PLAN, or without PLAN the table of a host, for other programs.
 
     --format ipvsadm prints input for `ipvsadm -R`, --format keepalived prints virtual_server
@@ -345,13 +354,13 @@ def export(plan: str | None, host: str | None, form: str) -> None:
       dirtune lvs export dirtune.toml --format keepalived
     """
     from dirtune.jobs import lvs_tables
-    from dirtune.lvs import ipvsadm
-    from dirtune.render import lvs_keepalived, lvs_plan
+    from dirtune.lvs import ipvsadm, keepalived_text
+    from dirtune.render import lvs_plan
 
     if host and plan:
         raise click.UsageError("PLAN and --host name two tables. Leave one of them out.")
-    texts = {"keepalived": lvs_keepalived.blocks, "plan": lvs_plan.plan}
-    texts["json"] = lvs_plan.document
+    texts = {"plan": lvs_plan.plan, "json": lvs_plan.document}
+    texts["keepalived"] = partial(keepalived_text.blocks, checker=checker)
     _output.result(texts.get(form, ipvsadm.export)(lvs_tables.exported(plan, host)), end="")
 
 

@@ -6,8 +6,10 @@ recorded tree may hold the file; its secrets are then dropped in memory.
 
 import msgspec
 
+from dirtune.collect import keepalived_daemon
 from dirtune.collect.answers import KEEPALIVED, answer
-from dirtune.errors import ParseError, SourceMissing, SourceRefused
+from dirtune.collect.files import text_in
+from dirtune.errors import NotPossible, ParseError, SourceMissing
 from dirtune.formats import from_json
 from dirtune.host import Host
 from dirtune.keepalived import reading
@@ -41,18 +43,30 @@ def read_keepalived(host: Host) -> Conf:
 
 
 def configuration(host: Host) -> Conf:
-    """Read the configuration from the files of *host*."""
+    """Read the configuration of the keepalived that runs on *host*, else the default one."""
+    path, config_id = place(host)
     try:
-        name = host.read(_HOST_NAME).strip().partition(".")[0]
-    except (SourceMissing, SourceRefused):
-        name = ""
-    try:
-        return reading.read(host, PATH, name or None)
+        return reading.read(host, path, config_id)
     except SourceMissing as error:
         raise SourceMissing(
-            f"{PATH} does not exist, or the record lacks it: only a dirtune on the audited host "
+            f"{path} does not exist, or the record lacks it: only a dirtune on the audited host "
             "reads it, because it has passwords"
         ) from error
+
+
+def place(host: Host) -> tuple[str, str | None]:
+    """Return the file that keepalived reads, and the name that its lines with @ are for."""
+    try:
+        daemon = keepalived_daemon.find(host)
+    except NotPossible:
+        return PATH, host_name(host)
+    return daemon.conf or PATH, daemon.config_id or host_name(host)
+
+
+def host_name(host: Host) -> str | None:
+    """Return the name of *host* without its domain; None if it is unknown."""
+    name = text_in(host, _HOST_NAME) or ""
+    return name.partition(".")[0] or None
 
 
 def parse_keepalived(text: str) -> Conf:

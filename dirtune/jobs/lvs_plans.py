@@ -13,6 +13,7 @@ from dirtune.errors import ParseError, PlanError, SourceMissing, SourceRefused
 from dirtune.host import LiveHost
 from dirtune.jobs import notes, plan_files
 from dirtune.keepalived import reading
+from dirtune.keepalived.overlaid import Overlaid
 from dirtune.lvs import ipvsadm, keepalived_conf, listing
 from dirtune.lvs.model import Table
 from dirtune.plan import services
@@ -134,7 +135,7 @@ def _from_keepalived(name: str, content: str, config_id: str | None) -> Table:
     if config_id is None:
         config_id = os.uname().nodename.partition(".")[0]
     try:
-        conf = reading.read(_Given(path, content), path, config_id)
+        conf = reading.read(Overlaid(LiveHost(), {path: content}), path, config_id)
     except (SourceMissing, SourceRefused) as error:
         raise ParseError(name, str(error)) from error
     derived = keepalived_conf.required(conf)
@@ -145,23 +146,3 @@ def _from_keepalived(name: str, content: str, config_id: str | None) -> Table:
     if not derived.table.services:
         raise ParseError(name, "this keepalived.conf has no virtual server with a real server")
     return derived.table
-
-
-class _Given:
-    """The files of this machine, with the text that was read already in place of one file."""
-
-    def __init__(self, path: str, text: str) -> None:
-        self._path, self._text = path, text
-        self._host = LiveHost()
-
-    def read(self, path: str) -> str:
-        """Return the text of *path*."""
-        return self._text if path == self._path else self._host.read(path)
-
-    def glob(self, pattern: str) -> tuple[str, ...]:
-        """Return the paths that match *pattern*."""
-        return self._host.glob(pattern)
-
-    def mode(self, path: str) -> int | None:
-        """Return the permission bits of *path*."""
-        return None if path == self._path else self._host.mode(path)

@@ -10,8 +10,8 @@ import re
 from dirtune.analyse.run import Role
 from dirtune.errors import NotPossible
 from dirtune.lab.spec import VIP, Node, Spec
+from dirtune.lvs.keepalived_text import blocks
 from dirtune.lvs.model import Destination, Service, Table
-from dirtune.render.lvs_keepalived import blocks
 
 CONFIGURATION = "/etc/keepalived/keepalived.conf"
 LOAD_NIC, CONTROL_NIC = "@load@", "@ctl@"

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+import subprocess
 import sys
 import time
 
@@ -774,10 +776,19 @@ def test_a_text_without_a_service_is_not_imported(tmp_path):
     assert "contains no service" in done.stderr
 
 
-def test_the_blocks_of_keepalived_become_the_same_table_again(tmp_path):
+@pytest.mark.parametrize("checker", ["none", "tcp"])
+def test_the_blocks_of_keepalived_become_the_same_table_again(tmp_path, checker):
     path = tmp_path / "imported.toml"
     path.write_text(lvs("import", "-", input=TEXT).stdout)
-    blocks = lvs("export", str(path), "--format", "keepalived").stdout
+    words = ("--format", "keepalived", "--checker", checker)
+    blocks = lvs("export", str(path), *words).stdout
+    assert blocks.count("TCP_CHECK") == (2 if checker == "tcp" else 0)  # TCP, with a port
+    if program := shutil.which("keepalived", path="/usr/sbin:/usr/bin"):
+        (tmp_path / "k.conf").write_text(blocks.partition("virtual_server fd00::9 ")[0])
+        done = subprocess.run(
+            [program, "-t", "-f", tmp_path / "k.conf"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
     path.write_text(lvs("import", "-", input=blocks).stdout)
 
     # keepalived ignores a virtual server without real servers.
