@@ -23,12 +23,14 @@ QDISC = "/cmd/qdisc"
 _ETHTOOL_TEXT = "/cmd/ethtool"
 ETHTOOL_TEXTS = f"{_ETHTOOL_TEXT}/[glckSx]/*"
 """Path pattern of ethtool(8)'s outputs: one folder per option, one file per interface in it."""
-# The complete kernel log would be most of the transfer.
+# The complete kernel log would be most of the transfer. `-k` leaves out what programs wrote to
+# /dev/kmsg; the dmesg of busybox and of old systems does not have it.
 _LOG = log_messages.words()
 COMMANDS = {
     IP_ADDR: "ip -o addr show",
     IP_RULE: "ip rule show",
-    DMESG: f"said=$(dmesg) || exit 1; printf '%s\\n' \"$said\" | grep -aiE '{_LOG}' || :",
+    DMESG: "said=$(dmesg -k 2>/dev/null || dmesg) || exit 1; "
+    f"printf '%s\\n' \"$said\" | grep -aiE '{_LOG}' || :",
     # Without the tool, or without the module on a kernel with modules, no rule can exist.
     NFT: "if ! command -v nft >/dev/null || "
     "{ [ -e /proc/modules ] && ! grep -q '^nf_tables ' /proc/modules; }; "

@@ -1,7 +1,6 @@
 """The kernel log, as dmesg(1) prints it; newer messages may have overwritten the oldest ones."""
 
 import re
-from collections.abc import Iterator
 
 from dirtune.collect.commands import DMESG, output, spelled
 from dirtune.collect.log_messages import LogLine
@@ -10,7 +9,12 @@ from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCES = (DMESG,)
-_ROW = re.compile(r"(?:<\d+>)?\[\s*(?P<s>\d+\.\d+)\](?:\s*\[[^\]]+\])?\s?(?P<text>.*)")
+# `[  1.234567] text`; with the date, as `dmesg -T` prints it; as syslog and journalctl print it
+_ROW = re.compile(
+    r"(?P<head>(?:[\w:.+-]+(?: +\d{1,2} [\d:.]{8,15})? \S{1,64} kernel: )?(?:<\d+>)?"
+    r"(?:\[\s*(?:(?P<s>\d+\.\d+)|\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})\](?:\s*\[[^\]]+\])?\s?)?)"
+    r"(?P<text>.*)"
+)
 
 
 def in_order(text: str, first: re.Pattern[str], then: re.Pattern[str]) -> bool:
@@ -32,11 +36,15 @@ def read_kernel_log(host: Host) -> tuple[LogLine, ...]:
 
 @parsing(spelled(DMESG))
 def parse_kernel_log(text: str) -> tuple[LogLine, ...]:
-    """Parse the text of dmesg(1)."""
-    return tuple(_lines(text))
+    """Parse the text of dmesg(1), or the kernel's lines of syslog.
 
-
-def _lines(text: str) -> Iterator[LogLine]:
-    for row in text.splitlines():
-        found = _ROW.fullmatch(row)
-        yield LogLine(float(found["s"]), found["text"]) if found else LogLine(None, row)
+    If any row has a time, a row without one belongs to the message before it, and is left out: a
+    name in that message may have contained a line break.
+    """
+    rows = [line for row in text.splitlines() if (line := _ROW.fullmatch(row))]
+    timed = any(row["head"] for row in rows)
+    return tuple(
+        LogLine(float(row["s"]) if row["s"] else None, row["text"])
+        for row in rows
+        if row["head"] or not timed
+    )

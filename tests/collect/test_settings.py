@@ -401,14 +401,36 @@ def test_an_address_with_a_zone_is_none_of_the_kernels():
         parse_ip_addr("2: eth0    inet6 fe80::1%a;flush/64 scope link\n")
 
 
-def test_the_log_with_and_without_times():
+def test_the_log_with_times():
+    """A row without a time among others with one is the rest of a message with a line break."""
     text = "[    1.234567] irq 19: nobody cared\n<3>[ 12.5] [ T77] Disabling IRQ #19\nplain\n"
 
     assert parse_kernel_log(text) == (
         LogLine(1.234567, "irq 19: nobody cared"),
         LogLine(12.5, "Disabling IRQ #19"),
-        LogLine(None, "plain"),
     )
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "[Tue Dec  1 04:00:00 2026] ",
+        "Dec  1 04:00:00 lb1 kernel: ",
+        "2026-12-01T04:00:00.123456+00:00 lb1 kernel: ",
+        "<4>",
+    ],
+)
+def test_the_log_without_seconds_since_boot(before):
+    assert parse_kernel_log(f"{before}Disabling IRQ #19\n") == (
+        LogLine(None, "Disabling IRQ #19"),
+    )
+
+
+def test_the_log_of_syslog_has_times_too():
+    (line,) = parse_kernel_log("Dec  1 04:00:00 lb1 kernel: [ 12.5] Disabling IRQ #19\n")
+
+    assert line == LogLine(12.5, "Disabling IRQ #19")
 
 
 def test_rules_that_were_not_to_be_asked_are_none():

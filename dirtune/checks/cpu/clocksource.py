@@ -8,7 +8,6 @@ from dirtune.snapshot import Snapshot
 _SLOW = {"hpet", "acpi_pm"}
 _STEADY = {"constant_tsc", "nonstop_tsc"}
 _FILE = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
-_UNSTABLE = ("TSC unstable", "clocksource tsc unstable", "tsc' as unstable", "'tsc' as unstable")
 
 
 @check("cpu/clocksource", severity=Severity.MEDIUM, trust="B")
@@ -50,11 +49,7 @@ def _steady(snapshot: Snapshot) -> bool:
 
 
 def _finding(snapshot: Snapshot, current: str, offered: tuple[str, ...]) -> Finding:
-    why = [
-        r.text
-        for r in log_messages.CLOCK.lines(snapshot.kernel_log)
-        if any(w in r.text for w in _UNSTABLE)
-    ]
+    why = [line.text for line in log_messages.CLOCK.lines(snapshot.kernel_log)]
     if "tsc" in offered:
         rows = (KernelFile(_FILE, "tsc"),)
         fix = commands(

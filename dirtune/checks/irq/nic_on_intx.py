@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import drop_nomsi, no_msi, paravirtual
+from dirtune.checks.log_devices import by_name
+from dirtune.checks.once import once
 from dirtune.checks.remedies import boot, commands
 from dirtune.collect import log_messages
+from dirtune.collect.log_messages import LogLine
 from dirtune.collect.pci import PciDevice
 from dirtune.settings import BootOption, ModuleOptions, shell, written
 from dirtune.snapshot import Snapshot
@@ -125,10 +128,16 @@ def _causes(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:
         yield _Cause("pci=nomsi is on the kernel command line", fix, "irq/msi-off")
     yield from _options(snapshot, device)
     yield from _bridges(snapshot, device)
-    for row in log_messages.VECTORS.lines(snapshot.kernel_log):
-        mine = any(name in row.text for name in (device.address, *device.nets))
-        if mine and _MSI.search(row.text) and _BAD.search(row.text):
-            yield _Cause(f"of an error in the kernel log, {row.text!r}", _look())
+    lines = _vector_lines(snapshot)
+    for name in (device.address, *device.nets):
+        for _, row in lines.get(name, ()):
+            if _MSI.search(row.text) and _BAD.search(row.text):
+                yield _Cause(f"of an error in the kernel log, {row.text!r}", _look())
+
+
+@once
+def _vector_lines(snapshot: Snapshot) -> Mapping[str, list[tuple[int, LogLine]]]:
+    return by_name(snapshot, log_messages.VECTORS)
 
 
 def _options(snapshot: Snapshot, device: PciDevice) -> Iterator[_Cause]:

@@ -48,7 +48,7 @@ def nobody_cared(snapshot: Snapshot, cmdline: tuple[str, ...]) -> Verdicts:
     if snapshot.kernel_log is None:
         yield inconclusive("the kernel log could not be read")
         return
-    rows = (_MESSAGE.search(r.text) for r in log_messages.INTERRUPTS.lines(snapshot.kernel_log))
+    rows = (_MESSAGE.match(r.text) for r in log_messages.INTERRUPTS.lines(snapshot.kernel_log))
     irqs = dict.fromkeys(row["irq"] or row["off"] for row in rows if row)
     for irq in irqs:
         line = snapshot.interrupts.line(irq) if snapshot.interrupts else None

@@ -1,7 +1,7 @@
 import re
 
-from dirtune.analyse.nic_drivers import NIC_DRIVERS
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
+from dirtune.checks.log_devices import is_of_nic
 from dirtune.checks.remedies import boot
 from dirtune.collect import log_messages
 from dirtune.collect.kernel_log import in_order
@@ -15,7 +15,10 @@ _FEWER = re.compile(
 _MSIX = re.compile(r"\bMSI-?X\b", re.IGNORECASE)
 _CANNOT = re.compile(r"fail|unable|cannot|could not", re.IGNORECASE)
 _LESS = re.compile(r"reduc|fail|fewer|not enough", re.IGNORECASE)
-_STRAY = re.compile(r"No irq handler for vector")
+# arch/x86/kernel/irq.c, common_interrupt()
+_STRAY = re.compile(
+    r"(?:do_IRQ|_{0,2}common_interrupt): \d{1,5}\.\d{1,5} No irq handler for vector"
+)
 _STRAYS = 2  # one such message is normal when a CPU goes offline
 _OPTIONS = ("intremap=off", "nox2apic", "iommu=off", "intel_iommu=off", "amd_iommu=off")
 
@@ -46,8 +49,8 @@ def vector_exhaustion(snapshot: Snapshot, kernel_log: tuple[LogLine, ...]) -> Ve
     - Documentation/admin-guide/kernel-parameters.txt, `intremap=`, `nox2apic`
     """
     rows = [row.text for row in log_messages.VECTORS.lines(kernel_log)]
-    cards = [text for text in rows if _fewer(text) and _of_card(snapshot, text)]
-    strays = [text for text in rows if _STRAY.search(text)]
+    cards = [text for text in rows if _fewer(text) and is_of_nic(snapshot, text)]
+    strays = [text for text in rows if _STRAY.match(text)]
     if cards:
         yield _finding(snapshot, cards[0], len(cards))
     elif len(strays) >= _STRAYS:
@@ -57,17 +60,6 @@ def vector_exhaustion(snapshot: Snapshot, kernel_log: tuple[LogLine, ...]) -> Ve
 def _fewer(text: str) -> bool:
     found = in_order(text, _CANNOT, _MSIX) or in_order(text, _MSIX, _LESS)
     return found or _FEWER.search(text) is not None
-
-
-def _of_card(snapshot: Snapshot, text: str) -> bool:
-    """Whether a message begins with the name of a network driver, or mentions a NIC."""
-    names = {i.name for i in snapshot.interfaces or () if i.physical}
-    names |= {device.address for device in snapshot.pci or () if device.nets}
-    driver = re.split(r"[\s:]", text, maxsplit=1)[0]
-    # A pattern takes long to compile, and there may be very many names.
-    return driver in NIC_DRIVERS or any(
-        n in text and re.search(rf"\b{re.escape(n)}\b", text) for n in names
-    )
 
 
 def _finding(snapshot: Snapshot, text: str, times: int) -> Finding:

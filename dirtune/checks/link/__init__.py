@@ -1,9 +1,11 @@
 """Checks of NICs' links, and the helper functions that they share."""
 
 import re
+from collections.abc import Mapping
 
 from dirtune.analyse import rates
 from dirtune.checks.counters import age_s, before
+from dirtune.checks.log_devices import by_name
 from dirtune.checks.once import once
 from dirtune.collect import log_messages
 from dirtune.collect.log_messages import LogLine
@@ -37,17 +39,17 @@ def logged(snapshot: Snapshot, interface: Interface) -> tuple[tuple[float | None
 
     Messages of phylib name the PHY instead of the interface.
     """
-    names = tuple(filter(None, (interface.name, interface.phy, *_phys(interface))))
-    lines = [line for line in _link_lines(snapshot) if any(name in line.text for name in names)]
+    lines = _link_lines(snapshot)
     if not lines:
-        return ()  # compiling a pattern takes a hundred times as long as the search
-    spelled = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, names))})(?![\w.-])")
-    return tuple((age_s(snapshot, line), line.text) for line in lines if spelled.search(line.text))
+        return ()
+    names = (interface.name, interface.phy, *_phys(interface))
+    mine = {number: line for name in names for number, line in lines.get(name or "", ())}
+    return tuple((age_s(snapshot, line), line.text) for _, line in sorted(mine.items()))
 
 
 @once
-def _link_lines(snapshot: Snapshot) -> tuple[LogLine, ...]:
-    return tuple(log_messages.LINK.lines(snapshot.kernel_log))
+def _link_lines(snapshot: Snapshot) -> Mapping[str, list[tuple[int, LogLine]]]:
+    return by_name(snapshot, log_messages.LINK)
 
 
 def _phys(interface: Interface) -> tuple[str, ...]:

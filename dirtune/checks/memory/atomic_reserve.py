@@ -6,7 +6,6 @@ from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconc
 from dirtune.checks.irq import listed
 from dirtune.checks.remedies import sysctl
 from dirtune.collect import log_messages
-from dirtune.collect.kernel_log import in_order
 from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
@@ -20,7 +19,6 @@ _LARGE_ORDER = (
     3  # for allocations of this order or more, drivers and the stack fall back to smaller ones
 )
 _PAGES = re.compile(r"page allocation failure[:.] *order: ?(?P<order>\d{1,9})")
-_NEW, _NO_MEMORY = re.compile(r"ip_vs_conn_new"), re.compile(r"no memory")
 # alloc_rx_buff_failed (e1000e), rx_alloc_fail (i40e), rx_buff_alloc_err (mlx5_core),
 # [0]: rx_skb_alloc_discard (bnx2x); rx_no_memory (hv_netvsc), rx_total_oom_discards (bnxt_en),
 # rx_drops_no_skbs and rx_post_fail (be2net), rx_noskb_drops (sfc); Queue[0] AllocFails (atlantic)
@@ -97,8 +95,7 @@ def _messages(snapshot: Snapshot) -> tuple[str, ...]:
     failures = []
     for row in log_messages.ALLOCATION.lines(snapshot.kernel_log):
         pages = _PAGES.search(row.text)
-        small = pages is not None and int(pages["order"]) < _LARGE_ORDER
-        if small or in_order(row.text, _NEW, _NO_MEMORY):
+        if pages is None or int(pages["order"]) < _LARGE_ORDER:
             failures.append(row)
     if len(failures) == 1 and failures[0].seconds is not None and snapshot.taken_s is not None:
         failures = [row for row in failures if snapshot.taken_s - (row.seconds or 0) <= _WEEK_S]

@@ -10,7 +10,6 @@ from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
 
 # net/ipv4/route.c, ip_handle_martian_source()
-# From the beginning of the line: other messages quote names that users choose, such as files'.
 _MARTIAN = re.compile(
     r"(?:IPv4: )?martian source (?P<client>[\d.]+) from (?P<source>[\d.]+),? "
     r"on dev (?P<interface>\S+)"

@@ -22,7 +22,7 @@ class TestVectorExhaustion:
         [
             "i40e 0000:03:00.0: Failed to allocate MSI-X vectors, reducing to 4",
             "ixgbe 0000:04:00.0 eth1: not enough MSI-X vectors",
-            "device 0000:03:00.0: no vectors available",
+            "pci 0000:03:00.0: no vectors available",
         ],
     )
     def test_a_card_got_fewer(self, text):
