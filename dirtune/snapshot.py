@@ -22,6 +22,7 @@ from dirtune.collect import (
     ethtool,
     interrupts,
     ip_vs,
+    ip_vs_status,
     ipvs_netlink,
     irq_threads,
     keepalived,
@@ -54,6 +55,7 @@ from dirtune.collect.cpus import Cpus
 from dirtune.collect.ethtool import Card
 from dirtune.collect.interrupts import Interrupts
 from dirtune.collect.ip_vs import Forward, Service, Stats
+from dirtune.collect.ip_vs_status import ConnectionTable
 from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.irq_threads import IrqThread
 from dirtune.collect.kernel import Kernel
@@ -137,6 +139,8 @@ class Snapshot:
     ip_vs_stats: Stats | None = None
     ip_vs_table_size: int | None = None
     """Number of buckets of the connection table."""
+    ip_vs_status: ConnectionTable | None = None
+    """How full these buckets are, on a kernel whose table resizes itself."""
     ipvs: Ipvs | None = None
     """The services with details that only netlink reports."""
     keepalived: Conf | None = None
@@ -223,6 +227,7 @@ _READERS: Mapping[str, Callable[[Host], object]] = {
     "services": ip_vs.read_services,
     "ip_vs_stats": ip_vs.read_ip_vs_stats,
     "ip_vs_table_size": ip_vs.read_table_size,
+    "ip_vs_status": ip_vs_status.read_ip_vs_status,
     "ipvs": ipvs_netlink.read_ipvs,
     "keepalived": keepalived.read_keepalived,
     "cpus": cpus.read_cpus,

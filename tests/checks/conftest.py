@@ -10,7 +10,7 @@ from dirtune.checks import discovery
 from dirtune.snapshot import FIELDS, MOVING, Snapshot
 from tests.checks.applied import applied
 
-PAST = ("earlier", "kernel_log", "locks", "handlers", "softirq_window")
+PAST = ("earlier", "ip_vs_status", "kernel_log", "locks", "handlers", "softirq_window")
 ALL, RUN = discovery.all_checks(), checks.run
 
 # What `dirtune fix` can do by itself, in the shell's words: one value in one file of the kernel,

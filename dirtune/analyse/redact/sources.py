@@ -205,7 +205,7 @@ _TEXTS: Mapping[str, Rule] = {
     r"/cmd/(?:nft|iptables|arptables|ip-rule)": _rules,
     # Into these files, the kernel writes only numbers and words of its own.
     r"/proc/(?:stat|softirqs|meminfo|modules|self/limits)": _kept,
-    r"/proc/net/(?:ip_vs_stats\w*|snmp|netstat|sockstat|packet|softnet_stat|stat/\w+)": _kept,
+    r"/proc/net/(?:ip_vs_stat\w*|snmp|netstat|sockstat|packet|softnet_stat|stat/\w+)": _kept,
     r"/proc/irq/\d+/(?:smp_affinity|effective_affinity)(?:_list)?|/proc/irq/\d+/spurious": _kept,
     r"/proc/sys/(?:fs/(?:file-max|nr_open)|vm/min_free_kbytes)": _kept,
     r"/proc/sys/net/(?:bridge/bridge-nf-call|netfilter/nf_conntrack|ipv4/vs/)[\w-]*": _kept,

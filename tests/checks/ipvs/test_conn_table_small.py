@@ -3,6 +3,7 @@ import pytest
 from dirtune.checks import Risk, Severity, Status, run
 from dirtune.checks.ipvs.conn_table_small import conn_table_small
 from dirtune.collect.ip_vs import Stats
+from dirtune.collect.ip_vs_status import ConnectionTable
 from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.modules import Modules
 from dirtune.settings import BootOption
@@ -108,6 +109,47 @@ def resizable(active, bits, size=256):
 )
 def test_a_table_that_resizes_itself_grows_to_conn_tab_bits(active, bits, status):
     assert resizable(active, bits).status is status
+
+
+@pytest.mark.parametrize(
+    ("factor", "status"),
+    [
+        (-8, Status.PASSED),
+        (0, Status.PASSED),  # a bucket for each entry
+        (2, Status.PASSED),  # 4 entries in a bucket
+        (4, Status.FINDING),  # 90,000 >> 4 is 5,625, so 8,192 buckets: 11 entries in each
+        (8, Status.FINDING),
+    ],
+)
+def test_a_load_factor_that_keeps_the_table_small(factor, status):
+    modules = Modules(frozenset({"ip_vs"}), {"ip_vs.conn_tab_bits": "20"})
+    found = outcome((90_000, 0), sysctls={"conn_lfactor": factor}, size=256, modules=modules)
+
+    assert found.status is status
+    for finding in found.findings:
+        (fix,) = finding.fixes
+        assert fix.commands[0] == "sysctl -w 'net.ipv4.vs.conn_lfactor=-4'"
+        assert finding.evidence["buckets"] == {4: 8192, 8: 512}[factor]
+
+
+def chains(lengths, bits=10):
+    modules = Modules(frozenset({"ip_vs"}), {"ip_vs.conn_tab_bits": str(bits)})
+    fields = {"sysctls": {"conn_lfactor": -4}, "modules": modules}
+    fields["ip_vs_status"] = ConnectionTable(4_000, 1_024, lengths)
+    return outcome((4_000, 0), size=1_024, **fields)
+
+
+def test_chains_that_the_kernel_says_are_long():
+    (found,) = chains({1: 20, 4: 29, 7: 51}).findings
+
+    assert (found.severity, found.fixes[0].id) == (Severity.MEDIUM, "raise-conn-tab-bits")
+    assert "51 % of the used buckets" in found.message
+    assert found.evidence["buckets_by_length"] == {"1": 20, "4": 29, "7": 51}
+
+
+@pytest.mark.parametrize("lengths", [{}, {1: 100}, {1: 51, 7: 49}])
+def test_short_chains_that_the_kernel_counts(lengths):
+    assert chains(lengths).status is Status.PASSED
 
 
 def test_a_size_that_is_not_known_skips_it():
