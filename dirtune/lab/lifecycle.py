@@ -31,7 +31,8 @@ from dirtune.lab.boot import (
     node_boot,
     sshd_config,
 )
-from dirtune.lab.spec import PAGE_BYTES, Node, Spec, cpu_layout, plan, ssh_config
+from dirtune.lab.plan_text import plan_text
+from dirtune.lab.spec import PAGE_BYTES, Node, Spec, cpu_layout, ssh_config
 from dirtune.lab.state import Folder, Process, Record, Status, folder, process
 from dirtune.render.json_documents import LabDocument
 from dirtune.signals import undisturbed
@@ -300,7 +301,7 @@ def _prepare(place: Folder, spec: Spec, say: Say) -> None:
     host_key = (place.keys / "host_key.pub").read_text()
     (place.keys / "known_hosts").write_text(f"dirtune-lab {host_key}")
     director_cpus, _ = cpu_layout(os.sched_getaffinity(0), spec.cpus)
-    place.plan.write_text(plan(spec, director_cpus))
+    place.plan.write_text(plan_text(spec, director_cpus))
     _prepare_tools(place)
     for node in spec.nodes():
         prepare = _prepare_director if node.role == Role.DIRECTOR else _prepare_node

@@ -11,6 +11,7 @@ from dirtune.analyse.run import Role
 from dirtune.errors import LabError, NotPossible
 from dirtune.jobs import clusters
 from dirtune.lab import boot, guest, lifecycle, pair, spec, state
+from dirtune.lab.plan_text import plan_text
 from dirtune.lab.spec import Node, Spec
 from dirtune.lab.state import Boot, Folder, Status
 from dirtune.snapshot import Role as Part
@@ -27,8 +28,8 @@ def test_the_pair_is_two_directors_and_the_first_is_that_of_the_plan(two):
     assert [node.name for node in two.nodes()] == ["lb1", "lb2", "rs1", "rs2", "c1"]
     assert [node.role for node in two.nodes()[:2]] == [Role.DIRECTOR, Role.DIRECTOR]
 
-    read = plan.parse(spec.plan(two, (0,)))
-    alone = plan.parse(spec.plan(structs.replace(two, backup=False), (0,)))
+    read = plan.parse(plan_text(two, (0,)))
+    alone = plan.parse(plan_text(structs.replace(two, backup=False), (0,)))
 
     assert (read.director.host, read.director.address) == ("lb1", "198.18.0.1")
     assert (read.backup.host, read.backup.address) == ("lb2", "198.18.0.2")
@@ -37,7 +38,7 @@ def test_the_pair_is_two_directors_and_the_first_is_that_of_the_plan(two):
 
 
 def test_an_audit_of_the_cluster_reads_both_directors(two):
-    read = plan.parse(spec.plan(two, (0,)))
+    read = plan.parse(plan_text(two, (0,)))
 
     assert [source.host for source in clusters.sources(read, 1)] == [
         *("lb1", "lb2", "rs1", "rs2", "c1")
@@ -56,7 +57,7 @@ def test_an_audit_of_the_cluster_reads_both_directors(two):
     ],
 )
 def test_a_wrong_backup_is_refused_with_its_key(two, backup, refusal):
-    text = spec.plan(structs.replace(two, backup=False), (0,))
+    text = plan_text(structs.replace(two, backup=False), (0,))
     with pytest.raises(plan.PlanError, match=refusal):
         plan.parse(f"{text}\n[backup]\n{backup}\n")
 
@@ -108,7 +109,7 @@ def test_the_keepalived_conf_of_each_director(two):
 def test_both_directors_have_the_services_of_the_plan(two):
     from dirtune.plan import services
 
-    assert pair.table(two).services == services.table(plan.parse(spec.plan(two, (0,)))).services
+    assert pair.table(two).services == services.table(plan.parse(plan_text(two, (0,)))).services
 
 
 @pytest.mark.parametrize("name", ["lb1}", "lb1\nscript", 'lb"1', "lb 1", ""])

@@ -16,6 +16,7 @@ from dirtune.analyse.run import Role
 from dirtune.errors import LabError
 from dirtune.host import LiveHost
 from dirtune.lab import boot, cgroups, guest, keeper, kernel, lifecycle, qmp, spec, state
+from dirtune.lab.plan_text import plan_text
 from dirtune.lab.spec import Spec
 
 PACKED = guest.Kernel(Path("/boot/vmlinuz-1"), None)
@@ -45,17 +46,17 @@ def test_the_crowded_experiment_is_fixed_in_its_file(crowded):
 
 
 def test_the_second_look_and_the_peak_go_into_the_plan(crowded):
-    written = plan.parse(spec.plan(crowded, (0,)))
+    written = plan.parse(plan_text(crowded, (0,)))
     none = Spec(scenario=structs.replace(crowded.scenario, experiment=None))
 
     assert (written.load.pairs, written.load.at_most) == (7, 14)
     assert written.compare.peak_trials == 1
-    assert plan.parse(spec.plan(none, (0,))).load.at_most is None
+    assert plan.parse(plan_text(none, (0,))).load.at_most is None
 
 
 def test_with_an_exact_clock_a_pair_may_have_different_shares_of_the_cpus(crowded):
     def limits(clock):
-        validity = plan.parse(spec.plan(structs.replace(crowded, clock=clock), (0,))).validity
+        validity = plan.parse(plan_text(structs.replace(crowded, clock=clock), (0,))).validity
         return validity.pair_steal, validity.pair_busy, validity.far, validity.clock
 
     assert limits("host") == (10, 20, 10, 5)
@@ -276,7 +277,7 @@ def test_an_exact_clock_counts_instructions_and_keeps_to_real_time(crowded, tmp_
     assert "--kimg /boot/vmlinuz-1" in counted
     assert f"-kernel {tmp_path}/vmlinux-1" in counted.partition("--qemu-opts")[2]
     # What this machine's hypervisor takes is in no account of such a director.
-    assert plan.parse(spec.plan(exact, (0,))).director.host_cpus == ()
+    assert plan.parse(plan_text(exact, (0,))).director.host_cpus == ()
 
 
 def test_a_nic_with_several_queues_has_them_on_its_tap_and_a_vector_for_each(tmp_path):
@@ -441,7 +442,7 @@ def test_two_labs_have_groups_of_their_own(tmp_path):
 
 
 def test_the_labs_plan_is_a_plan_with_the_scenarios_numbers(crowded):
-    read = plan.parse(spec.plan(crowded, (0,)))
+    read = plan.parse(plan_text(crowded, (0,)))
 
     assert read.load.rates == (200,)
     assert (read.load.warmup_s, read.load.window_s, read.load.pairs) == (2, 6, 7)
