@@ -30,6 +30,7 @@ from dirtune.plan.tables import Plan
 from dirtune.render import json_documents
 from dirtune.render.comparison import ComparisonsDocument
 from dirtune.tune.decide import Session
+from dirtune.watch.documents import Evidence
 
 PUBLISHED: dict[str, object] = {
     "plan-file": Plan,
@@ -60,6 +61,7 @@ PUBLISHED: dict[str, object] = {
     "snapshot": archive.Meta,
     "tune": Session,
     "verify": VerifyDocument,
+    "watch": Evidence,
 }
 """The published types by name. A result of the type NAME has `"schema": "dirtune/NAME/1"`."""
 

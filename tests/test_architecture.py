@@ -40,6 +40,7 @@ LAYERS = [
     "probes",
     "remote",
     "bench",
+    "watch",
     "render",
     "tune",
     "lab",
@@ -87,6 +88,14 @@ PURE = [
     "render/**/*.py",
     "settings.py",
     "tune/decide.py",
+    "watch/decision.py",
+    "watch/documents.py",
+    "watch/expression.py",
+    "watch/judge.py",
+    "watch/metrics.py",
+    "watch/moment.py",
+    "watch/ring.py",
+    "watch/seconds.py",
 ]
 # An action reaches a machine by the host that its methods are handed, and in no other way: whoever
 # decides has no host to hand it.

@@ -4,10 +4,11 @@
 `LiveHost` reads from `/` or from a recorded tree. `RecordedHost` reads from texts in memory, which
 come from an archive or over SSH. `LinkedHost` reads from a tree in memory, and `AddedHost` adds
 texts to another host. `WritableHost` also changes the host; only `change`, `lvs` and
-the tracefs probe use it. `run` runs a command on this machine.
+the tracefs probe use it. `run` runs a command on this machine,
+and `notify` runs a command of the user.
 """
 
-from dirtune.host.command import run
+from dirtune.host.command import notify, run
 from dirtune.host.linked import AddedHost, LinkedHost
 from dirtune.host.live import Host, LiveHost
 from dirtune.host.paths import followed, literal
@@ -26,6 +27,7 @@ __all__ = [
     "WritableHost",
     "followed",
     "literal",
+    "notify",
     "readable",
     "recorded_path",
     "recorded_text",

@@ -3,7 +3,8 @@
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from dirtune.errors import NotPossible, require_files
@@ -55,3 +56,36 @@ def _alone(argv: Sequence[str], timeout_s: float) -> "subprocess.CompletedProces
                 os.killpg(process.pid, signal.SIGKILL)
             raise
         return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+
+def notify(argv: Sequence[str], variables: Mapping[str, str], *, timeout_s: float) -> None:
+    """Run *argv*, without a shell, with *variables* added to the environment.
+
+    The command has no input, and its output goes to standard error. Raises `NotPossible` if the
+    command cannot be started, fails, or does not end within *timeout_s* seconds; it is then killed
+    with its process group.
+    """
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno(),
+            env={**os.environ, **variables},
+            process_group=0,
+        )
+    except OSError as error:
+        require_files(error)
+        raise NotPossible(f"{argv[0]} could not be started: {error.strerror}") from error
+    try:
+        status = process.wait(timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise NotPossible(
+            f"{argv[0]} did not end within {timeout_s:g} s and was killed"
+        ) from error
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if status:
+        raise NotPossible(f"{argv[0]} failed with exit status {status}")

@@ -1,0 +1,1 @@
+"""Wait for a fault: the grammar of conditions, the decision, kept descriptors, and evidence."""
