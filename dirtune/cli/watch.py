@@ -130,7 +130,9 @@ def command(
     if len(whens) > _MOST:
         raise click.UsageError(f"--when can be given at most {_MOST} times.")
     options = watches.Options(
-        tuple(dict.fromkeys(each for when in whens for each in expression.watched(when))),
+        tuple(
+            dict.fromkeys(condition for when in whens for condition in expression.watched(when))
+        ),
         out,
         times,
         quiet_period,

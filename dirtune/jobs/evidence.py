@@ -28,11 +28,11 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What fired, and what to take."""
+    """A firing, and the evidence to take."""
 
     fired: tuple[FiringDocument, ...]
-    said: str
-    """What fired, as one line."""
+    message: str
+    """The conditions that fired, in one line."""
     watched: tuple[str, ...]
     """All conditions that were watched."""
     moments: tuple[Moment, ...]
@@ -80,7 +80,7 @@ def taken(store: Store, request: Request, report: Report) -> Path:
             tuple(missing),
         )
         _write(draft / "watch.json", msgspec.json.format(msgspec.json.encode(evidence)))
-        text = report(evidence, request.said, before, profile, audit)
+        text = report(evidence, request.message, before, profile, audit)
         _write(draft / "report.md", text.encode(errors="backslashreplace"))
     return final
 

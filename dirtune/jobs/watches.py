@@ -68,14 +68,17 @@ def watch(options: Options, report: evidence.Report, metrics: Metrics) -> tuple[
 
     *report* makes the text of a report, and *metrics* the text for Prometheus.
     """
-    paths = [*(p for each in options.watched for p in each.expression.metric.sources), *RING]
+    paths = [
+        *(p for condition in options.watched for p in condition.expression.metric.sources),
+        *RING,
+    ]
     with (
         store.opened(options.out) as kept,
         closing(Sources(dict.fromkeys(paths))) as sources,
     ):
         first = sources.moment()
         present = _present(options.watched, first)
-        needed = {path for each in present for path in each.expression.metric.sources}
+        needed = {path for condition in present for path in condition.expression.metric.sources}
         large = {p for p, text in first.texts.items() if len(text) > _LARGEST_EXTRA_BYTES}
         sources.drop((large | {*paths}) - needed - {p for p in RING if p not in large})
         return _Watch(options, present, sources, kept, report, metrics).run()
@@ -87,21 +90,23 @@ def _present(watched: Sequence[Watched], moment: Moment) -> tuple[Watched, ...]:
     Raises `NotPossible` if the user asked for a condition that cannot be watched.
     """
     present = []
-    for each in watched:
-        why = _why_missing(each, moment)
+    for condition in watched:
+        why = _why_missing(condition, moment)
         if why is None:
-            present.append(each)
-        elif each.of_set:
-            notes.warning(f"{each.expression.text} is not watched: {why}.")
+            present.append(condition)
+        elif condition.of_set:
+            notes.warning(f"{condition.expression.text} is not watched: {why}.")
         else:
-            raise NotPossible(f"--when {each.when!r} cannot be watched: {why}.")
-    for when in {each.when for each in watched} - {each.when for each in present}:
+            raise NotPossible(f"--when {condition.when!r} cannot be watched: {why}.")
+    for when in {condition.when for condition in watched} - {
+        condition.when for condition in present
+    }:
         raise NotPossible(f"--when {when}: this host has none of the sources of the set.")
     return tuple(present)
 
 
-def _why_missing(each: Watched, moment: Moment) -> str | None:
-    metric, on = each.expression.metric, each.expression.on
+def _why_missing(condition: Watched, moment: Moment) -> str | None:
+    metric, on = condition.expression.metric, condition.expression.on
     absent = [path for path in metric.sources if path not in moment.texts]
     if absent:
         return _REMEDIES.get(metric.name.partition(".")[0], f"{absent[0]} cannot be read")
@@ -132,7 +137,7 @@ class _Watch:
     ) -> None:
         self._options, self._sources, self._store = options, sources, kept
         self._report, self._metrics_text = report, metrics
-        self._when = {each.expression: each.when for each in watched}
+        self._when = {condition.expression: condition.when for condition in watched}
         self._judge, self._ring = Judge(tuple(self._when)), Ring()
         self._counts = Counts()
         self._folders: list[Path] = []
@@ -178,26 +183,28 @@ class _Watch:
     def _fire(self, firings: Sequence[Firing]) -> None:
         options, at_s = self._options, time.monotonic()
         fired = tuple(of_firing(firing, self._when[firing.expression]) for firing in firings)
-        said = sentence(fired, {f.expression.text: f.expression.metric.objects for f in firings})
+        message = sentence(
+            fired, {f.expression.text: f.expression.metric.objects for f in firings}
+        )
         self._counts.fired.update({document.when for document in fired})
         self._counts.last_s = time.time()
         if self._captured_s is not None and at_s - self._captured_s < options.quiet_s:
             left = options.quiet_s - (at_s - self._captured_s)
-            notes.progress(f"{said} (no capture: the quiet period lasts {left:.0f} s more)")
+            notes.progress(f"{message} (no capture: the quiet period lasts {left:.0f} s more)")
         else:
-            notes.progress(said)
-            self._keep(fired, said)
+            notes.progress(message)
+            self._keep(fired, message)
             self._captured_s = time.monotonic()
             self._judge.restart()
         if options.metrics is not None:
             self._say_failed(self._write_metrics, options.metrics)
 
-    def _keep(self, fired: tuple[FiringDocument, ...], said: str) -> None:
+    def _keep(self, fired: tuple[FiringDocument, ...], message: str) -> None:
         """Take the evidence, remove what is too much, and run the user's command."""
         options = self._options
         request = evidence.Request(
             fired,
-            said,
+            message,
             tuple(expression.text for expression in self._when),
             self._ring.moments(),
             self._judge.metrics,
@@ -216,15 +223,15 @@ class _Watch:
         for path in self._store.trim(options.keep_bytes):
             notes.progress(f"removed the oldest evidence to stay below --keep-mb: {path}")
         if options.argv:
-            self._say_failed(self._notify, folder, fired[0], said)
+            self._say_failed(self._notify, folder, fired[0], message)
 
-    def _notify(self, folder: Path, fired: FiringDocument, said: str) -> None:
+    def _notify(self, folder: Path, fired: FiringDocument, message: str) -> None:
         texts = {
             "DIRTUNE_WATCH_FOLDER": str(folder.absolute()),
             "DIRTUNE_WATCH_WHEN": fired.when,
             "DIRTUNE_WATCH_CONDITION": fired.condition,
             "DIRTUNE_WATCH_VALUE": f"{fired.value:g}",
-            "DIRTUNE_WATCH_MESSAGE": said,
+            "DIRTUNE_WATCH_MESSAGE": message,
         }
         clean = {name: one_line(text)[:_LONGEST_VARIABLE] for name, text in texts.items()}
         notify(self._options.argv, clean, timeout_s=_EXEC_S)

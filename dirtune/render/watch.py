@@ -25,7 +25,7 @@ _COLUMNS = {
 
 def report(
     evidence: Evidence,
-    said: str,
+    message: str,
     before: Sequence[Second],
     profile: Profile | None,
     audit: Audit | None,
@@ -34,7 +34,7 @@ def report(
     watched = ", ".join(map(inline_code, evidence.watched))
     where = f"{escaped(evidence.host)}, Linux {escaped(evidence.kernel)}"
     parts = [
-        f"# {escaped(said)}",
+        f"# {escaped(message)}",
         f"{where}, {evidence.at}, dirtune {evidence.version}. Watched conditions: {watched}.",
         *(f"Missing: {escaped(reason)}." for reason in evidence.missing),
         "## The time before",

@@ -52,7 +52,7 @@ def values(
 
     *earlier* is None if there is no earlier reading to compare with, *seconds* ago.
     """
-    found: dict[str, float] = {}
+    by_object: dict[str, float] = {}
     for name, now in later.items():
         then = earlier.get(name) if earlier else None
         part, whole = now.part, now.whole
@@ -65,10 +65,14 @@ def values(
             if whole is None or whole <= 0:
                 continue
             part = 100 * part / whole
-        found[name] = part / seconds if metric.unit is Unit.RATE else part
-    if "" not in found and earlier is not None and found.keys() == earlier.keys() == later.keys():
-        found[""] = _total(metric, found)
-    return found
+        by_object[name] = part / seconds if metric.unit is Unit.RATE else part
+    if (
+        "" not in by_object
+        and earlier is not None
+        and by_object.keys() == earlier.keys() == later.keys()
+    ):
+        by_object[""] = _total(metric, by_object)
+    return by_object
 
 
 def _total(metric: Metric, by_object: Mapping[str, float]) -> float:

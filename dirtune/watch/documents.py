@@ -98,11 +98,11 @@ def sentence(fired: Sequence[FiringDocument], kinds: Mapping[str, str]) -> str:
     *kinds* is the kind of the object, such as CPU, by condition.
     """
     by_condition: dict[str, list[FiringDocument]] = {}
-    for each in fired:
-        by_condition.setdefault(each.condition, []).append(each)
+    for firing in fired:
+        by_condition.setdefault(firing.condition, []).append(firing)
     parts = []
     for condition, several in by_condition.items():
-        largest = max(several, key=lambda each: each.value)
+        largest = max(several, key=lambda firing: firing.value)
         space = " " if largest.unit in {"%", "s"} else ""
         where = f" on {kinds[condition]} {largest.object}" if largest.object else ""
         more = f" and {len(several) - 1} more" if len(several) > 1 else ""

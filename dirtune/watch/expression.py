@@ -91,16 +91,16 @@ def parse(text: str) -> Expression:
     """Parse one condition; raises `NotPossible`, which names the word that is wrong."""
     if len(text) > _LONGEST:
         raise NotPossible(f"--when accepts at most {_LONGEST} characters, not {len(text)}.")
-    found = _BEGIN.fullmatch(text)
-    if found is None:
+    matched = _BEGIN.fullmatch(text)
+    if matched is None:
         raise NotPossible(f"--when {text!r}: {_not_compared(text)}")
     try:
-        metric = _metric(found["metric"])
-        limit, rest = _amount(found["rest"], metric)
+        metric = _metric(matched["metric"])
+        limit, rest = _amount(matched["rest"], metric)
         clauses = dict(_clauses(rest, metric))
     except NotPossible as error:
         raise NotPossible(f"--when {text!r}: {error}") from None
-    expression = Expression(text, metric, found["op"], limit, **clauses)  # type: ignore[arg-type]
+    expression = Expression(text, metric, matched["op"], limit, **clauses)  # type: ignore[arg-type]
     if why := _pointless(expression):
         raise NotPossible(f"--when {text!r}: {why}")
     return expression
@@ -127,14 +127,14 @@ def _metric(words: str) -> Metric:
 
 def _amount(text: str, metric: Metric) -> tuple[float, str]:
     """Return the number at the beginning of *text*, in the metric's unit, and the rest."""
-    found = _AMOUNT.match(text)
-    if found is None:
+    matched = _AMOUNT.match(text)
+    if matched is None:
         raise NotPossible(f"{_word(text)} is not a number with a unit: {_example(metric)}.")
-    unit = found["unit"] or ""
+    unit = matched["unit"] or ""
     factor = _TIMES_S.get(unit) if metric.unit is Unit.SECONDS else 1.0
     if factor is None or (metric.unit is not Unit.SECONDS and unit != metric.unit):
-        raise NotPossible(f"{found[0]} has the wrong unit. Write {_example(metric)}.")
-    return _bounded(found["number"]) * factor, text[found.end() :].strip()
+        raise NotPossible(f"{matched[0]} has the wrong unit. Write {_example(metric)}.")
+    return _bounded(matched["number"]) * factor, text[matched.end() :].strip()
 
 
 def _example(metric: Metric) -> str:
@@ -159,7 +159,7 @@ def _clauses(rest: str, metric: Metric) -> Iterator[tuple[str, object]]:
         if word not in readers:
             raise NotPossible(no_such("clause", word, _CLAUSES, "The clauses are on, for, after."))
         if word in seen:
-            raise NotPossible(f"The clause {word} occurs twice.")
+            raise NotPossible(f"The clause {word} is given twice.")
         seen.add(word)
         value, rest = readers[word](rest.strip(), metric)
         yield fields[word], value
@@ -181,10 +181,10 @@ def _object(text: str, metric: Metric) -> tuple[str, str]:
 
 
 def _time(text: str, _: Metric) -> tuple[float, str]:
-    found = _AMOUNT.match(text)
-    if found is None or found["unit"] not in _TIMES_S:
+    matched = _AMOUNT.match(text)
+    if matched is None or matched["unit"] not in _TIMES_S:
         raise NotPossible(f"{_word(text)} is not a time. Write for 2 s, for example.")
-    return _bounded(found["number"]) * _TIMES_S[found["unit"]], text[found.end() :].strip()
+    return _bounded(matched["number"]) * _TIMES_S[matched["unit"]], text[matched.end() :].strip()
 
 
 def _bounded(digits: str) -> float:

@@ -24,7 +24,7 @@ class Judge:
     def firings(self, moment: Moment) -> tuple[Firing, ...]:
         """Return the conditions that come true at *moment*."""
         now = {metric.name: readings(metric, moment) for metric in self.metrics}
-        self.lost = frozenset(name for name, found in now.items() if found is None)
+        self.lost = frozenset(name for name, current in now.items() if current is None)
         before, earlier = self._before, self._readings
         self._before, self._readings = moment, now
         if before is None or moment.at_s <= before.at_s or suspended(before, moment):
@@ -32,9 +32,9 @@ class Judge:
             return ()
         lasted_s = moment.at_s - before.at_s
         by_metric = {
-            metric.name: values(metric, earlier[metric.name], found, lasted_s)
+            metric.name: values(metric, earlier[metric.name], current, lasted_s)
             for metric in self.metrics
-            if (found := now[metric.name]) is not None
+            if (current := now[metric.name]) is not None
         }
         return tuple(self._firings(by_metric, before.at_s, moment.at_s))
 

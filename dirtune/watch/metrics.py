@@ -165,12 +165,12 @@ def of_irq(label: str) -> Metric:
 
     def parse(text: str) -> Readings:
         head = text.partition("\n")[0]
-        found = next(
+        line = next(
             (row for row in text.split("\n") if row.lstrip().startswith(f"{label}:")), None
         )
-        if found is None:
+        if line is None:
             raise ParseError(interrupts.SOURCE, f"the table has no interrupt {label}")
-        table = interrupts.parse_interrupts(f"{head}\n{found}\n")
+        table = interrupts.parse_interrupts(f"{head}\n{line}\n")
         counts = zip(table.cpus, table.lines[0].counts, strict=True)
         return {str(cpu): Reading(count) for cpu, count in counts}
 

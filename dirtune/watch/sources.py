@@ -98,13 +98,13 @@ class Sources:
         self._searched_s = now
         for path in self._keepalived:
             self._close(path)
-        found = []
+        paths = []
         for entry in os.scandir("/proc"):
             if entry.name.isdecimal():
                 with suppress(OSError), open(f"/proc/{entry.name}/comm", "rb") as file:  # noqa: PTH123
                     if file.read().strip() == b"keepalived":
-                        found.append(f"/proc/{entry.name}/schedstat")
-        self._keepalived = tuple(sorted(found))
+                        paths.append(f"/proc/{entry.name}/schedstat")
+        self._keepalived = tuple(sorted(paths))
 
 
 def _whole(descriptor: int) -> bytes:

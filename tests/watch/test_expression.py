@@ -40,7 +40,7 @@ REFUSED = {
     "softnet.dropped > 0/s fro 2 s": "Did you mean for?",
     "softnet.dropped > 0/s for 2": "is not a time",
     "softnet.dropped > 0/s for": "The end of the condition is not a time",
-    "softnet.dropped > 0/s for 2 s for 3 s": "occurs twice",
+    "softnet.dropped > 0/s for 2 s for 3 s": "is given twice",
     "softnet.dropped > 0/s on eth0": "number of a CPU",
     "softnet.dropped > nan/s": "is not a number",
     "softnet.dropped > -1/s": "is not a number",
