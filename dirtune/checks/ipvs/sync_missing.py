@@ -38,7 +38,7 @@ def sync_missing(snapshot: Snapshot, ipvs: Ipvs) -> Verdicts:
     the same N on both directors, and reload keepalived.
 
     ## Known problems
-    The check recognises VRRP by three processes named keepalived, not by keepalived.conf(5).
+    Without keepalived.conf(5), the check recognises VRRP by three processes named keepalived.
     keepalived/pair-mismatch compares the sync ids of the two directors.
 
     ## References
@@ -55,6 +55,9 @@ def sync_missing(snapshot: Snapshot, ipvs: Ipvs) -> Verdicts:
 
 def _speaks_vrrp(snapshot: Snapshot) -> bool:
     alive = [p for p in snapshot.processes or () if p.name.startswith("keepalived")]
+    conf = snapshot.keepalived
+    if conf is not None and conf.files:
+        return bool(alive and conf.instances)
     named = any(p.name.startswith("keepalived_vrrp") for p in alive)
     return named or len(alive) >= _WITH_VRRP
 

@@ -1,4 +1,5 @@
 from collections import defaultdict
+from collections.abc import Iterator
 
 from dirtune.addresses import joined
 from dirtune.checks import Finding, Role, Severity, Verdicts, check, not_applicable
@@ -32,7 +33,8 @@ def drift(snapshot: Snapshot, keepalived: Conf, services: tuple[Service, ...]) -
     While keepalived runs, the check compares the services, schedulers, destinations and weights of
     the kernel with keepalived.conf(5), and says why they differ. There is one finding for each
     cause: a health check fails, a failed health check set the weight to 0, the quorum is lost,
-    keepalived was not reloaded, or somebody changed the table by hand.
+    keepalived was not reloaded, or somebody changed the table by hand. Timeouts that differ from
+    `lvs_timeouts` are `low`.
 
     ## Why it matters
     A real server that is missing leaves its load to the others. An edit by hand is lost at the
@@ -44,8 +46,8 @@ def drift(snapshot: Snapshot, keepalived: Conf, services: tuple[Service, ...]) -
 
     ## Known problems
     The check concludes that a health check fails because the real server has one and is not in the
-    table; somebody may also have removed the real server by hand. It does not compare timeouts,
-    persistence and flags.
+    table; somebody may also have removed the real server by hand. It does not compare persistence
+    and flags.
 
     ## References
     - keepalived.conf(5), `inhibit_on_failure`, `quorum`
@@ -67,6 +69,25 @@ def drift(snapshot: Snapshot, keepalived: Conf, services: tuple[Service, ...]) -
             {"cause": cause},
             also=tuple(difference.name for difference in differences[1:]),
         )
+    yield from _timeouts(snapshot, keepalived)
+
+
+def _timeouts(snapshot: Snapshot, conf: Conf) -> Iterator[Finding]:
+    given = {
+        "tcp": conf.globals.tcp_s,
+        "tcp_fin": conf.globals.tcp_fin_s,
+        "udp": conf.globals.udp_s,
+    }
+    now = snapshot.ipvs.timeouts_s if snapshot.ipvs else {}
+    for name, seconds in given.items():
+        if seconds and name in now and now[name] != seconds:
+            yield Finding(
+                f"{name} timeout",
+                Severity.LOW,
+                f"The {name} timeout of IPVS is {now[name]} s, but keepalived.conf has "
+                f"{seconds} s",
+                {"timeout_s": now[name], "lvs_timeouts_s": seconds},
+            )
 
 
 def _actual(services: tuple[Service, ...]) -> compare.Actual:

@@ -5,6 +5,7 @@ import pytest
 from dirtune.checks import Status, run
 from dirtune.checks.keepalived.drift import drift
 from dirtune.collect.ip_vs import Destination, Forward, Service
+from dirtune.collect.ipvs_netlink import Ipvs
 from tests.checks.keepalived.directors import director, findings, outcome, real, server
 
 
@@ -86,3 +87,22 @@ def test_a_large_table_is_compared_in_linear_time():
 
     assert len(finding.also) == 3999
     assert time.process_time() - begun < 15
+
+
+@pytest.mark.parametrize(
+    ("now", "messages"),
+    [
+        ({"tcp": 900, "tcp_fin": 30, "udp": 300}, []),
+        (
+            {"tcp": 900, "tcp_fin": 120, "udp": 300},
+            ["The tcp_fin timeout of IPVS is 120 s, but keepalived.conf has 30 s"],
+        ),
+        ({}, []),
+    ],
+)
+def test_timeouts_are_those_of_lvs_timeouts(now, messages):
+    text = "global_defs {\nlvs_timeouts tcp 900 tcpfin 30\n}\n"
+
+    found = findings(drift, text, ipvs=Ipvs((), now))
+
+    assert [f.message for f in found if f.subject.endswith(" timeout")] == messages
