@@ -62,6 +62,7 @@ PURE = [
     "change/preparation.py",
     "change/presets.py",
     "change/table.py",
+    "change/through_keepalived.py",
     "checks/**/*.py",
     "competitors.py",
     "cpu_sets.py",

@@ -24,6 +24,10 @@ def planned(planned: "Planned", plans: "Mapping[str, Plan]", form: str) -> str:
     text = preparation.above(
         f"{table}\n", preparation.setting_rows(planned.document.settings), form
     )
+    if planned.for_kube_proxy is not None:
+        from dirtune.render import lvs_kube_proxy
+
+        text += f"\n{markdown.literal(lvs_kube_proxy.config_map(planned.for_kube_proxy), form)}"
     return preparation.beside(text, plans, form)
 
 

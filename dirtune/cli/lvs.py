@@ -56,6 +56,17 @@ _DRAIN_S = click.option(
     "SECONDS.",
 )
 
+_THROUGH = click.option(
+    "--through",
+    type=click.Choice(["keepalived"]),
+    help="Write the services into a file of keepalived's configuration, and reload keepalived.",
+)
+_CHECKER = click.option(
+    "--checker",
+    type=click.Choice(["none", "tcp"]),
+    help="Give real servers of TCP services this health check; --through keepalived needs it.",
+)
+
 
 @click.group(cls=Group)
 def command() -> None:
@@ -98,6 +109,8 @@ def show(host: str | None, form: str) -> None:
 @_ALONE
 @_DRAIN
 @_DRAIN_S
+@_THROUGH
+@_CHECKER
 @_FORMAT
 def plan(
     plan: str | None,
@@ -106,6 +119,8 @@ def plan(
     director_only: bool,
     drain: bool,
     drain_s: float,
+    through: str | None,
+    checker: "Checker | None",
     form: str,
 ) -> None:
     """Print the changes that `apply` would make, and make none. Exit status 1 if there are any.
@@ -118,6 +133,7 @@ def plan(
     """
     from dirtune.jobs import directors, lvs_drift, lvs_plans
 
+    chosen = _checker(through, checker)
     differences = lvs_drift.differences(plan) if node is None else None
     if differences is not None:
         text = _lvs_texts.drift(differences, form)
@@ -126,9 +142,8 @@ def plan(
     desired = lvs_plans.desired_table(source)
     if node:
         _print_plan_of_real_server(source, desired, node, form)
-    planned = directors.planned(
-        source, desired, here=here, drain_s=drain_s if drain else None, in_full=form != "json"
-    )
+    options = lvs_plans.ApplyOptions(drain_s if drain else None, checker=chosen)
+    planned = directors.planned(source, desired, options, here=here, in_full=form != "json")
     if here or director_only or not source.configuration.real_servers:
         _print_and_exit(_lvs_texts.planned(planned, {}, form), int(planned.pending), form)
     from dirtune.jobs import real_servers
@@ -141,6 +156,16 @@ def plan(
     changed = any(server_plan.changes for server_plan in plans.values())
     status = 2 if lost else int(changed or planned.pending)
     _print_and_exit(_lvs_texts.planned(planned, plans, form), status, form)
+
+
+def _checker(through: str | None, checker: "Checker | None") -> "Checker | None":
+    """Return the health check to write, or None if the table is set up directly."""
+    if (through is None) != (checker is None):
+        raise click.UsageError(
+            "--through keepalived and --checker belong together: choose --checker tcp, or "
+            "--checker none for real servers that always count as up."
+        )
+    return checker
 
 
 def _print_plan_of_real_server(
@@ -162,6 +187,8 @@ def _print_plan_of_real_server(
 @_ALONE
 @_DRAIN
 @_DRAIN_S
+@_THROUGH
+@_CHECKER
 @click.option("--load", is_flag=True, help="Load the module ip_vs if it is not loaded.")
 @click.option(
     "--expect",
@@ -197,6 +224,8 @@ def apply(
     director_only: bool,
     drain: bool,
     drain_s: float,
+    through: str | None,
+    checker: "Checker | None",
     load: bool,
     expect: str | None,
     confirm_s: float,
@@ -210,11 +239,17 @@ def apply(
     At the end it sends requests from the plan's clients until each real server has answered; the
     exit status is 1 if one does not.
 
+    With --through keepalived, keepalived sets up the table: the services become a file of their
+    own beside keepalived.conf, which `keepalived -t` tries first. dirtune reloads keepalived, and
+    waits until the IPVS table is as planned.
+
     Examples:
       dirtune lvs apply dirtune.toml --confirm 60
+      dirtune lvs apply dirtune.toml --through keepalived --checker tcp --confirm 60
     """
     from dirtune.jobs import directors, lvs_plans, real_servers
 
+    chosen = _checker(through, checker)
     source = lvs_plans.read(plan)
     desired = lvs_plans.desired_table(source)
     if node:
@@ -224,7 +259,10 @@ def apply(
         _output.result(_lvs_texts.applied(applied, form), form, end="")
         directors.require_standing_here(applied)
         return
-    options = lvs_plans.ApplyOptions(drain_s if drain else None, load, expect, force, confirm_s)
+    options = lvs_plans.ApplyOptions(
+        *(drain_s if drain else None, load, expect, force, confirm_s),
+        checker=chosen,
+    )
     if dry_run:
         planned = directors.rehearsed(source, desired, options, here=here)
         _print_and_exit(_lvs_texts.rehearsed(planned, form), 0, form)
@@ -243,7 +281,8 @@ def apply(
     reach, status = real_servers.who_answers(source) if done else (None, 0)
     hold_s = real_servers.unconfirmed_s(options)
     _output.result(_lvs_texts.finished(applied, done, reach, hold_s, form), form, end="")
-    directors.require_standing(source, desired, applied, time.monotonic() - applied_s)
+    elapsed_s = time.monotonic() - applied_s
+    directors.require_standing(source, desired, options, applied, elapsed_s)
     sys.exit(status)
 
 
@@ -331,7 +370,7 @@ def import_(text: TextIO, config_id: str | None, form: str) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["ipvsadm", "keepalived", "plan", "json"]),
+    type=click.Choice(["ipvsadm", "keepalived", "kube-proxy", "plan", "json"]),
     default="ipvsadm",
     show_default=True,
     help="Print the table in this format.",
@@ -347,19 +386,20 @@ def export(plan: str | None, host: str | None, form: str, checker: "Checker") ->
     """Print the table of PLAN, or without PLAN the table of a host, for other programs.
 
     --format ipvsadm prints input for `ipvsadm -R`, --format keepalived prints virtual_server
-    blocks of keepalived.conf(5), --format plan prints a plan file, and --format json the same plan
-    as JSON.
+    blocks of keepalived.conf(5), --format kube-proxy the keys of kube-proxy's ConfigMap, --format
+    plan prints a plan file, and --format json the same plan as JSON.
 
     Examples:
       dirtune lvs export dirtune.toml --format keepalived
     """
     from dirtune.jobs import lvs_tables
     from dirtune.lvs import ipvsadm, keepalived_text
-    from dirtune.render import lvs_plan
+    from dirtune.render import lvs_kube_proxy, lvs_plan
 
     if host and plan:
         raise click.UsageError("PLAN and --host name two tables. Leave one of them out.")
     texts = {"plan": lvs_plan.plan, "json": lvs_plan.document}
+    texts["kube-proxy"] = lvs_kube_proxy.config_map
     texts["keepalived"] = partial(keepalived_text.blocks, checker=checker)
     _output.result(texts.get(form, ipvsadm.export)(lvs_tables.exported(plan, host)), end="")
 

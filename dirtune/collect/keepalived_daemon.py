@@ -86,7 +86,7 @@ def started(host: Host, pid: int) -> str | None:
 
 def parse_options(words: Sequence[str]) -> dict[str, str]:
     """Return the options in the *words* of keepalived's command line by their short names."""
-    found: dict[str, str] = {}
+    options: dict[str, str] = {}
     rest = iter(words)
     for word in rest:
         if word.startswith("--"):
@@ -94,14 +94,14 @@ def parse_options(words: Sequence[str]) -> dict[str, str]:
             if name in _LONG_VALUES and not equals:
                 value = next(rest, "")
             if name in _LONG:
-                found[_LONG[name]] = value
+                options[_LONG[name]] = value
         elif word.startswith("-"):
             for at, letter in enumerate(word[1:], 2):
                 if letter in _VALUES:
-                    found[letter] = word[at:] or next(rest, "")
+                    options[letter] = word[at:] or next(rest, "")
                     break
-                found[letter] = ""
-    return found
+                options[letter] = ""
+    return options
 
 
 def _processes(host: Host) -> Iterator[tuple[int, tuple[int, str]]]:

@@ -2,8 +2,9 @@
 
 import errno
 import os
+import signal
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,27 @@ class WritableHost(LiveHost):
         if not self.here:
             raise NotPossible(f"{argv[0]}: a recorded host cannot run commands")
         return run(argv, timeout_s=timeout_s)
+
+    def hang_up(self, pid: int, still: Callable[[], bool]) -> None:
+        """Send SIGHUP to process *pid* if *still* returns that it is the process that is meant.
+
+        Raises `NotPossible` if it is not, or has ended.
+        """
+        if not self.here:
+            raise NotPossible("SIGHUP: a recorded host has no processes")
+        try:
+            process = os.pidfd_open(pid)
+        except OSError as error:
+            raise NotPossible(f"process {pid}: {error.strerror}") from error
+        try:
+            # Once it is open, no later process can get the signal.
+            if not still():
+                raise NotPossible(f"process {pid} has ended")
+            signal.pidfd_send_signal(process, signal.SIGHUP)
+        except OSError as error:
+            raise NotPossible(f"process {pid}: {error.strerror}") from error
+        finally:
+            os.close(process)
 
     def make_folder(self, path: str) -> None:
         """Create the folder *path*, which must not exist yet."""

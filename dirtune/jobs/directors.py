@@ -1,7 +1,7 @@
 """Plan and apply the changes to a plan's director, which is this host or another one."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dirtune.change.plan import Plan, joined, overruled_by
@@ -48,6 +48,8 @@ class Planned:
     """The current table; empty, as *changes* and *steps* are, if only the document was read."""
     pending: bool
     """Whether there is anything to do."""
+    for_kube_proxy: Table | None = None
+    """The planned table if kube-proxy owns the current one, and so must set up the plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Applied:
 
 
 def planned(
-    source: PlanSource, desired: Table, *, here: bool, drain_s: float | None, in_full: bool
+    source: PlanSource, desired: Table, options: ApplyOptions, *, here: bool, in_full: bool
 ) -> Planned:
     """Return what `apply` would change on the plan's director.
 
@@ -70,18 +72,21 @@ def planned(
     document, but no steps and an empty table.
     """
     if lvs_plans.is_here(source, here=here):
-        return planned_here(desired, drain_s=drain_s)
+        return planned_here(desired, options)
     from dirtune.jobs import far_directors
 
-    return far_directors.planned(source, desired, drain_s=drain_s, in_full=in_full)
+    return far_directors.planned(source, desired, options, in_full=in_full)
 
 
-def planned_here(desired: Table, *, drain_s: float | None) -> Planned:
+def planned_here(desired: Table, options: ApplyOptions) -> Planned:
     """Return what `apply` would change on this host, and warn of what it would refuse."""
-    proposal = propose(desired, drain_s=drain_s)
+    proposal = propose(desired, options)
     for _, reason in against(proposal):
         notes.warning(f"lvs apply would refuse: {reason}")
-    return _planned(proposal)
+    planned = _planned(proposal)
+    if any(refusal.name == "kube-proxy" for refusal in proposal.refusals):
+        return replace(planned, for_kube_proxy=desired)
+    return planned
 
 
 def _planned(proposal: Proposal) -> Planned:
@@ -137,19 +142,25 @@ def apply_here(desired: Table, options: ApplyOptions) -> Applied:
 def allowed_here(desired: Table, options: ApplyOptions) -> Proposal:
     """Return the changes that this host needs; raises an error if `apply` must not make them."""
     require_root("lvs apply")
-    proposal = propose(desired, drain_s=options.drain_s)
+    proposal = propose(desired, options)
     require_expected(proposal, options.expect)
     require_allowed(proposal, options.force, load=options.load)
     return proposal
 
 
-def propose(desired: Table, *, drain_s: float | None) -> Proposal:
+def propose(desired: Table, options: ApplyOptions) -> Proposal:
     """Return the changes that turn this host's IPVS table into *desired*, and the refusals."""
+    if options.checker is not None:
+        from dirtune.jobs import keepalived_directors
+
+        return keepalived_directors.propose(
+            desired, options.checker, _settings(desired), drain_s=options.drain_s
+        )
     host = LiveHost()
     loaded = kernel.loaded(host)
     actual = _read(host) if loaded else FRESH
     settings = _settings(desired)
-    planned = edits(actual, desired, drain_s=drain_s)
+    planned = edits(actual, desired, drain_s=options.drain_s)
     if not planned:  # without a change, nothing can be refused
         return Proposal(actual, (), Changes(), (), loaded, settings)
     from dirtune.lvs import guard
@@ -228,7 +239,7 @@ def require_standing_here(applied: Applied) -> None:
 
 
 def require_standing(
-    source: PlanSource, desired: Table, applied: Applied, elapsed_s: float
+    source: PlanSource, desired: Table, options: ApplyOptions, applied: Applied, elapsed_s: float
 ) -> None:
     """Raise `ApplyError` if the plan's director has rolled *applied* back.
 
@@ -243,7 +254,7 @@ def require_standing(
     from dirtune.jobs import far_directors
 
     time.sleep(_UNDO_S)
-    now = far_directors.planned(source, desired, drain_s=None, in_full=False)
+    now = far_directors.planned(source, desired, replace(options, drain_s=None), in_full=False)
     if now.pending:
         raise ApplyError(
             f"{source.configuration.director.host}: {applied.journal} was rolled back: not "

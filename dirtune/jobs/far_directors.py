@@ -37,7 +37,7 @@ def table(host: str) -> tuple[Table, tuple[Seen, ...]]:
 
 
 def planned(
-    source: PlanSource, desired: Table, *, drain_s: float | None, in_full: bool
+    source: PlanSource, desired: Table, options: ApplyOptions, *, in_full: bool
 ) -> Planned:
     """Return what `apply` would change on the plan's director.
 
@@ -48,7 +48,14 @@ def planned(
 
     async def read() -> "tuple[Answer[DirectorPlanDocument], tuple[Step, ...], Table]":
         async with _director(configuration.director, configuration.ssh_config) as far:
-            words = ("lvs", "plan", *drain_words(drain_s), "-", "--here")
+            words = (
+                "lvs",
+                "plan",
+                *drain_words(options.drain_s),
+                *_through(options),
+                "-",
+                "--here",
+            )
             answer = await far.ask(
                 words,
                 DirectorPlanDocument,
@@ -56,7 +63,7 @@ def planned(
                 text=sent(configuration),
                 timeout_s=_ANSWER_S,
             )
-            if not in_full or not answer.document.steps:
+            if not in_full or options.checker or not answer.document.steps:
                 return answer, (), FRESH
             steps, actual = await _steps(far, configuration, answer.document, desired)
             return answer, steps, actual
@@ -64,7 +71,8 @@ def planned(
     answer, steps, actual = signals.run(read())
     _relay(configuration.director, answer.warnings)
     document = answer.document
-    changes = Changes(document.modules, edits(actual, desired, drain_s=drain_s) if steps else ())
+    edited = edits(actual, desired, drain_s=options.drain_s) if steps else ()
+    changes = Changes(document.modules, () if options.checker else edited)
     return Planned(document, changes, steps, actual, pending=answer.status == 1)
 
 
@@ -85,10 +93,15 @@ def drain_words(drain_s: float | None) -> tuple[str, ...]:
     return ("--no-drain",) if drain_s is None else (f"--drain-wait={drain_s:g}",)
 
 
+def _through(options: ApplyOptions) -> tuple[str, ...]:
+    return ("--through=keepalived", f"--checker={options.checker}") if options.checker else ()
+
+
 def _apply_words(options: ApplyOptions) -> tuple[str, ...]:
     return (
         *("apply", *drain_words(options.drain_s)),
         *(f"--confirm={options.confirm_s:g}", *(f"--force={name}" for name in options.force)),
+        *_through(options),
         *(("--load",) if options.load else ()),
         *((f"--expect={options.expect}",) if options.expect else ()),
     )

@@ -15,6 +15,7 @@ from dirtune.jobs import notes, plan_files
 from dirtune.keepalived import reading
 from dirtune.keepalived.overlaid import Overlaid
 from dirtune.lvs import ipvsadm, keepalived_conf, listing
+from dirtune.lvs.keepalived_text import Checker
 from dirtune.lvs.model import Table
 from dirtune.plan import services
 from dirtune.plan.configuration import Configuration
@@ -59,6 +60,8 @@ class ApplyOptions:
     force: tuple[str, ...] = ()
     """Names of refusals to overrule."""
     confirm_s: float = 0
+    checker: Checker | None = None
+    """The health check to write if keepalived sets up the table; None to set it up directly."""
 
 
 def read(given: str | None) -> PlanSource:

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from dirtune.keepalived.model import Conf, RealServer
 from dirtune.lvs import keepalived_conf
+from dirtune.lvs.diff import by_key
 from dirtune.lvs.model import Destination, Service, Table
 
 Cause = Literal["checker-down", "inhibited", "quorum-lost", "not-reloaded", "by-hand"]
@@ -14,6 +16,9 @@ Cause = Literal["checker-down", "inhibited", "quorum-lost", "not-reloaded", "by-
 Actual = Mapping[str, tuple[str, Mapping[str, int]]]
 """For each service of the kernel by its name in ipvsadm(8): its scheduler, and the weights of its
 destinations by their names."""
+
+
+_UNEXPLAINED = frozenset({"not-reloaded", "by-hand"})
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -51,6 +56,29 @@ def differences(conf: Conf, actual: Actual) -> tuple[Difference, ...]:
     a difference.
     """
     return tuple(_Comparing(conf).all(actual))
+
+
+def misses(conf: Conf, table: Table) -> tuple[str, ...]:
+    """Return the names of what *table* lacks or has otherwise although a reload would set it.
+
+    In contrast to `differences`, this leaves out what health checks explain, and compares every
+    setting of services and destinations.
+    """
+    have = by_key(table.services)
+    names = [d.name for d in differences(conf, actual_of(table)) if d.cause in _UNEXPLAINED]
+    for service in keepalived_conf.derive(conf).table.services:
+        now = have.get(service.key)
+        if now is None:
+            continue
+        if replace(now, destinations=()) != replace(service, destinations=()):
+            names.append(service.name)
+        planned = {real.key: real for real in service.destinations}
+        names += (
+            f"{service.name} -> {real.name}"
+            for real in now.destinations
+            if real.key in planned and replace(planned[real.key], weight=real.weight) != real
+        )
+    return tuple(dict.fromkeys(names))
 
 
 class _Comparing:

@@ -5,7 +5,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from dirtune.addresses import family
@@ -67,6 +67,11 @@ def look_around(host: Host, table: Table) -> Surroundings:
     )
 
 
+def with_addresses(around: Surroundings, addresses: frozenset[str]) -> Surroundings:
+    """Return *around* with *addresses* besides those of the host."""
+    return replace(around, addresses=around.addresses | addresses)
+
+
 def refusals(actual: Table, after: Table, around: Surroundings) -> tuple[Refusal, ...]:
     """Return the reasons not to turn *actual* into *after* on the host that *around* describes."""
     return (
@@ -83,8 +88,13 @@ def _owned(around: Surroundings) -> Iterator[Refusal]:
         why = f"{name} (process {pids}) owns the IPVS table and would restore its own services"
         if name == "keepalived":
             why += (
-                ". Change its configuration instead: "
-                "`dirtune lvs export PLAN --format keepalived` prints the services for it"
+                ". Change its configuration instead: `dirtune lvs apply --through keepalived` "
+                "writes the services into a file of their own, and reloads keepalived"
+            )
+        elif name == "kube-proxy":
+            why += (
+                ". Change its ConfigMap instead: "
+                "`dirtune lvs export PLAN --format kube-proxy` prints what it should say"
             )
         yield Refusal(name, why)
 

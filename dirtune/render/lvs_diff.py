@@ -20,7 +20,7 @@ _SIGNS = {Verb.NEW: "+", Verb.SET: "~", Verb.DEL: "-"}
 
 def table(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
     """Return the planned changes to the IPVS table; `+` adds, `~` edits, `-` removes an entry."""
-    if not changes.edits:
+    if not steps:
         return "nothing to do"
     lines = [*_modules(changes), *_diff_lines(steps, actual)]
     return "\n".join([*map(one_line, lines), "", f"digest of the current table: {actual.digest}"])
@@ -28,7 +28,7 @@ def table(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
 
 def markdown(changes: Changes, steps: Sequence[Step], actual: Table) -> str:
     """Return the planned changes to the IPVS table as a fenced Markdown diff."""
-    if not changes.edits:
+    if not steps:
         return "nothing to do"
     lines = [line.replace("~", "!", 1) for line in _diff_lines(steps, actual)]
     fenced = code_block([*_modules(changes), *lines], "diff")
