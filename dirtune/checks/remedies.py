@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from dirtune.checks import Fix, Risk
+from dirtune.checks.together import listed
 from dirtune.collect.sysctls import dotted
 from dirtune.competitors import competitors
 from dirtune.settings import (
@@ -69,7 +70,7 @@ def commands(
 def gro_on(snapshot: Snapshot, *interfaces: str) -> Fix:
     """Return the fix that turns generic receive offload on for *interfaces*."""
     rows = (CardValues(name, FEATURES, {"rx-gro": 1}) for name in interfaces)
-    return commands(snapshot, "turn-gro-on", f"Turn GRO on for {', '.join(interfaces)}", rows)
+    return commands(snapshot, "turn-gro-on", f"Turn GRO on for {listed(interfaces)}", rows)
 
 
 def _row(row: str | tuple[str, ...] | Setting) -> str:

@@ -10,9 +10,23 @@ from dirtune.checks import Finding, Fix, Outcome
 _MOST = 3  # findings of one cause that are shown one by one; services are always put together
 _SERVICE = re.compile(r"(?:TCP|UDP|SCTP|FWM) ")
 _NAMED = 3  # further subjects that the message names
-_COMMANDS = 6  # commands of a fix that are shown
+MOST_NAMES = 8
+"""Names that a sentence lists before it counts the rest."""
+_COMMANDS = 6  # commands of a fix that are shown if several findings have it
+_MOST_COMMANDS = 64  # of the fix of one finding
 # Numbers and addresses, which differ between subjects with the same problem.
 _VALUE = re.compile(r"[0-9A-Fa-f]*(?:\d|::)[0-9A-Fa-f:.,]*")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Join names for a sentence, such as `eth0, eth1 and eth2`; a host may have thousands."""
+    return few(names, MOST_NAMES)
+
+
+def subjects(names: Iterable[object]) -> str:
+    """Join the names of a finding's subjects."""
+    every = tuple(map(str, names))
+    return ", ".join(every) if len(every) <= MOST_NAMES else listed(every)
 
 
 def few(names: Iterable[str], most: int = _NAMED) -> str:
@@ -37,9 +51,9 @@ def one_per_cause(outcome: Outcome) -> Outcome:
     for finding in outcome.findings:
         causes.setdefault(_cause(finding), []).append(finding)
     findings = (
-        finding
+        _joined(group)
         for alike in causes.values()
-        for finding in ((_joined(alike),) if _many(alike) else alike)
+        for group in ([alike] if _many(alike) else [[finding] for finding in alike])
     )
     return replace(outcome, findings=tuple(findings))
 
@@ -55,15 +69,19 @@ def _cause(finding: Finding) -> object:
 
 
 def _joined(alike: list[Finding]) -> Finding:
+    """Return one finding for findings of one cause; a check may have named further subjects."""
     first, *others = alike
-    names = few(other.subject for other in others)
-    count = f"{len(others):,} others: " if len(others) > _NAMED else ""
+    also = (*first.also, *(name for other in others for name in (other.subject, *other.also)))
+    fixes = tuple(_fix(alike, fix) for fix in first.fixes)
+    if not also:
+        return replace(first, fixes=fixes)
+    count = f"{len(also):,} others: " if len(also) > _NAMED else ""
     return replace(
         first,
-        message=f"{first.message}. The same applies to {count}{names}",
-        evidence={"count": len(alike), **first.evidence},
-        fixes=tuple(_fix(alike, fix) for fix in first.fixes),
-        also=tuple(other.subject for other in others),
+        message=f"{first.message}. The same applies to {count}{few(also)}",
+        evidence={"count": 1 + len(also), **first.evidence},
+        fixes=fixes,
+        also=also,
     )
 
 
@@ -75,6 +93,6 @@ def _fix(alike: list[Finding], fix: Fix) -> Fix:
         if other.id == fix.id
         for command in other.commands
     )
-    shown = tuple(islice(every, _COMMANDS))
+    shown = tuple(islice(every, _COMMANDS if len(alike) > 1 else _MOST_COMMANDS))
     rest = len(every) - len(shown)
     return replace(fix, commands=(*shown, f"# and {rest:,} more") if rest else shown)

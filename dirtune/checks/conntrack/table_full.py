@@ -4,8 +4,8 @@ from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.conntrack import BUCKETS, COUNT, MOST, VS_CONNTRACK, stop_tracking
 from dirtune.checks.counters import age_s
-from dirtune.checks.irq import listed
 from dirtune.checks.remedies import sysctl
+from dirtune.checks.together import listed
 from dirtune.collect import log_messages
 from dirtune.snapshot import Snapshot
 

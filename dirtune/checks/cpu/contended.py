@@ -14,7 +14,8 @@ from dirtune.checks import (
 )
 from dirtune.checks.cpu import percents
 from dirtune.checks.ipvs import forwarding
-from dirtune.checks.irq import listed, nic_cpus
+from dirtune.checks.irq import nic_cpus
+from dirtune.checks.together import listed
 from dirtune.collect.ip_vs import Forward
 from dirtune.collect.processes import Process
 from dirtune.snapshot import Snapshot

@@ -11,6 +11,7 @@ from dirtune.checks import (
 from dirtune.checks.cpu import guest, on_cards, tuned_profile
 from dirtune.checks.irq import named_cpus
 from dirtune.checks.remedies import boot, commands
+from dirtune.checks.together import subjects
 from dirtune.collect.cpu_power import CpuPower, IdleState
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
@@ -100,7 +101,7 @@ def _finding(snapshot: Snapshot, deep: dict[int, tuple[float, IdleState]]) -> Fi
     rows = (f"cpupower idle-set -D {_SHALLOW_US}",)
     title = f"Disable idle states that take more than {_SHALLOW_US} us to leave"
     return Finding(
-        subject=f"CPU {', '.join(map(str, deep))}",
+        subject=f"CPU {subjects(deep)}",
         severity=Severity.LOW,
         message=f"{named_cpus(deep)} {'spends' if len(deep) == 1 else 'spend'} up to "
         f"{100 * share:.0f} % of the time in idle states as deep as {state.name}, which a "

@@ -8,8 +8,9 @@ from dirtune.checks import (
     not_applicable,
 )
 from dirtune.checks.cpu import guest, on_cards, percents, tuned_profile
-from dirtune.checks.irq import listed, named_cpus
+from dirtune.checks.irq import named_cpus
 from dirtune.checks.remedies import commands
+from dirtune.checks.together import listed, subjects
 from dirtune.collect.cpu_power import CpuPower
 from dirtune.settings import KernelFile
 from dirtune.snapshot import Snapshot
@@ -73,7 +74,7 @@ def _finding(snapshot: Snapshot, power: CpuPower, cpus: list[int], severity: Sev
     preferences = sorted({power.preferences[c] for c in cpus if c in power.preferences})
     prefer = f" with the preference {listed(preferences)}" if preferences else ""
     return Finding(
-        subject=f"CPU {', '.join(map(str, cpus))}",
+        subject=f"CPU {subjects(cpus)}",
         severity=severity,
         message=f"{named_cpus(cpus)} {'uses' if len(cpus) == 1 else 'use'} the governor "
         f"{listed(names)} of {power.driver}{prefer}, so the clock speed follows the load",

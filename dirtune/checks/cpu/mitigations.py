@@ -1,4 +1,5 @@
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check
+from dirtune.checks.together import listed, subjects
 from dirtune.collect.cpu_power import CpuPower
 from dirtune.snapshot import Snapshot
 
@@ -40,10 +41,10 @@ def mitigations(_: Snapshot, cpu_power: CpuPower) -> Verdicts:
     if slow:
         title = "Use a newer kernel, or a CPU with enhanced IBRS"
         yield Finding(
-            subject=", ".join(slow),
+            subject=subjects(slow),
             severity=Severity.INFO,
             message="The kernel mitigates "
-            + " and ".join(f"{name} with {_first(text)}" for name, text in slow.items())
+            + listed(f"{name} with {_first(text)}" for name, text in slow.items())
             + ", which slows indirect calls",
             evidence={"vulnerabilities": slow},
             fixes=(Fix("newer-kernel", title, Risk.REBOOT),),

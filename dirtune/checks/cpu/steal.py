@@ -11,6 +11,7 @@ from dirtune.checks import (
 )
 from dirtune.checks.cpu import guest, on_cards, percents
 from dirtune.checks.irq import named_cpus
+from dirtune.checks.together import subjects
 from dirtune.collect.stat import Stat
 from dirtune.snapshot import Snapshot
 
@@ -56,7 +57,7 @@ def steal(snapshot: Snapshot, stat: Stat) -> Verdicts:
         worst = max(over.values())
         title = "On the hypervisor, give the guest CPUs of its own or pin its virtual CPUs"
         yield Finding(
-            subject=f"CPU {', '.join(map(str, over))}",
+            subject=f"CPU {subjects(over)}",
             severity=Severity.CRITICAL if worst >= _CRITICAL_PERCENT else Severity.HIGH,
             message=f"{named_cpus(over)} {'loses' if len(over) == 1 else 'lose'} up to "
             f"{worst:.0f} % of {'its' if len(over) == 1 else 'their'} time to the "

@@ -11,6 +11,7 @@ from dirtune.checks import (
 )
 from dirtune.checks.cpu import guest
 from dirtune.checks.irq import named_cpus
+from dirtune.checks.together import subjects
 from dirtune.collect.cpu_power import CpuPower
 from dirtune.snapshot import Snapshot
 
@@ -52,7 +53,7 @@ def throttled(snapshot: Snapshot, cpu_power: CpuPower) -> Verdicts:
             "Repair the cooling, or raise the power limit in the server's management controller"
         )
         yield Finding(
-            subject=f"CPU {', '.join(map(str, sorted(slowed)))}",
+            subject=f"CPU {subjects(sorted(slowed))}",
             severity=Severity.HIGH,
             message=f"{named_cpus(sorted(slowed))} {'was' if len(slowed) == 1 else 'were'} "
             f"throttled, each at most {max(slowed.values())} times, between the samples",

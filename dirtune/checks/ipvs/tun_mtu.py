@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, uncounted
 from dirtune.checks.ipvs import detail
-from dirtune.checks.irq import listed
 from dirtune.checks.remedies import commands
+from dirtune.checks.together import listed
 from dirtune.collect.ip_vs import Forward
 from dirtune.collect.routes import route_to
 from dirtune.snapshot import Snapshot

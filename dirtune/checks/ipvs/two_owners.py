@@ -1,7 +1,6 @@
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check
 from dirtune.checks.host_roles import KUBE_PROXY_INTERFACE
-from dirtune.checks.irq import listed
-from dirtune.checks.together import few
+from dirtune.checks.together import few, listed
 from dirtune.collect.ip_vs import Forward, Service
 from dirtune.collect.processes import Process
 from dirtune.snapshot import Snapshot

@@ -12,9 +12,11 @@ from dirtune.analyse.run import Forecast
 from dirtune.checks import Fix, Risk, Verdicts, inconclusive
 from dirtune.checks.once import once
 from dirtune.checks.remedies import boot, commands
+from dirtune.checks.together import MOST_NAMES, listed
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.collect.pci import PciDevice
 from dirtune.collect.proc_irq import IrqState
+from dirtune.cpu_sets import format_cpulist
 from dirtune.settings import BootOption, IrqCpus
 from dirtune.snapshot import Snapshot
 
@@ -428,14 +430,10 @@ def is_s390(table: Interrupts) -> bool:
 
 def named_cpus(cpus: Iterable[int]) -> str:
     """Return CPU numbers as a text for a sentence, such as `CPU 0` or `CPUs 0 and 2`."""
-    numbers = tuple(map(str, cpus))
-    return f"CPU{'s' if len(numbers) > 1 else ''} {listed(numbers)}"
-
-
-def listed(names: Iterable[str]) -> str:
-    """Join names for a sentence, such as `eth0, eth1 and eth2`."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
+    numbers = tuple(cpus)
+    short = len(numbers) <= MOST_NAMES
+    names = map(str, numbers) if short else format_cpulist(numbers).split(",")
+    return f"CPU{'s' if len(numbers) > 1 else ''} {listed(names)}"
 
 
 def _nic_line(

@@ -1,6 +1,7 @@
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive, uncounted
-from dirtune.checks.irq import Vector, listed, moved, nic_vectors
+from dirtune.checks.irq import Vector, moved, nic_vectors
 from dirtune.checks.remedies import commands
+from dirtune.checks.together import listed
 from dirtune.collect.processes import Process
 from dirtune.settings import IrqbalanceVariable
 from dirtune.snapshot import Snapshot

@@ -1,7 +1,8 @@
 from dirtune.analyse.lines import pic
 from dirtune.analyse.rates import nic_packets
 from dirtune.checks import Cause, Finding, Severity, Verdicts, check, inconclusive, uncounted
-from dirtune.checks.irq import NicLine, cut_off, listed, shared_nic_lines
+from dirtune.checks.irq import NicLine, cut_off, shared_nic_lines
+from dirtune.checks.together import listed
 from dirtune.snapshot import Snapshot
 
 _BUSY_PPS = 1000

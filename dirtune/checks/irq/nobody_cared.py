@@ -3,6 +3,7 @@ import re
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import rate, who
 from dirtune.checks.remedies import boot
+from dirtune.checks.together import listed
 from dirtune.collect import log_messages
 from dirtune.collect.interrupts import Line
 from dirtune.settings import BootOption
@@ -90,7 +91,7 @@ def _finding(snapshot: Snapshot, line: Line) -> Finding:
     return Finding(
         subject=f"irq {line.irq}",
         severity=Severity.CRITICAL if grave else Severity.HIGH,
-        message=f"The kernel disabled irq {line.irq} ({', '.join(line.actions)}) because no "
+        message=f"The kernel disabled irq {line.irq} ({listed(line.actions)}) because no "
         "handler claimed its interrupts",
         evidence={
             "irq": line.irq,

@@ -7,6 +7,7 @@ from dirtune.checks.irq import Vector, active, grouped, moved, near, nic_vectors
 from dirtune.checks.irq.single_cpu import single_cpu
 from dirtune.checks.once import once
 from dirtune.checks.remedies import commands
+from dirtune.checks.together import subjects
 from dirtune.collect.cpus import Cpus
 from dirtune.settings import CHANNELS, CardValues, IrqCpus
 from dirtune.snapshot import Snapshot
@@ -166,7 +167,7 @@ def _finding(
     idle: int,
     cores: int,
 ) -> Finding:
-    cpus = ", ".join("+".join(map(str, core)) for core in stacked)
+    cpus = subjects("+".join(map(str, core)) for core in stacked)
     return Finding(
         subject=name,
         severity=Severity.MEDIUM,

@@ -13,7 +13,6 @@ from dirtune.checks.irq import (
     NicLine,
     cut_off,
     is_s390,
-    listed,
     no_msi,
     paravirtual,
     pic_options,
@@ -21,6 +20,7 @@ from dirtune.checks.irq import (
     unknown_lines,
 )
 from dirtune.checks.irq.xtpic_mode import drop_noapic
+from dirtune.checks.together import listed
 from dirtune.collect.interrupts import Interrupts
 from dirtune.settings import written
 from dirtune.snapshot import Snapshot

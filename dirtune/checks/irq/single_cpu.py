@@ -15,7 +15,6 @@ from dirtune.checks.irq import (
     active,
     balancer,
     grouped,
-    listed,
     nic_vectors,
     per_cpu,
     receiving,
@@ -24,6 +23,7 @@ from dirtune.checks.irq import (
 )
 from dirtune.checks.remedies import boot
 from dirtune.checks.softirq import rps_on, window
+from dirtune.checks.together import listed
 from dirtune.collect.cpus import Cpus
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot

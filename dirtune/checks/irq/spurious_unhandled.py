@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from dirtune.analyse import rates
 from dirtune.analyse.lines import on_msi
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
+from dirtune.checks.together import listed
 from dirtune.collect.interrupts import Interrupts
 from dirtune.snapshot import Snapshot
 
@@ -64,7 +65,7 @@ def _lines(snapshot: Snapshot, table: Interrupts, earlier: Snapshot) -> Iterator
 def _unclaimed(snapshot: Snapshot, irq: str, unhandled: int, risen: int) -> Finding:
     pci = [d for d in snapshot.pci or () if d.irq is not None and str(d.irq) == irq]
     silent = [d.address for d in pci if d.driver is None]
-    suspects = f"; the device {', '.join(silent)} on this line has no driver" if silent else ""
+    suspects = f"; the device {listed(silent)} on this line has no driver" if silent else ""
     title = "Load a driver for the device whose interrupts nobody claims, or disable the device"
     return Finding(
         subject=f"irq {irq}",

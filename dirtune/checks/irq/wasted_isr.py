@@ -3,7 +3,8 @@ import msgspec
 from dirtune.analyse.forecast import Waste
 from dirtune.analyse.handlers import HandlerWindow
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
-from dirtune.checks.irq import foreseen, listed, shared_nic_lines
+from dirtune.checks.irq import foreseen, shared_nic_lines
+from dirtune.checks.together import listed
 from dirtune.snapshot import Snapshot
 
 # Estimates, not calibrated: shares of one CPU, and of the line's own handler time.

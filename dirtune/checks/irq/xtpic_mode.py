@@ -2,7 +2,8 @@ import re
 
 from dirtune.analyse.lines import on_msi, pic
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
-from dirtune.checks.irq import listed, pic_lines, pic_options, rate, who
+from dirtune.checks.irq import pic_lines, pic_options, rate, who
+from dirtune.checks.together import listed, subjects
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot
@@ -51,7 +52,7 @@ def xtpic_mode(snapshot: Snapshot, interrupts: Interrupts) -> Verdicts:
     if not lines or _bare_guest(snapshot, interrupts, options):
         return
     yield Finding(
-        subject=f"irq {', '.join(line.irq for line in lines)}",
+        subject=f"irq {subjects(line.irq for line in lines)}",
         severity=_severity(snapshot, interrupts),
         message=_message(lines, options),
         evidence={

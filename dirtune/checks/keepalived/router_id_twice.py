@@ -2,6 +2,7 @@ from collections import defaultdict
 
 from dirtune.checks import Finding, Role, Severity, Verdicts, check
 from dirtune.checks.keepalived import WITHOUT, configured
+from dirtune.checks.together import listed
 from dirtune.keepalived.model import Conf, VrrpInstance
 from dirtune.snapshot import Snapshot
 
@@ -44,7 +45,7 @@ def router_id_twice(_: Snapshot, keepalived: Conf) -> Verdicts:
             yield Finding(
                 interface or "vrrp",
                 Severity.HIGH,
-                f"The vrrp_instances {' and '.join(names)} on {interface or 'one interface'} have "
+                f"The vrrp_instances {listed(names)} on {interface or 'one interface'} have "
                 f"the same virtual_router_id {router_id}",
                 {"router_id": router_id, "instances": names},
             )

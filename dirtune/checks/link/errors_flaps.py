@@ -5,8 +5,8 @@ from dirtune.analyse import rates
 from dirtune.analyse.words import counted
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, one_sample
 from dirtune.checks.counters import before
-from dirtune.checks.irq import listed
 from dirtune.checks.link import cards, logged, rise
+from dirtune.checks.together import listed
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 

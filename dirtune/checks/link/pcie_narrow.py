@@ -8,8 +8,8 @@ from dirtune.checks import (
     inconclusive,
     not_applicable,
 )
-from dirtune.checks.irq import listed
 from dirtune.checks.net import pps
+from dirtune.checks.together import listed, subjects
 from dirtune.collect.net import Interface
 from dirtune.collect.pci import Link, PciDevice
 from dirtune.snapshot import Snapshot
@@ -105,7 +105,7 @@ def _finding(
 ) -> Finding:
     usable, needed = gbps
     return Finding(
-        subject=", ".join(port.name for port in ports),
+        subject=subjects(port.name for port in ports),
         severity=Severity.HIGH if usable < needed else Severity.MEDIUM,
         message=(
             f"The slot of {listed(port.name for port in ports)} runs at x{now.width} and "

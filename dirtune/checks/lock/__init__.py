@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dirtune.analyse.probed import LockWaits, LockWindow, SoftirqWindow
 from dirtune.checks import Undecided, inconclusive
-from dirtune.checks.irq import listed
+from dirtune.checks.together import listed
 
 NOTABLE_PERCENT = 2.0
 """A lock is reported if waits take this percentage of softirq time; not calibrated."""

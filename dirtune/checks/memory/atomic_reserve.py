@@ -3,8 +3,8 @@ from collections.abc import Iterator
 
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
-from dirtune.checks.irq import listed
 from dirtune.checks.remedies import sysctl
+from dirtune.checks.together import listed
 from dirtune.collect import log_messages
 from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot

@@ -1,9 +1,9 @@
 from dirtune.analyse import rates
 from dirtune.checks import Finding, Fix, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import vips
-from dirtune.checks.irq import listed
 from dirtune.checks.realserver import policy_routed
 from dirtune.checks.remedies import sysctl
+from dirtune.checks.together import listed, subjects
 from dirtune.collect.routes import Route, route_to
 from dirtune.collect.sysctls import Sysctls
 from dirtune.snapshot import Snapshot
@@ -125,7 +125,7 @@ def _evidence(
 
 def _dropping(snapshot: Snapshot, sysctls: Sysctls, strict: tuple[str, ...], rise: int) -> Finding:
     return Finding(
-        subject=", ".join(strict),
+        subject=subjects(strict),
         severity=Severity.HIGH,
         message=f"The strict rp_filter on {listed(strict)} dropped {rise:,} packets in "
         f"{snapshot.seconds or 0:.0f} s",

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 from dirtune.analyse.losses import Loss, losses
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.counters import card, loss, rises
-from dirtune.checks.irq import listed
 from dirtune.checks.nic import longer_ring, ports, received
+from dirtune.checks.together import listed
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -133,7 +133,7 @@ def _quota(snapshot: Snapshot, port: Interface) -> Verdicts:
     risen = rises(snapshot, port.name) or {}
     over = {name: rise for name, rise in risen.items() if name.endswith(_QUOTA) and rise}
     if over:
-        named = ", ".join(f"{name} +{rise}" for name, rise in over.items())
+        named = listed(f"{name} +{rise}" for name, rise in over.items())
         yield Finding(
             subject=port.name,
             severity=Severity.INFO,

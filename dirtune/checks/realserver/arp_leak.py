@@ -15,11 +15,11 @@ from dirtune.checks import (
     not_applicable,
 )
 from dirtune.checks.host_roles import held_quietly, roles
-from dirtune.checks.irq import listed
 from dirtune.checks.net import address_mover
 from dirtune.checks.owners import KUBERNETES, Owner, owner
 from dirtune.checks.realserver import forward, network, on_links, policy_routed, vips
 from dirtune.checks.remedies import sysctl
+from dirtune.checks.together import listed
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.collect.ip_vs import Forward
 from dirtune.snapshot import Snapshot

@@ -1,6 +1,7 @@
 from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.realserver import UNPLANNED, UNTUNNELLED, is_up, tunnelled, tunnels, vips
 from dirtune.checks.remedies import commands
+from dirtune.checks.together import listed
 from dirtune.collect.net import Interface
 from dirtune.snapshot import Snapshot
 
@@ -59,7 +60,7 @@ def _finding(snapshot: Snapshot, down: tuple[str, ...]) -> Finding:
     return Finding(
         name,
         Severity.CRITICAL,
-        f"The tunnel interface {', '.join(down)} is down, so packets from the director are refused"
+        f"The tunnel interface {listed(down)} is down, so packets from the director are refused"
         if down
         else "This real server has no tunnel interface, so packets from the director are refused",
         {"down": list(down), "ipip_loaded": None if loaded is None else "ipip" in loaded},

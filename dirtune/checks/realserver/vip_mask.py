@@ -1,9 +1,9 @@
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
 from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
-from dirtune.checks.irq import listed
 from dirtune.checks.realserver import network
 from dirtune.checks.remedies import commands
+from dirtune.checks.together import listed
 from dirtune.collect.addresses import InterfaceAddress
 from dirtune.snapshot import Snapshot
 

@@ -4,6 +4,7 @@ from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconc
 from dirtune.checks.irq import named_cpus
 from dirtune.checks.remedies import sysctl
 from dirtune.checks.softirq import rps_on, window
+from dirtune.checks.together import subjects
 from dirtune.collect.softnet import SoftnetRow
 from dirtune.snapshot import Snapshot
 
@@ -65,13 +66,12 @@ def _historic(total: int, since: str) -> Finding:
 
 
 def _finding(snapshot: Snapshot, seconds: float, dropping: Mapping[int, SoftnetRow]) -> Finding:
-    cpus = ", ".join(map(str, dropping))
     per_second = sum(row.dropped for row in dropping.values()) / seconds
     critical = per_second >= _CRITICAL_PER_SECOND
     backlog = snapshot.sysctl(BACKLOG)
     length = "" if backlog is None else f" of {backlog:,} packets"
     return Finding(
-        subject=f"CPU {cpus}",
+        subject=f"CPU {subjects(dropping)}",
         severity=Severity.CRITICAL if critical else Severity.HIGH,
         message=f"{named_cpus(dropping)} {'drops' if len(dropping) == 1 else 'drop'} "
         f"{per_second:.1f} packets/s because the backlog{length} is full",

@@ -4,6 +4,7 @@ from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
 from dirtune.checks.remedies import sysctl
 from dirtune.checks.softirq import rps_cpus, window
 from dirtune.checks.softirq.backlog_drops import BACKLOG, longer
+from dirtune.checks.together import subjects
 from dirtune.snapshot import Snapshot
 
 _BITMAP, _PREQUEUE = "net/core/flow_limit_cpu_bitmap", "net/core/netdev_tstamp_prequeue"
@@ -92,7 +93,7 @@ def _finding(
             f"whose backlog holds only {backlog} packets"
         )
     return Finding(
-        subject=", ".join(names),
+        subject=subjects(names),
         severity=Severity.MEDIUM if steered.dropped else Severity.LOW,
         message=message,
         evidence={

@@ -1,9 +1,10 @@
 from collections.abc import Iterator
 
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
-from dirtune.checks.irq import listed, named_cpus
+from dirtune.checks.irq import named_cpus
 from dirtune.checks.remedies import sysctl
 from dirtune.checks.softirq import by_cpu, net_rx, overflowed, window
+from dirtune.checks.together import listed, subjects
 from dirtune.snapshot import Snapshot
 
 _BUDGET, _BUDGET_US = "net/core/netdev_budget", "net/core/netdev_budget_usecs"
@@ -29,7 +30,7 @@ def _since_boot(snapshot: Snapshot) -> Iterator[Finding]:
         total, every = sum(squeezed.values()), sum(runs.get(cpu, 0) for cpu in squeezed)
         share = f", {100 * total / every:.0f} % of its runs" if every else ""
         yield Finding(
-            subject=f"CPU {', '.join(map(str, squeezed))}",
+            subject=f"CPU {subjects(squeezed)}",
             severity=Severity.INFO,
             message=f"Since boot, NET_RX on {named_cpus(squeezed)} ended {total:,} times with "
             f"packets left in its queues{share}",
@@ -93,7 +94,7 @@ def _finding(
     share = f" ({100 * total / every:.0f} % of its runs)" if every else ""
     loss = f"; {listed(lost)} lost packets meanwhile" if lost else ""
     return Finding(
-        subject=f"CPU {', '.join(map(str, squeezed))}",
+        subject=f"CPU {subjects(squeezed)}",
         severity=Severity.HIGH if lost else Severity.MEDIUM,
         message=f"NET_RX on {named_cpus(squeezed)} ended {total / seconds:.0f} times/s{share} "
         f"with packets left in its queues{loss}",
