@@ -21,6 +21,33 @@ RUNS = click.option(
     help="Put the folder of the run below DIR.",
 )
 
+NETNS = click.option(
+    "--netns",
+    metavar="NAME|PID|PATH",
+    help="Look at this network namespace of this machine: a name of `ip netns` or of Docker, a "
+    "process in it, or a path. Interrupts and CPUs are the host's.",
+)
+
+
+def enter(netns: str | None, **given: object) -> None:
+    """Move this process to the network namespace *netns*, if one is given.
+
+    Raises `UsageError` if an option *given* names another source to read.
+    """
+    if netns is None:
+        return
+    if name := next((_spelled(name) for name, value in given.items() if value), None):
+        raise click.UsageError(
+            f"--netns names a namespace of this machine. Leave out {name}, or run dirtune there."
+        )
+    from dirtune.host import namespace
+
+    namespace.enter(netns)
+
+
+def _spelled(name: str) -> str:
+    return name if name.isupper() else f"--{name}"
+
 
 def one_of(**given: object) -> None:
     """Raise `UsageError` if several of the options *given* name a source to read."""

@@ -15,7 +15,7 @@ from dirtune.checks import Severity, documents
 from dirtune.checks.audits import Report, gravest
 from dirtune.cli import _amount, _completion, _output
 from dirtune.cli._group import Command
-from dirtune.cli._options import one_of
+from dirtune.cli._options import NETNS, enter, one_of
 from dirtune.jobs import audits, snapshots
 from dirtune.render import audit as render
 from dirtune.snapshot import Role
@@ -57,6 +57,7 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     metavar="FILE",
     help="Read FILE: a snapshot of dirtune, a sosreport, or a tarball of /proc and /sys.",
 )
+@NETNS
 @click.option(
     "--diff",
     nargs=2,
@@ -128,6 +129,7 @@ def command(
     cluster: Path | None,
     root: Path | None,
     archive: Path | None,
+    netns: str | None,
     diff: tuple[str, str] | None,
     interval: float,
     role: str | None,
@@ -150,7 +152,9 @@ def command(
       dirtune audit --host lb1 --probe 10
       dirtune audit --cluster plan.toml --fail-on medium
       dirtune audit --diff lb1.tar.gz lb2.tar.gz
+      dirtune audit --netns ingress_sbox
     """
+    enter(netns, host=hosts, root=root, cluster=cluster, diff=diff, **{"from": archive})
     one_of(**{"host": hosts, "root": root, "from": archive, "diff": diff})
     source = snapshots.Source(root, archive, interval=interval)
     if diff:

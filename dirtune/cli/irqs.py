@@ -7,7 +7,7 @@ import click
 
 from dirtune.cli import _amount, _completion, _output
 from dirtune.cli._group import Command
-from dirtune.cli._options import FORMAT, PATH, one_of
+from dirtune.cli._options import FORMAT, NETNS, PATH, enter, one_of
 from dirtune.errors import SourceMissing
 from dirtune.jobs import snapshots
 from dirtune.render import irqs as render
@@ -30,6 +30,7 @@ from dirtune.snapshot import with_probes
     metavar="FILE",
     help="Read FILE: a snapshot of dirtune, a sosreport, or a tarball of /proc and /sys.",
 )
+@NETNS
 @click.option(
     "--interval",
     type=_amount.SECONDS,
@@ -49,6 +50,7 @@ def command(
     host: str | None,
     root: Path | None,
     archive: Path | None,
+    netns: str | None,
     interval: float,
     form: str,
     verbose: bool,
@@ -60,6 +62,7 @@ def command(
       dirtune irqs --probe 10
       dirtune irqs --host lb1 --format json
     """
+    enter(netns, host=host, root=root, **{"from": archive})
     one_of(**{"host": host, "root": root, "from": archive})
     source = snapshots.Source(root, archive, host, interval=interval)
     taken = snapshots.snapshot_of(source, render.FIELDS)

@@ -11,6 +11,7 @@ import click
 from dirtune.cli import _completion, _lvs_texts, _output
 from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
+from dirtune.cli._options import NETNS, enter
 from dirtune.jobs.root import require_root
 from dirtune.render import markdown
 
@@ -83,13 +84,16 @@ def command() -> None:
 
 @command.command()
 @_HOST
+@NETNS
 @_FORMAT
-def show(host: str | None, form: str) -> None:
+def show(host: str | None, netns: str | None, form: str) -> None:
     """Print the IPVS table of a host, with connections and rates. Changes nothing.
 
     Examples:
       dirtune lvs show --host lb1
+      dirtune lvs show --netns ingress_sbox
     """
+    enter(netns, host=host)
     # The collector would scan ten thousand rows, which have no cycles, again and again, and take
     # a sixth of the time.
     gc.disable()
@@ -367,6 +371,7 @@ def import_(text: TextIO, config_id: str | None, form: str) -> None:
 @command.command()
 @click.argument("plan", required=False)
 @_HOST
+@NETNS
 @click.option(
     "--format",
     "form",
@@ -382,7 +387,9 @@ def import_(text: TextIO, config_id: str | None, form: str) -> None:
     show_default=True,
     help="Give real servers of TCP services this health check (--format keepalived).",
 )
-def export(plan: str | None, host: str | None, form: str, checker: "Checker") -> None:
+def export(
+    plan: str | None, host: str | None, netns: str | None, form: str, checker: "Checker"
+) -> None:
     """Print the table of PLAN, or without PLAN the table of a host, for other programs.
 
     --format ipvsadm prints input for `ipvsadm -R`, --format keepalived prints virtual_server
@@ -398,6 +405,7 @@ def export(plan: str | None, host: str | None, form: str, checker: "Checker") ->
 
     if host and plan:
         raise click.UsageError("PLAN and --host name two tables. Leave one of them out.")
+    enter(netns, host=host, PLAN=plan)
     texts = {"plan": lvs_plan.plan, "json": lvs_plan.document}
     texts["kube-proxy"] = lvs_kube_proxy.config_map
     texts["keepalived"] = partial(keepalived_text.blocks, checker=checker)

@@ -12,7 +12,7 @@ from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import TrialKind
 from dirtune.cli import _amount, _output
 from dirtune.cli._group import Command
-from dirtune.cli._options import FORMAT, PATH
+from dirtune.cli._options import FORMAT, NETNS, PATH, enter
 from dirtune.errors import NotPossible, ParseError, TrialError
 from dirtune.formats import from_json
 from dirtune.jobs import plan_files, snapshots
@@ -35,6 +35,7 @@ ALL = "irq,softirq,locks,cpu,drops,ipvs"
     help="Profile all nodes while the load of PLAN runs through the director. Without PLAN, "
     "use dirtune.toml in this folder, else the plan of a running lab.",
 )
+@NETNS
 @click.option(
     "--rate",
     type=_amount.Amount(min=0, min_open=True),
@@ -85,6 +86,7 @@ ALL = "irq,softirq,locks,cpu,drops,ipvs"
 def command(
     duration: float | None,
     during_bench: str | None,
+    netns: str | None,
     rate: float | None,
     probes: str,
     max_overhead: float,
@@ -112,6 +114,7 @@ def command(
     if during_bench is not None and (duration is not None or cmd):
         other = "CMD" if cmd else "--duration"
         raise click.UsageError(f"The plan sets how long --during-bench runs. Leave out {other}.")
+    enter(netns, **{"during-bench": during_bench is not None})
     names = () if probes == "none" else tuple(filter(None, probes.split(",")))
     before = None if compare is None else _kept(compare)
     if during_bench is not None:

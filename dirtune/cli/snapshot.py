@@ -11,6 +11,7 @@ import click
 from dirtune.archive import save
 from dirtune.cli import _amount, _completion, _output
 from dirtune.cli._group import Command
+from dirtune.cli._options import NETNS, enter
 from dirtune.host import RecordedHost
 from dirtune.jobs import snapshots
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     shell_complete=_completion.hosts,
     help="Record HOST over SSH instead of this host.",
 )
+@NETNS
 @click.option(
     "--interval",
     type=_amount.SECONDS,
@@ -44,7 +46,9 @@ if TYPE_CHECKING:
 @click.option(
     "--redact", is_flag=True, help="Replace all words and addresses that may name the site."
 )
-def command(output: Path, host: str | None, interval: float, redact: bool) -> None:
+def command(
+    output: Path, host: str | None, netns: str | None, interval: float, redact: bool
+) -> None:
     """Write two samples of this host into FILE, a tar.gz that `dirtune audit --from` reads.
 
     FILE holds the host's name, its addresses, its packet filter's rules, its mounts, its boot
@@ -66,6 +70,7 @@ def command(output: Path, host: str | None, interval: float, redact: bool) -> No
       dirtune snapshot -o lb1.tar.gz
       dirtune snapshot -o lb1.tar.gz --host lb1 --redact
     """
+    enter(netns, host=host)
     samples: Sequence[RecordedHost] = snapshots.samples(
         snapshots.Source(host=host, interval=interval)
     )

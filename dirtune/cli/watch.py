@@ -9,7 +9,7 @@ import click
 
 from dirtune.cli import _amount, _output
 from dirtune.cli._group import Command
-from dirtune.cli._options import NEW_FOLDER
+from dirtune.cli._options import NETNS, NEW_FOLDER, enter
 from dirtune.cli.profile import ALL
 from dirtune.errors import NotPossible
 from dirtune.jobs import watches
@@ -29,6 +29,7 @@ _MOST = 32
     help="Keep evidence when CONDITION comes true, or a condition of SET: drops, overload or "
     "failover. Repeatable.",
 )
+@NETNS
 @click.option(
     "--capture",
     type=_amount.Amount(min=0),
@@ -88,6 +89,7 @@ _MOST = 32
 )
 def command(
     whens: tuple[str, ...],
+    netns: str | None,
     capture: float,
     probes: str,
     times: int,
@@ -129,6 +131,7 @@ def command(
         raise click.UsageError("--capture needs at least 1 s, or 0 for no profile.")
     if len(whens) > _MOST:
         raise click.UsageError(f"--when can be given at most {_MOST} times.")
+    enter(netns)
     options = watches.Options(
         tuple(
             dict.fromkeys(condition for when in whens for condition in expression.watched(when))

@@ -15,7 +15,7 @@ from dirtune.checks.accepted import Accepted
 from dirtune.checks.audits import Audit, Report
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.formats import from_json
-from dirtune.jobs import notes, snapshots, waivers
+from dirtune.jobs import namespaces, notes, snapshots, waivers
 from dirtune.jobs.snapshots import Source
 from dirtune.snapshot import Place, Role, Snapshot, with_probes
 
@@ -67,6 +67,8 @@ def acceptance(config: Path | None, baseline: Path | None) -> Accepted:
 
 def of_hosts(sources: Sequence[Source], options: Options) -> Report:
     """Audit each of *sources*; if one of several fails, the others are still audited."""
+    if any(source.live for source in sources):
+        namespaces.warn_of_services_elsewhere()
     place = Place(options.role) if options.role else None
     taken, lost = _split(snapshots.snapshots_of(sources), one=len(sources) == 1)
     placed = {source: replace(snapshot, place=place) for source, snapshot in taken.items()}
