@@ -5,7 +5,6 @@ fs/exec.c), which the kernel calls when this thread sets its name: to the name t
 """
 
 import ctypes
-import statistics
 from collections.abc import Sequence
 
 from dirtune.errors import NotPossible
@@ -36,7 +35,7 @@ def own_ns(loaded: Prebuilt, points: Sequence[Point]) -> float | None:
         for point in attached:
             loaded.detach(point)
     measured = [mean for mean in rounds if mean is not None]
-    return statistics.median(measured) if measured else None
+    return sorted(measured)[len(measured) // 2] if measured else None
 
 
 def _round(loaded: Prebuilt) -> float | None:

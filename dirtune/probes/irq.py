@@ -13,12 +13,11 @@ from typing import Protocol
 import msgspec
 
 from dirtune.analyse.handlers import HandlerCalls, HandlerWindow
-from dirtune.analyse.rates import line_counts
-from dirtune.collect import interrupts
-from dirtune.collect.interrupts import parse_interrupts
 from dirtune.host import Host
 from dirtune.probes import from_handlers, steady
 from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_slots
+
+_INTERRUPTS = "/proc/interrupts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Copy(Protocol):
 
 def read(bpf: Bpf, host: Host) -> Reading:
     """Return a copy of the probe's maps and of /proc/interrupts."""
-    text, (rows, names) = steady.read(lambda: host.read(interrupts.SOURCE), lambda: _copies(bpf))
+    text, (rows, names) = steady.read(lambda: host.read(_INTERRUPTS), lambda: _copies(bpf))
     lost = sum(bpf["irq_lost"][0])
     return Reading(text, by_handler(rows, names), lost)
 
@@ -98,6 +97,10 @@ def _calls(copy: Copy, cpu: int, irq: int, name: str) -> HandlerCalls:
 
 def decode(before: Moment[Reading], after: Moment[Reading], context: Context) -> HandlerWindow:
     """Return the handlers' calls between two readings, by interrupt line and handler name."""
+    # Imported after the measurement, because dirtune should begin it without delay.
+    from dirtune.analyse.rates import line_counts
+    from dirtune.collect.interrupts import parse_interrupts
+
     own_ns = context.own_ns or 0.0
 
     def correct(calls: HandlerCalls) -> HandlerCalls:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,13 +17,15 @@ from dirtune.host import Host, LiveHost
 from dirtune.nearest import no_such
 from dirtune.probes import calibration, compiled, prebuilt, threads
 from dirtune.probes.build_ids import build_ids
-from dirtune.probes.counting import Counting, best
 from dirtune.probes.kernel import Kernel
 from dirtune.probes.loading import Candidate, Loaded, detach, load, statistics, statistics_on
 from dirtune.probes.prebuilt import HERE, Prebuilt
 from dirtune.probes.probe import Bpf, Context, Moment, Probe, Way
 from dirtune.probes.threads import ThreadReading
 from dirtune.signals import undisturbed
+
+if TYPE_CHECKING:
+    from dirtune.probes.counting import Counting
 
 LIMIT_PERCENT = 1.0
 """The default limit of the probes' total cost, in % of one CPU."""
@@ -67,7 +69,7 @@ class Session:
     limit_percent: float
     counted: bool
     """Whether the kernel measures the cost of BPF programs."""
-    counting: Counting | None = None
+    counting: "Counting | None" = None
     """The source that replaces the irq probe."""
     threaded: bool = False
     """Whether the CPU time of threaded interrupt handlers is also read."""
@@ -203,6 +205,8 @@ def opened(
                 missing[name] = NotProbed(name, why, remedy, "")
         counting = None
         if _IRQ in missing:
+            from dirtune.probes.counting import best  # takes long to import
+
             counting = best(host, stack)
             instead = counting.words if counting else ""
             missing[_IRQ] = msgspec.structs.replace(missing[_IRQ], instead=instead)

@@ -15,7 +15,6 @@ from dirtune.analyse.probed import NapiPolls, SoftirqTime, SoftirqWindow
 from dirtune.collect import softirqs
 from dirtune.collect.softirqs import parse_softirqs
 from dirtune.host import Host
-from dirtune.netlink import netdev
 from dirtune.probes import from_handlers, steady
 from dirtune.probes.from_handlers import Delays
 from dirtune.probes.probe import Bpf, Context, Moment, Point, Probe, Way, moved_slots
@@ -56,8 +55,14 @@ def read(bpf: Bpf, host: Host) -> Reading:
     lost = sum(bpf["softirq_lost"][0])
     delays = from_handlers.read(bpf, "softirq_delays")
     napi = polls_by_napi(rows, _napi_names(bpf))
-    queues = netdev.queues_by_napi() if any(one.id for one in napi.values()) else {}
+    queues = _queues() if any(one.id for one in napi.values()) else {}
     return Reading(text, times, napi, lost, delays, queues)
+
+
+def _queues() -> Mapping[int, tuple[str, ...]]:
+    from dirtune.netlink import netdev  # takes long to import
+
+    return netdev.queues_by_napi()
 
 
 def _napi_names(bpf: Bpf) -> dict[int, tuple[int, str]]:

@@ -1,5 +1,7 @@
 """A session of probes, with loaded programs and the kernel's statistics played by stand-ins."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -167,3 +169,15 @@ def test_every_program_in_c_is_a_probe_of_its_own_name():
 def test_an_unknown_probe_is_named():
     with pytest.raises(session.NotPossible, match=r"No such probe: irqs\. Did you mean irq"):
         session.named(("irqs",))
+
+
+def test_before_a_measurement_nothing_is_imported_that_only_its_end_needs():
+    late = ("analyse.rates", "collect.interrupts", "netlink.netdev", "probes.counting", "render")
+    script = (
+        "import sys\nfrom dirtune.probes import session\nsession.all_probes()\nprint(*sys.modules)"
+    )
+    argv = (sys.executable, "-c", script)
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+
+    assert "dirtune.probes.irq" in done.stdout.split()
+    assert {f"dirtune.{name}" for name in late}.isdisjoint(done.stdout.split())
