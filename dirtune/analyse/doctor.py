@@ -43,8 +43,8 @@ class Rung(msgspec.Struct, frozen=True):
     """One way to run a probe, such as eBPF, and the obstacles to it on this machine."""
 
     source: str
-    """`prebuilt` (eBPF built ahead of time), `bcc` (eBPF compiled here), `kprobes` (the same,
-    attached to functions), `tracefs` or `proc`."""
+    """`prebuilt` (eBPF built ahead of time), `bcc` (eBPF compiled here), `kprobes` (one of these
+    two, attached to functions), `tracefs` or `proc`."""
     gives: str
     obstacles: tuple[Obstacle, ...]
 
@@ -170,7 +170,11 @@ def tracefs_obstacles(facts: Facts) -> tuple[Obstacle, ...]:
 def ladders(facts: Facts) -> tuple[Ladder, ...]:
     """Return each probe with its possible sources, the best source first."""
     bcc = compiled_obstacles(facts)
-    kprobes = (*bcc, *_no_option("kprobes", "CONFIG_KPROBES", there=facts.kprobes))
+    ahead = prebuilt_obstacles(facts, types=False)
+    kprobes = (
+        *(ahead if bcc else ()),
+        *_no_option("kprobes", "CONFIG_KPROBES", there=facts.kprobes),
+    )
     perf = _no_option("perf events", "CONFIG_PERF_EVENTS", there=facts.perf_events)
     ipvs = _present((not facts.ip_vs, "IPVS is not loaded", "modprobe ip_vs"))
     types = _present(

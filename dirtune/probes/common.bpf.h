@@ -33,6 +33,14 @@ struct bpf_raw_tracepoint_args {
     u64 args[4];
 };
 
+// The registers in struct pt_regs that hold the first argument and the result of a function, as
+// numbers of 64 bits. They depend on the architecture, and never on the kernel, so a program that
+// reads one exists once for each architecture; prebuilt.py knows its name.
+#define ARGUMENT_x86_64 14
+#define RESULT_x86_64 10
+#define ARGUMENT_aarch64 0
+#define RESULT_aarch64 0
+
 // enum bpf_map_type and enum bpf_func_id, include/uapi/linux/bpf.h: numbers that never change.
 #define BPF_MAP_TYPE_HASH 1
 #define BPF_MAP_TYPE_PERCPU_HASH 5

@@ -116,6 +116,24 @@ int dt_ipvs_hook_return(u64 *ctx)
     return ipvs_end(ctx[3]);
 }
 
+SEC("kprobe")
+int dt_ipvs_in(void *ctx)
+{
+    return ipvs_begin();
+}
+
+SEC("kretprobe")
+int dt_ipvs_in_return_x86_64(u64 *ctx)
+{
+    return ipvs_end(ctx[RESULT_x86_64]);
+}
+
+SEC("kretprobe")
+int dt_ipvs_in_return_aarch64(u64 *ctx)
+{
+    return ipvs_end(ctx[RESULT_aarch64]);
+}
+
 #else
 #include <uapi/linux/ptrace.h>
 

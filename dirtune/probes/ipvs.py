@@ -1,8 +1,9 @@
 """The ipvs probe, which measures the time that IPVS takes per packet.
 
 Source: the entry and the return of `ip_vs_in_hook` (net/netfilter/ipvs/ip_vs_core.c, Linux 5.14),
-timed in the kernel by `ipvs.bpf.c`. The prebuilt object uses fentry, which finds the function in
-the type information of the module or of the kernel; bcc uses kprobes.
+timed in the kernel by `ipvs.bpf.c`. fentry finds the function in the type information of the
+module (Linux 5.11) or of the kernel; without it, and with bcc, the probe uses kprobes. Before 5.14
+the function is `ip_vs_in`, which compilers inline but for the part after its first checks.
 """
 
 from dataclasses import dataclass, field
@@ -76,6 +77,7 @@ PROBE = Probe(
         ),
         _kprobes("ip_vs_in_hook"),
         _kprobes("ip_vs_in"),
+        _kprobes("ip_vs_in.part.0"),
     ),
     read=read,
     decode=decode,

@@ -111,9 +111,6 @@ int dt_lock_contention_end(struct bpf_raw_tracepoint_args *ctx)
     return lock_end(ctx->args[0]);
 }
 
-#ifdef LOCK_KPROBES
-#include <uapi/linux/ptrace.h>
-
 #define LOCK_SPIN 1
 
 // The return of a slow path does not name the lock. A CPU waits in only one slow path at a time per
@@ -121,10 +118,9 @@ int dt_lock_contention_end(struct bpf_raw_tracepoint_args *ctx)
 PERCPU_ARRAY(lock_spinning, u64, LOCK_CONTEXTS);
 PERCPU_ARRAY(lock_depth, u32, 1);
 
-int dt_lock_slowpath(struct pt_regs *ctx)
+static __always_inline int lock_slowpath(void *ctx, u64 lock)
 {
     int zero = 0;
-    u64 lock = PT_REGS_PARM1(ctx);
     u32 *depth = bpf_map_lookup_elem(&lock_depth, &zero);
 
     if (!depth || *depth >= LOCK_CONTEXTS)
@@ -138,7 +134,8 @@ int dt_lock_slowpath(struct pt_regs *ctx)
     return lock_begin(ctx, lock, LOCK_SPIN);
 }
 
-int dt_lock_slowpath_return(struct pt_regs *ctx)
+SEC("kretprobe")
+int dt_lock_slowpath_return(void *ctx)
 {
     int zero = 0;
     u32 *depth = bpf_map_lookup_elem(&lock_depth, &zero);
@@ -149,5 +146,27 @@ int dt_lock_slowpath_return(struct pt_regs *ctx)
     *depth = index;
     u64 *mine = bpf_map_lookup_elem(&lock_spinning, (int *)&index);
     return mine ? lock_end(*mine) : 0;
+}
+
+#ifndef DIRTUNE_BCC
+
+SEC("kprobe")
+int dt_lock_slowpath_x86_64(u64 *ctx)
+{
+    return lock_slowpath(ctx, ctx[ARGUMENT_x86_64]);
+}
+
+SEC("kprobe")
+int dt_lock_slowpath_aarch64(u64 *ctx)
+{
+    return lock_slowpath(ctx, ctx[ARGUMENT_aarch64]);
+}
+
+#elif defined(LOCK_KPROBES)
+#include <uapi/linux/ptrace.h>
+
+int dt_lock_slowpath(struct pt_regs *ctx)
+{
+    return lock_slowpath(ctx, PT_REGS_PARM1(ctx));
 }
 #endif

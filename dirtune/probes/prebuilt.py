@@ -20,7 +20,7 @@ from dirtune.probes.libbpf import NAME, library, reason, warnings
 from dirtune.probes.probe import Point, Probe, Way
 
 HERE = Path(__file__).parent
-KINDS = frozenset({"tracepoint", "clock", "fentry"})
+KINDS = frozenset({"tracepoint", "clock", "fentry", "kprobe", "kretprobe"})
 """The kinds of points that an object can be attached to."""
 # enum bpf_map_type in linux/bpf.h: BPF_MAP_TYPE_PERCPU_HASH, _PERCPU_ARRAY and _STACK_TRACE
 _PER_CPU, _STACKS = (5, 6), 7
@@ -28,6 +28,8 @@ SHARED = ("cpu_now", "irq_names")
 """The maps that all objects share: the first one makes them, and the next ones use them."""
 _BATCH = 256  # entries of a map that are read with one call
 _END = errno.ENOENT
+_OF_THIS_MACHINE = f"_{os.uname().machine}"
+"""What the name of a program ends in that reads registers, and so exists for each architecture."""
 
 
 def load(probe: Probe[Any], way: Way, beside: Iterable["Prebuilt"] = ()) -> "Prebuilt":
@@ -82,7 +84,8 @@ class Prebuilt:
                 )
             program = None
             while program := libbpf.bpf_object__next_program(self._object, program):
-                used = libbpf.bpf_program__name(program).decode() in functions
+                called = libbpf.bpf_program__name(program).decode()
+                used = called.removesuffix(_OF_THIS_MACHINE) in functions
                 libbpf.bpf_program__set_autoload(program, used)
             failed = self._share(beside) or libbpf.bpf_object__load(self._object)
         if failed:
@@ -93,10 +96,7 @@ class Prebuilt:
         """Attach the program of *point*."""
         program = self._program(point.function)
         with warnings(self._libbpf) as words:
-            if point.kind == "clock":
-                links = self._clocks(program, int(point.target))
-            else:
-                links = iter((self._libbpf.bpf_program__attach(program),))
+            links = self._attached(program, point)
             for link in links:
                 if not link:
                     number = ctypes.get_errno()
@@ -147,10 +147,21 @@ class Prebuilt:
         return 0
 
     def _program(self, function: str) -> int:
-        program = self._libbpf.bpf_object__find_program_by_name(self._object, function.encode())
-        if not program:
-            raise NotPossible(f"{self._name} has no program {function}")
-        return int(program)
+        for name in (function, f"{function}{_OF_THIS_MACHINE}"):
+            program = self._libbpf.bpf_object__find_program_by_name(self._object, name.encode())
+            if program:
+                return int(program)
+        raise NotPossible(f"{self._name} has no program {function} for this machine")
+
+    def _attached(self, program: int, point: Point) -> Iterator[int | None]:
+        match point.kind:
+            case "clock":
+                yield from self._clocks(program, int(point.target))
+            case "kprobe" | "kretprobe":
+                returns, function = point.kind == "kretprobe", point.target.encode()
+                yield self._libbpf.bpf_program__attach_kprobe(program, returns, function)
+            case _:
+                yield self._libbpf.bpf_program__attach(program)
 
     def _clocks(self, program: int, hertz: int) -> Iterator[int | None]:
         for cpu in perf.online_cpus():

@@ -153,6 +153,8 @@ NO_BPF = {"libbpf": False, "bcc": False}
         # Without structures of the kernel, an object needs no type information.
         ({"btf": False}, ALL | {"irq": "bcc", "softirq": "bcc", "ipvs": "kprobes"}),
         ({"ip_vs_types": False}, ALL | {"ipvs": "kprobes"}),
+        ({"ip_vs_types": False, "headers": False}, ALL | {"ipvs": "kprobes"}),
+        ({"ip_vs_types": False, "libbpf": False, "headers": False}, NONE | {"irq": "tracefs"}),
         ({"libbpf": False, "headers": False}, NONE | {"irq": "tracefs"}),
         (NO_BPF, NONE | {"irq": "tracefs"}),
         (NO_BPF | {"hist_triggers": False}, NONE | {"irq": "proc"}),
@@ -163,6 +165,10 @@ NO_BPF = {"libbpf": False, "bcc": False}
         ({"root": False, "bpf": False, "proc_readable": False}, NONE),
         ({"tracefs": None, "events": None, "kprobes": None}, ALL),
         ({"events": EVENTS - {"lock/contention_begin"}}, ALL | {"locks": "kprobes"}),
+        (
+            {"events": EVENTS - {"lock/contention_begin"}, "bcc": False},
+            ALL | {"locks": "kprobes"},
+        ),
         (
             {"events": EVENTS - {"lock/contention_begin"}, "kprobes": False},
             ALL | {"locks": None},

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import pytest
 from benches import CROWDED_2, DIRTUNE, dirtune, in_lab, on, plan
+from profiles import BEGIN, ended, told
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("booted"), in_lab(CROWDED_2)]
 
@@ -30,7 +31,6 @@ for n in range({DATAGRAMS}):
     time.sleep(0.02)
 "
 """
-BEGIN = "echo go >/tmp/go; until grep -q measuring /tmp/said; do sleep 0.1; done"
 # Longer than the profile, of which they start ahead; their rows tell when.
 BESIDE = (
     "(vmstat -n -t 1 50 >/tmp/vmstat 2>/dev/null &);"
@@ -52,28 +52,6 @@ def profile(*words, overhead=90):
     argv = " ".join((f"dirtune profile --max-overhead {overhead} --format json", *words))
     text = on("lb1", f"{argv} 2>/tmp/said")
     return json.loads(text[text.index("{") :])
-
-
-@contextlib.contextmanager
-def told(words):
-    """A profile whose probes are loaded, and that waits for `BEGIN`."""
-    script = (
-        f"rm -f /tmp/go /tmp/said; mkfifo /tmp/go; (dirtune profile --told --format json"
-        f" {words} </tmp/go >/tmp/profile 2>/tmp/said & echo $! >/tmp/pid);"
-        " (sleep 300 >/tmp/go 2>/dev/null & echo $! >/tmp/keeper);"
-        " until grep -q loaded /tmp/said; do kill -0 $(cat /tmp/pid) || exit 1; sleep 0.2; done"
-    )
-    on("lb1", script)
-    try:
-        yield
-    finally:
-        on("lb1", "kill $(cat /tmp/pid /tmp/keeper) 2>/dev/null || true")
-
-
-def ended():
-    """The profile that was told to begin, once it is there."""
-    on("lb1", "while kill -0 $(cat /tmp/pid) 2>/dev/null; do sleep 0.3; done")
-    return json.loads(on("lb1", "cat /tmp/profile"))
 
 
 @contextlib.contextmanager
@@ -387,6 +365,7 @@ def test_without_lock_tracepoints_kprobes_see_the_spin_locks(tmp_path):
 
     (cost,) = probed["costs"]
     assert cost["way"].startswith("kprobes on ")
+    assert "bcc" not in cost["way"]
     assert cost["events"] > 0
     assert probed["locks"]["lost"] == 0
     assert {one["kind"] for one in probed["locks"]["locks"]} == {"spinlock"}

@@ -74,17 +74,29 @@ def test_drop_reasons_are_asked_for_where_the_event_has_them(tmp_path):
 
 @pytest.mark.parametrize(("module", "types"), [("\t[ip_vs]", "ip_vs"), ("", "vmlinux")])
 def test_fentry_needs_the_types_of_what_holds_the_function(tmp_path, module, types):
-    found = kernel(tmp_path, kallsyms=KALLSYMS.replace("\t[ip_vs]", module))
+    symbols = KALLSYMS.replace("\t[ip_vs]", module)
+    found = kernel(tmp_path, kallsyms=symbols)
     other = {"ip_vs": "vmlinux", "vmlinux": "ip_vs"}[types]
     (tmp_path / "sys/kernel/btf").mkdir()
     (tmp_path / "sys/kernel/btf" / other).touch()
-    assert f"no type information in /sys/kernel/btf/{types}" in found.way(
-        ipvs.PROBE, prebuilt.KINDS
-    )
-    assert found.way(ipvs.PROBE, compiled.KINDS).what == "kprobes on ip_vs_in_hook"
+    for kinds in (prebuilt.KINDS, compiled.KINDS):
+        assert found.way(ipvs.PROBE, kinds).what == "kprobes on ip_vs_in_hook"
+    Path(tmp_path, "sys/bus/event_source/devices/kprobe/type").unlink()
+    bare = kernel(tmp_path, kallsyms=symbols, kprobes=False)
+    why = bare.way(ipvs.PROBE, prebuilt.KINDS)
+    assert f"no type information in /sys/kernel/btf/{types}" in why
+    assert "without kprobes (CONFIG_KPROBE_EVENTS)" in why
 
     (tmp_path / "sys/kernel/btf" / types).touch()
     assert found.way(ipvs.PROBE, prebuilt.KINDS).what == "fentry"
+
+
+def test_before_5_14_the_part_of_the_function_that_was_not_inlined_is_probed(tmp_path):
+    # Debian's 5.10 has no type information of modules, and these functions of IPVS.
+    old = "ffffffffc0a01000 t ip_vs_in.part.0\t[ip_vs]\nffffffffc0a02000 t ip_vs_out\t[ip_vs]\n"
+    way = kernel(tmp_path, kallsyms=old).way(ipvs.PROBE, prebuilt.KINDS)
+
+    assert way.what == "kprobes on ip_vs_in.part.0"
 
 
 def test_without_ipvs_the_module_is_asked_for(tmp_path):
