@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -69,7 +68,7 @@ def notify(argv: Sequence[str], variables: Mapping[str, str], *, timeout_s: floa
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno(),
+            stdout=2,
             env={**os.environ, **variables},
             process_group=0,
         )

@@ -14,6 +14,7 @@ from dirtune.analyse.profile import Profile
 from dirtune.checks import audits, discovery, documents
 from dirtune.checks.audits import Audit
 from dirtune.errors import DirtuneError
+from dirtune.escape import ascii_json
 from dirtune.jobs import snapshots
 from dirtune.snapshot import take_all
 from dirtune.watch.documents import Evidence, FiringDocument, Second
@@ -62,12 +63,12 @@ def taken(store: Store, request: Request, report: Report) -> Path:
         profile = _profile(request, missing)
         audit = _audit(draft, missing)
         before = tuple(seconds(request.moments, request.metrics))
-        _write(draft / "before.jsonl", msgspec.json.Encoder().encode_lines(before))
+        _write_json(draft / "before.jsonl", msgspec.json.Encoder().encode_lines(before))
         if profile is not None:
-            _write(draft / "profile.json", msgspec.json.format(msgspec.json.encode(profile)))
+            _write_json(draft / "profile.json", msgspec.json.format(msgspec.json.encode(profile)))
         if audit is not None:
             document = json.dumps(documents.of_audit(audit), indent=2)
-            _write(draft / "audit.json", document.encode())
+            _write_json(draft / "audit.json", document.encode())
         files = sorted({*(path.name for path in draft.iterdir()), "report.md", "watch.json"})
         evidence = Evidence(
             stamp.isoformat(timespec="milliseconds"),
@@ -79,7 +80,7 @@ def taken(store: Store, request: Request, report: Report) -> Path:
             tuple(files),
             tuple(missing),
         )
-        _write(draft / "watch.json", msgspec.json.format(msgspec.json.encode(evidence)))
+        _write_json(draft / "watch.json", msgspec.json.format(msgspec.json.encode(evidence)))
         text = report(evidence, request.message, before, profile, audit)
         _write(draft / "report.md", text.encode(errors="backslashreplace"))
     return final
@@ -87,6 +88,11 @@ def taken(store: Store, request: Request, report: Report) -> Path:
 
 def _write(path: Path, data: bytes) -> None:
     writing.replace(path, data, private=True)
+
+
+def _write_json(path: Path, data: bytes) -> None:
+    """Write JSON in ASCII, because people print it on terminals, and names may be hostile."""
+    _write(path, ascii_json(data.decode()).encode())
 
 
 def _profile(request: Request, missing: list[str]) -> Profile | None:
