@@ -1,16 +1,19 @@
 """--netns: the counters, settings and interfaces of a namespace, the interrupts of the host."""
 
+import asyncio
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from dirtune import archive
+from dirtune.cli import main
 from dirtune.errors import NotPossible
 from dirtune.host import namespace
-from dirtune.jobs import namespaces, notes
+from dirtune.jobs import far_directors, namespaces, notes
 
 REPOSITORY = Path(__file__).parents[1]
 PROGRAM = (sys.executable, "-m", "dirtune")
@@ -174,3 +177,24 @@ def test_without_ipvs_no_namespace_is_entered(monkeypatch):
     monkeypatch.setattr(namespace, "others", lambda: 1 / 0)
 
     namespaces.warn_of_services_elsewhere()
+
+
+def test_netns_goes_with_no_other_source():
+    for words in (("audit", "--host", "lb1"), ("irqs", "--root", "/x"), ("lvs", "export", "p")):
+        done = CliRunner().invoke(main, [*words, "--netns", "1"])
+
+        assert done.exit_code == 2
+        assert "--netns names a namespace of this machine. Leave out" in done.stderr
+
+
+def test_a_far_dirtune_gets_the_namespace_as_one_word(monkeypatch):
+    asked = []
+
+    class Far:
+        async def ask(self, words, *_, **__):
+            asked.append(words)
+            raise NotPossible("enough")
+
+    with pytest.raises(NotPossible, match="enough"):
+        asyncio.run(far_directors._table(Far(), "lb1", "x; reboot"))
+    assert asked == [("lvs", "show", "--netns=x; reboot")]

@@ -24,7 +24,7 @@ RUNS = click.option(
 NETNS = click.option(
     "--netns",
     metavar="NAME|PID|PATH",
-    help="Look at this network namespace of this machine: a name of `ip netns` or of Docker, a "
+    help="Look at this network namespace of the host: a name of `ip netns` or of Docker, a "
     "process in it, or a path. Interrupts and CPUs are the host's.",
 )
 

@@ -93,7 +93,7 @@ def show(host: str | None, netns: str | None, form: str) -> None:
       dirtune lvs show --host lb1
       dirtune lvs show --netns ingress_sbox
     """
-    enter(netns, host=host)
+    enter(None if host else netns)
     # The collector would scan ten thousand rows, which have no cycles, again and again, and take
     # a sixth of the time.
     gc.disable()
@@ -101,7 +101,7 @@ def show(host: str | None, netns: str | None, form: str) -> None:
     from dirtune.jobs import lvs_tables
     from dirtune.render import lvs as render
 
-    table, seen = lvs_tables.counted(host)
+    table, seen = lvs_tables.counted(host, netns)
     texts = {"json": render.document, "markdown": render.markdown}
     _output.result(texts.get(form, render.table)(table, seen), form)
 
@@ -405,11 +405,11 @@ def export(
 
     if host and plan:
         raise click.UsageError("PLAN and --host name two tables. Leave one of them out.")
-    enter(netns, host=host, PLAN=plan)
+    enter(None if host else netns, PLAN=plan)
     texts = {"plan": lvs_plan.plan, "json": lvs_plan.document}
     texts["kube-proxy"] = lvs_kube_proxy.config_map
     texts["keepalived"] = partial(keepalived_text.blocks, checker=checker)
-    _output.result(texts.get(form, ipvsadm.export)(lvs_tables.exported(plan, host)), end="")
+    _output.result(texts.get(form, ipvsadm.export)(lvs_tables.exported(plan, host, netns)), end="")
 
 
 def _print_and_exit(text: str, status: int, form: str) -> NoReturn:

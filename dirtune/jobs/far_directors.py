@@ -26,12 +26,15 @@ _READ_S = 60
 _ANSWER_S = 300
 
 
-def table(host: str) -> tuple[Table, tuple[Seen, ...]]:
-    """Return the IPVS table of *host*, with the counters of its services."""
+def table(host: str, netns: str | None = None) -> tuple[Table, tuple[Seen, ...]]:
+    """Return the IPVS table of *host*, with the counters of its services.
+
+    With *netns*, it is the table of that network namespace of the host.
+    """
 
     async def read() -> tuple[Table, tuple[Seen, ...]]:
         async with _director(Director(host), None) as far:
-            return await _table(far, host)
+            return await _table(far, host, netns)
 
     return signals.run(read())
 
@@ -136,8 +139,11 @@ async def _director(director: Director, ssh_config: str | None) -> "AsyncIterato
         yield FarDirtune(node, director.dirtune)
 
 
-async def _table(far: "FarDirtune", host: str) -> tuple[Table, tuple[Seen, ...]]:
-    answer = await far.ask(("lvs", "show"), LvsDocument, timeout_s=_READ_S)
+async def _table(
+    far: "FarDirtune", host: str, netns: str | None = None
+) -> tuple[Table, tuple[Seen, ...]]:
+    there = () if netns is None else (f"--netns={netns}",)
+    answer = await far.ask(("lvs", "show", *there), LvsDocument, timeout_s=_READ_S)
     try:
         return table_of(answer.document)
     except (ParseError, NotPossible) as error:
