@@ -55,19 +55,26 @@ class Kernel:
         return None
 
     def way(self, probe: Probe[object], kinds: frozenset[str]) -> Way | str:
-        """Return the first way in which this kernel can attach *probe* to points of these *kinds*.
+        """Return the first of `ways`, or the reasons why there is none."""
+        found = self.ways(probe, kinds)
+        return found if isinstance(found, str) else found[0]
+
+    def ways(self, probe: Probe[object], kinds: frozenset[str]) -> tuple[Way, ...] | str:
+        """Return the ways in which this kernel can attach *probe* to points of these *kinds*.
 
         If this kernel can attach *probe* in no way, return the reasons as text.
         """
+        found: list[Way] = []
         reasons: list[str] = []
         for way in probe.ways:
             if not kinds.issuperset(point.kind for point in way.points):
                 continue
             missing = next(filter(None, map(self.lacks, way.points)), None)
             if missing is None:
-                return way
-            reasons.append(missing)
-        return "; ".join(dict.fromkeys(reasons))
+                found.append(way)
+            else:
+                reasons.append(missing)
+        return tuple(found) or "; ".join(dict.fromkeys(reasons))
 
     def _lacks_event(self, point: Point) -> str | None:
         mounted = [f for f in _TRACEFS if self.host.glob(f"{f}/events/irq")]

@@ -36,8 +36,8 @@ class Candidate:
     """A probe, and how this machine can probably load it."""
 
     probe: Probe[Any]
-    prebuilt: Way | None
-    """The way in which to attach the prebuilt object; None if there is none here."""
+    prebuilt: tuple[Way, ...]
+    """The ways in which to attach the prebuilt object, which are tried in this order."""
     compiled: Way | None
     """The way in which to attach the program that bcc compiles; None if there is none here."""
     not_compiled: Obstacle | str | None = None
@@ -53,22 +53,23 @@ def load(candidates: Sequence[Candidate]) -> tuple[list[Loaded], dict[str, str]]
     refused: dict[str, list[str]] = {}
     objects: list[prebuilt.Prebuilt] = []
     for one in candidates:
-        if one.prebuilt is None:
-            continue
-        try:
-            objects.append(prebuilt.load(one.probe, one.prebuilt, tuple(objects)))
-        except NotPossible as error:
-            refused[one.probe.name] = [str(error)]
-        else:
-            loaded.append(Loaded(one.probe, one.prebuilt, objects[-1]))
+        for way in one.prebuilt:
+            try:
+                objects.append(prebuilt.load(one.probe, way, tuple(objects)))
+            except NotPossible as error:
+                refused.setdefault(one.probe.name, []).append(str(error))
+            else:
+                loaded.append(Loaded(one.probe, way, objects[-1]))
+                break
     names = {probe.probe.name for probe in loaded}
     rest = [(c.probe, c.compiled) for c in candidates if c.compiled and c.probe.name not in names]
     built_here, reasons = _compiled(rest)
     for name, reason in reasons.items():
         refused.setdefault(name, []).append(reason)
-    for probe in built_here:
+    everything = [*loaded, *built_here]
+    for probe in everything:
         refused.pop(probe.probe.name, None)
-    return [*loaded, *built_here], {name: "; ".join(why) for name, why in refused.items()}
+    return everything, {name: "; ".join(dict.fromkeys(why)) for name, why in refused.items()}
 
 
 def _compiled(

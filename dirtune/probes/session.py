@@ -267,11 +267,11 @@ def _candidates(
     for probe in probes:
         first = prebuilt_obstacles(facts, types=bool(probe.members))
         second = compiled_obstacles(facts)
-        ahead = first[0] if first else kernel.way(probe, prebuilt.KINDS)
+        ahead = first[0] if first else kernel.ways(probe, prebuilt.KINDS)
         here = second[0] if second else kernel.way(probe, compiled.KINDS)
         if isinstance(here, Way):
-            candidates.append(Candidate(probe, ahead if isinstance(ahead, Way) else None, here))
-        elif isinstance(ahead, Way):
+            candidates.append(Candidate(probe, ahead if isinstance(ahead, tuple) else (), here))
+        elif isinstance(ahead, tuple):
             candidates.append(Candidate(probe, ahead, None, here))
         else:
             why, remedy = _both(ahead, here)

@@ -33,7 +33,7 @@ def test_bcc_finds_no_headers_that_another_user_put_there(monkeypatch, before):
         monkeypatch.setenv("TMPDIR", before)
 
     (irq,) = session.named(("irq",))
-    loaded, refused = loading.load([loading.Candidate(irq, None, Way("x", ()))])
+    loaded, refused = loading.load([loading.Candidate(irq, (), Way("x", ()))])
 
     assert (loaded, list(refused)) == ([], ["irq"])
     ((place, mode, found),) = seen
@@ -53,8 +53,9 @@ def sources(monkeypatch):
     refused, compiled = {}, []
 
     def load_object(probe, way, beside):
-        if probe.name in refused:
-            raise NotPossible(refused[probe.name])
+        for name in (probe.name, f"{probe.name} {way.what}"):
+            if name in refused:
+                raise NotPossible(refused[name])
         return f"object of {probe.name}"
 
     def compile_all(probes):
@@ -77,7 +78,7 @@ def load(*candidates):
 
 def test_where_the_objects_load_bcc_compiles_nothing(sources):
     _, compiled = sources
-    loaded = load(loading.Candidate(IRQ, AHEAD, HERE), loading.Candidate(CPU, AHEAD, None))
+    loaded = load(loading.Candidate(IRQ, (AHEAD,), HERE), loading.Candidate(CPU, (AHEAD,), None))
 
     assert loaded == (
         {"irq": ("object of irq", "ahead"), "cpu": ("object of cpu", "ahead")},
@@ -89,16 +90,34 @@ def test_where_the_objects_load_bcc_compiles_nothing(sources):
 def test_bcc_compiles_only_what_does_not_load_as_an_object(sources):
     refused, compiled = sources
     refused["irq"] = "irq.bpf.o cannot be loaded"
-    loaded = load(loading.Candidate(IRQ, AHEAD, HERE), loading.Candidate(CPU, AHEAD, HERE))
+    loaded = load(loading.Candidate(IRQ, (AHEAD,), HERE), loading.Candidate(CPU, (AHEAD,), HERE))
 
     assert loaded == ({"cpu": ("object of cpu", "ahead"), "irq": ("compiled", "here (bcc)")}, {})
     assert compiled == [["irq"]]
 
 
+def test_the_next_way_of_an_object_is_tried_before_bcc(sources):
+    # fentry needs trampolines, which arm64 has had since Linux 6.0.
+    refused, compiled = sources
+    refused["irq ahead"] = "no trampolines"
+    other = Way("other", ())
+
+    assert load(loading.Candidate(IRQ, (AHEAD, other), HERE)) == (
+        {"irq": ("object of irq", "other")},
+        {},
+    )
+    assert compiled == []
+    refused["irq other"] = "no kprobes"
+    assert load(loading.Candidate(IRQ, (AHEAD, other, AHEAD), None)) == (
+        {},
+        {"irq": "no trampolines; no kprobes"},
+    )
+
+
 def test_what_neither_loads_has_both_reasons(sources):
     refused, compiled = sources
     refused |= {"irq": "the verifier's words", "bcc irq": "the compiler's words"}
-    loaded = load(loading.Candidate(IRQ, AHEAD, HERE), loading.Candidate(CPU, None, HERE))
+    loaded = load(loading.Candidate(IRQ, (AHEAD,), HERE), loading.Candidate(CPU, (), HERE))
 
     assert loaded == (
         {"cpu": ("compiled", "here (bcc)")},
@@ -111,7 +130,7 @@ def test_a_refused_object_without_bcc_keeps_its_reason(sources):
     refused, _ = sources
     refused["irq"] = "the verifier's words"
 
-    assert load(loading.Candidate(IRQ, AHEAD, None, "no headers")) == (
+    assert load(loading.Candidate(IRQ, (AHEAD,), None, "no headers")) == (
         {},
         {"irq": "the verifier's words"},
     )
