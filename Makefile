@@ -7,7 +7,8 @@ PACKAGES := python3 python3-venv python3-bpfcc linux-image-amd64 linux-headers-a
 	linux-image-rt-amd64 linux-headers-rt-amd64 qemu-system-x86 ipvsadm iproute2 kmod cpio \
 	zstd busybox-static nginx-light nghttp2-client httperf wrk netpipe-tcp openssh-client \
 	openssh-server keepalived tcsh fish netcat-openbsd procps sysstat bpfcc-tools util-linux ethtool \
-	nftables iptables pciutils strace libbpf1 clang-14 llvm-14 zsh bash-completion groff-base
+	nftables iptables pciutils strace libbpf1 clang-14 llvm-14 zsh bash-completion groff-base \
+	chromium fonts-dejavu-core
 # For `make dist` and its tests.
 DIST_PACKAGES := gcc libc6-dev zlib1g-dev libbpf1 git man-db debootstrap rpm zsh fish
 

@@ -39,7 +39,19 @@ class Figure:
     kind: str = "figure"
 
 
-Block = Text | Table | Commands | Figure
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One finding: a coloured word, the check, a sentence, and the commands that help."""
+
+    word: str
+    """The severity, which decides the colour."""
+    title: str
+    text: str
+    commands: tuple[str, ...] = ()
+    kind: str = "entry"
+
+
+Block = Text | Table | Commands | Figure | Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +60,6 @@ class Section:
 
     title: str
     blocks: tuple[Block, ...]
-    folded: bool = False
-    """Whether HTML shows only the heading until the reader opens the section."""
 
     @property
     def anchor(self) -> str:
@@ -70,3 +80,12 @@ class Document:
     """The main figures below the verdict, as (name, value)."""
     byline: str
     sections: tuple[Section, ...]
+    """The evidence; HTML shows only the headings until the reader opens a section."""
+    asked: str = ""
+    """The question that the run was to answer."""
+    picture: Figure | None = None
+    """The verdict as a chart."""
+    cause: str = ""
+    """The cause of the problem in one sentence."""
+    to_do: tuple[Text | Commands, ...] = ()
+    """The next step, with the command for it."""

@@ -1,25 +1,55 @@
 """Render the report of a run: one self-contained HTML file, or Markdown and chart files."""
 
+import base64
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+
 import jinja2
+import vl_convert
 
 from dirtune.analyse.run import Run
-from dirtune.escape import visible
+from dirtune.escape import ascii_json, visible
 from dirtune.render import cells, paper_charts, paper_document
-from dirtune.render.blocks import Document, Table
+from dirtune.render.blocks import Commands, Document, Entry, Table
+from dirtune.render.chart_style import Picture, svg
 from dirtune.render.each_text import each_text
 from dirtune.render.markdown import code_block, escaped
 from dirtune.render.report_charts import charts
 from dirtune.render.report_document import document
 
+MOST_ROWS = 2000
+"""The most rows of a table that a page shows."""
+
 
 def html(run: Run, *, paper: bool = False) -> str:
-    """Return the report as one HTML page with inline charts and without external resources.
+    """Return the report as one HTML page with interactive charts and without external resources.
 
     With *paper*, return a report with the figures of the 2001 paper instead.
     """
-    doc, figures = _parts(run, paper=paper)
-    clean = each_text(doc, visible)
-    return _template("report.html.j2").render(doc=clean, figures=figures)
+    doc, pictures = _parts(run, paper=paper)
+    return page(doc, pictures, _drawn(pictures))
+
+
+def page(doc: Document, pictures: Mapping[str, Picture], drawn: Mapping[str, str]) -> str:
+    """Return *doc* as an HTML page.
+
+    *drawn* has the *pictures* as SVG, which a browser without JavaScript shows. The page allows
+    only its own scripts, by their hashes, and no text of a run becomes part of a script: the
+    specifications of the charts are JSON in an element that is not executed.
+    """
+    specs = {name: made.spec for name, made in pictures.items()}
+    scripts = [_vega(), _source("report.js")] if specs else [_source("report.js")]
+    return _template("report.html.j2").render(
+        doc=each_text(doc, visible),
+        figures=drawn,
+        numbers={name: each_text(made.numbers, visible) for name, made in pictures.items()},
+        specs=ascii_json(json.dumps(specs)).replace("<", "\\u003c"),
+        scripts=scripts,
+        hashes=[_hash(script) for script in scripts],
+        most_rows=MOST_ROWS,
+    )
 
 
 def markdown(run: Run, figures: frozenset[str] = frozenset(), *, paper: bool = False) -> str:
@@ -31,18 +61,40 @@ def markdown(run: Run, figures: frozenset[str] = frozenset(), *, paper: bool = F
 
 def files(run: Run, *, paper: bool = False) -> dict[str, str]:
     """Return the files of the report by name: `report.html`, `report.md` and the charts."""
-    _, drawn = _parts(run, paper=paper)
+    doc, pictures = _parts(run, paper=paper)
+    drawn = _drawn(pictures)
     return {
-        "report.html": html(run, paper=paper),
+        "report.html": page(doc, pictures, drawn),
         "report.md": markdown(run, frozenset(drawn), paper=paper),
-        **{f"{name}.svg": svg for name, svg in drawn.items()},
+        **{f"{name}.svg": text for name, text in drawn.items()},
     }
 
 
-def _parts(run: Run, *, paper: bool) -> tuple[Document, dict[str, str]]:
+def _parts(run: Run, *, paper: bool) -> tuple[Document, dict[str, Picture]]:
     if paper:
         return paper_document.document(run), paper_charts.charts(run)
     return document(run), charts(run)
+
+
+def _drawn(pictures: Mapping[str, Picture]) -> dict[str, str]:
+    return {name: svg(made) for name, made in pictures.items()}
+
+
+@functools.cache
+def _vega() -> str:
+    """Return the scripts of Vega, Vega-Lite and Vega-Embed, which vl-convert contains."""
+    return str(vl_convert.javascript_bundle(snippet="window.vegaEmbed = vegaEmbed;")).replace(
+        "</script", "<\\/script"
+    )
+
+
+def _source(name: str) -> str:
+    loader = jinja2.PackageLoader("dirtune.render")
+    return loader.get_source(jinja2.Environment(autoescape=True), name)[0]
+
+
+def _hash(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _template(name: str) -> jinja2.Template:
@@ -55,8 +107,13 @@ def _template(name: str) -> jinja2.Template:
     )
     environment.filters["pipe_table"] = _pipe_table
     environment.filters["escaped"] = escaped
-    environment.filters["fenced"] = lambda block: "\n".join(code_block(block.lines, "sh"))
+    environment.filters["fenced"] = _fenced
     return environment.get_template(name)
+
+
+def _fenced(block: Commands | Entry) -> str:
+    lines = block.lines if isinstance(block, Commands) else block.commands
+    return "\n".join(code_block(lines, "sh"))
 
 
 def _pipe_table(table: Table) -> str:

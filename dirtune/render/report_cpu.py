@@ -8,20 +8,25 @@ from dirtune.analyse import cost
 from dirtune.analyse.cpu import WHOLE, whole
 from dirtune.analyse.run import CpuShare, NodeCpu, Run, Trial, TrialKind
 from dirtune.render import run_tables
-from dirtune.render.blocks import Block, Table, Text
+from dirtune.render.blocks import Block, Figure, Table, Text
 from dirtune.render.figures import NONE, number
 
 ARMS = {"A": "before", "B": "after"}
 """The printed names of the two arms of a comparison."""
 
 
+def sampled(run: Run) -> tuple[Trial, ...]:
+    """Return the trials that sampled the nodes and are shown: the profiled ones, if there are."""
+    profiled = tuple(t for t in run.trials if t.kind == TrialKind.PROFILED and t.nodes)
+    return profiled or tuple(cost.looked_at(run))
+
+
 def nodes(run: Run) -> Iterator[Block]:
     """Yield tables of how each node spent its CPU time, from the trials that sampled the nodes."""
-    trials = [t for t in run.trials if t.kind == TrialKind.PROFILED and t.nodes] or [
-        *cost.looked_at(run)
-    ]
+    trials = sampled(run)
     if not trials:
         return
+    yield Figure("cpu-states", "CPU time of each node by state.")
     yield from cpu_table(run, trials)
     samples = ", ".join(sorted({f"{n.samples}" for t in trials for n in t.nodes}))
     sources = sorted({(n.source, n.node) for t in trials for n in t.nodes})

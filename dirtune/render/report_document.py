@@ -9,8 +9,17 @@ from typing import Any
 
 from dirtune.analyse.run import Comparison, Forecast, Run, Trial, TrialKind
 from dirtune.analyse.verdict import interval_name
-from dirtune.render import run_tables
-from dirtune.render.blocks import Block, Commands, Document, Figure, Section, Table, Text
+from dirtune.render import report_summary, run_tables
+from dirtune.render.blocks import (
+    Block,
+    Commands,
+    Document,
+    Entry,
+    Figure,
+    Section,
+    Table,
+    Text,
+)
 from dirtune.render.figures import (
     NONE,
     in_interval,
@@ -29,25 +38,29 @@ _PARTS_OF_AN_ID = (
     "the change (arm A)"
 )
 _EMPTY: tuple[object, ...] = ("", None, [], {})
-_SEVERITIES = ("critical", "high", "medium", "low", "info")
 
 
 def document(run: Run) -> Document:
     """Return the report of *run*."""
     first = run.comparisons[0] if run.comparisons else None
+    cpus = Figure("per-cpu", "Interrupts and softirqs of the director on each CPU.")
+    over_time = Figure("busy", "CPU time of each node in each trial, and the arm of the trial.")
     sections = (
-        Section("Scenario", tuple(_scenario(run)) if run.scenario is not None else ()),
         Section("Finding", tuple(_finding(run))),
         Section("Handler cost", tuple(handler_cost(run))),
-        Section("Forecast and outcome", tuple(_forecast(run))),
         Section("Comparison", tuple(_comparison(run))),
+        Section("Forecast and outcome", tuple(_forecast(run))),
         *run_tables.sections(run),
         Section("CPU per node", tuple(nodes(run))),
-        Section("Trials", tuple(_trials(run)), folded=True),
-        Section("Counters", tuple(_counters(run)), folded=True),
-        Section("Plan", tuple(_scenario(run)) if run.scenario is None else (), folded=True),
-        Section("Inventory", tuple(_inventory(run)), folded=True),
-        Section("Steps", tuple(_steps(run)), folded=True),
+        Section("CPU over time", (over_time,)),
+        Section("Interrupts per CPU", (cpus,)),
+        Section("Latency", (Figure("latency", "Latency of the replies of each valid trial."),)),
+        Section("Losses", tuple(_losses(run))),
+        Section("Trials", tuple(_trials(run))),
+        Section("Counters", tuple(_counters(run))),
+        Section("Plan" if run.scenario is None else "Scenario", tuple(_scenario(run))),
+        Section("Inventory", tuple(_inventory(run))),
+        Section("Steps", tuple(_steps(run))),
         Section("Notes", tuple(Text(note) for note in run.notes)),
     )
     return Document(
@@ -57,6 +70,10 @@ def document(run: Run) -> Document:
         facts=tuple(_facts(first, run.forecast)),
         byline=_byline(run),
         sections=tuple(section for section in sections if section.blocks),
+        asked=report_summary.asked(run),
+        picture=report_summary.picture(run),
+        cause=report_summary.cause(run),
+        to_do=tuple(report_summary.to_do(run)),
     )
 
 
@@ -98,25 +115,17 @@ def _scenario(run: Run) -> Iterator[Block]:
 
 
 def _finding(run: Run) -> Iterator[Block]:
-    problems = sorted(
-        findings(run.audits.get("before", {})),
-        key=lambda pair: _SEVERITIES.index(pair[1].get("severity", "info")),
-    )
-    if not problems:
-        return
-    rows = tuple(
-        (f["severity"], check, f["subject"], f["message"], f.get("cause") or NONE)
-        for check, f in problems
-    )
-    yield Table(("severity", "check", "subject", "finding", "caused by"), rows)
-    fixes = (
-        command for _, f in problems for fix in f.get("fixes", ()) for command in fix["commands"]
-    )
-    commands = tuple(dict.fromkeys(fixes))
-    if commands:
-        yield Text("The audit offers these remedies:")
-        yield Commands(commands)
-    if "after" in run.audits:
+    problems = report_summary.problems(run)
+    for check, f in problems:
+        caused = f" Its cause is {f['cause']}." if f.get("cause") else ""
+        commands = (command for fix in f.get("fixes", ()) for command in fix["commands"])
+        yield Entry(
+            f["severity"],
+            f"{check}: {f['subject']}",
+            f"{f['message']}{'' if f['message'].endswith('.') else '.'}{caused}",
+            tuple(dict.fromkeys(commands)),
+        )
+    if problems and "after" in run.audits:
         yield Text(_after_the_fix(run, {(check, f["subject"]) for check, f in problems}))
 
 
@@ -136,7 +145,6 @@ def _forecast(run: Run) -> Iterator[Block]:
     rows = [("forecast", in_ratio(run.forecast.ratio), in_interval(run.forecast.interval))]
     if outcome:
         rows.append(("measured", in_ratio(outcome.ratio), in_interval(outcome.interval)))
-    yield Figure("ratio", "CPU time per connection, after divided by before; 1 means no change.")
     yield Table(("CPU per connection", "ratio", "interval"), tuple(rows), frozenset({"ratio"}))
     yield Text(f"The forecast rests on the probe alone: {run.forecast.basis}.")
     for trial in run.trials:
@@ -259,6 +267,29 @@ def _trial_row(t: Trial) -> tuple[str, ...]:
         number(t.host.get("busy"), 3),
         number(t.host.get("steal"), 3),
     )
+
+
+def _losses(run: Run) -> Iterator[Block]:
+    trials = [t for t in run.trials if t.kind == TrialKind.JUDGED and t.valid and t.attempted > 0]
+    names = sorted({name for t in trials for name, count in t.failed.items() if count})
+    groups: dict[str, list[Trial]] = {}
+    for t in trials:
+        where = ARMS.get(t.arm, t.arm) if t.pair else run_tables.label(run, t.cell)
+        groups.setdefault(f"{where}, {t.offered_rate:.0f}/s", []).append(t)
+    if not trials:
+        return
+    header = ("trials of", "attempted", "replied", "lost", *names)
+    rows = tuple(
+        (
+            where,
+            number(attempted := sum(t.attempted for t in group)),
+            number(replied := sum(t.replied for t in group)),
+            in_percent(1 - replied / attempted, 3),
+            *(number(sum(t.failed.get(name, 0) for t in group)) for name in names),
+        )
+        for where, group in groups.items()
+    )
+    yield Table(header, rows, frozenset(header[1:]))
 
 
 def _counters(run: Run) -> Iterator[Block]:

@@ -1,5 +1,7 @@
 """The report says what the run holds, in order, and lets nothing of the run become markup."""
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
@@ -11,11 +13,12 @@ pytest.importorskip("altair", reason="charts need the extra `report`")
 from dirtune.analyse.run import Run
 from dirtune.bench import store
 from dirtune.render import paper_document, sweep
-from dirtune.render.blocks import Table
+from dirtune.render.blocks import Commands, Table
+from dirtune.render.chart_style import MOST_MARKS, thinned
 from dirtune.render.figures import number
 from dirtune.render.report import files, html, markdown
 from dirtune.render.report_document import document
-from tests.render.crowded import crowded
+from tests.render.crowded import FINDING, crowded
 from tests.render.inputs import UNFINISHED
 
 
@@ -48,35 +51,59 @@ class Page(HTMLParser):
 
 
 def test_page_opens_without_a_network(run):
-    page = Page(html(run))
+    text = html(run)
+    page = Page(text)
 
-    assert page.tags.count("svg") == 3
-    assert "script" not in page.tags
+    # The cost of the handlers, the pairs, the ratio, the latencies, and the nodes' CPU time.
+    assert page.tags.count("svg") == 5
     assert "link" not in page.tags
     assert all(source.startswith("#") for source in page.sources)
+    assert "default-src 'none'" in text
+
+
+def scripts(text):
+    return re.findall(r"<script([^>]*)>(.*?)</script>", text, re.DOTALL)
+
+
+def test_a_page_runs_only_scripts_of_its_own(run):
+    """They are those whose hashes the page's policy names, and none holds a text of the run."""
+    text = html(with_(run, title="</script><script>alert(1)</script>\u2028<!--"))
+    (data, first, second) = scripts(text)
+
+    assert data[0] == ' type="application/json" id="charts"'
+    assert "<" not in data[1]
+    hashes = [
+        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        for _, script in (first, second)
+    ]
+    assert re.findall(r"'sha256-([^']+)'", text) == hashes
+    assert [text for _, text in scripts(html(run))[1:]] == [first[1], second[1]]
 
 
 def test_text_of_the_run_does_not_become_markup(run):
-    page = Page(html(with_(run, title="<script>alert(1)</script>")))
+    page = Page(html(with_(run, title="<iframe>alert(1)</iframe>")))
 
-    assert "script" not in page.tags
+    assert "iframe" not in page.tags
     assert "five" not in page.tags
     assert any("<five> handlers run" in words for words in page.words)
 
 
 def test_pipes_do_not_break_a_markdown_table(run):
-    (row,) = (line for line in markdown(run).splitlines() if "&lt;five&gt;" in line)
+    piped = with_(run, inventory={"director": {"kernel": "a|b <five>"}})
+    (row,) = (line for line in markdown(piped).splitlines() if "b &lt;five&gt;" in line)
 
-    assert len(re.findall(r"(?<!\\)\|", row)) == 6
+    assert len(re.findall(r"(?<!\\)\|", row)) == 4
 
 
 def test_markdown_shows_only_charts_that_lie_beside_it(run):
     made = files(run)
 
     assert re.findall(r"!\[.*\]\((.+)\)", made["report.md"]) == [
-        "handlers.svg",
         "ratio.svg",
+        "handlers.svg",
         "pairs.svg",
+        "cpu-states.svg",
+        "latency.svg",
     ]
     assert {"handlers.svg", "ratio.svg", "pairs.svg"} <= made.keys()
     assert "![" not in markdown(run)
@@ -198,3 +225,58 @@ def test_report_of_a_run_read_back_from_disk_is_the_same(run):
 )
 def test_number(value, shown):
     assert number(value) == shown
+
+
+def test_the_first_screen_answers_in_this_order(run):
+    """It says what was asked, the verdict, the cause and what to do, and then the evidence."""
+    doc = document(with_(run, scenario=run.scenario | {"experiment": {"question": "Why?"}}))
+    text = html(with_(run, scenario=run.scenario | {"experiment": {"question": "Why?"}}))
+    order = [doc.asked, doc.verdict, 'data-chart="ratio"', "Cause", "What to do now", "Evidence"]
+
+    assert doc.asked == "Why?"
+    places = [text.index(part, text.index("<header>")) for part in order]
+    assert places == sorted(places)
+    assert "2.1 % around 1" in doc.picture.caption
+    assert doc.cause == f"{FINDING['message']}."
+    assert doc.to_do[1] == Commands(("dirtune fix apply irq/shared-with-nic --confirm 120",))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "command"),
+    [
+        ("regressed", "dirtune audit --probe"),
+        ("equivalent", "dirtune audit --probe"),
+        ("inconclusive", "dirtune tune --check irq/shared-with-nic --pairs 16"),
+    ],
+)
+def test_the_next_step_follows_from_the_verdict(run, verdict, command):
+    judged = msgspec.structs.replace(run.comparisons[0], verdict=verdict)
+
+    assert document(with_(run, comparisons=(judged,))).to_do[-1] == Commands((command,))
+
+
+@pytest.mark.parametrize("check", ["x; reboot", "a/b\nreboot", "$(reboot)/x", "../b c"])
+def test_no_name_of_a_run_becomes_part_of_a_command(run, check):
+    finding = {"check": check, "findings": [FINDING]}
+    made = document(with_(run, audits={"before": {"outcomes": [finding]}}))
+
+    assert made.to_do == ()
+
+
+def test_a_long_table_says_that_it_is_cut(run):
+    step = run.steps[0]
+    text = html(with_(run, steps=(step,) * 2001))
+
+    assert "The table has 2001 rows; this page shows the first 2000." in text
+
+
+def test_a_thinned_chart_keeps_the_extremes():
+    rows = [{"value": float(n % 97), "n": n} for n in range(1_000_000)]
+    rows[777_777] = {"value": 1e6, "n": 777_777}
+    rows[5] = {"value": -1e6, "n": 5}
+
+    kept = thinned(rows, lambda row: row["value"])
+
+    assert len(kept) <= MOST_MARKS
+    assert {5, 777_777} <= {row["n"] for row in kept}
+    assert [row["n"] for row in kept] == sorted(row["n"] for row in kept)
