@@ -8,9 +8,13 @@ from dirtune.snapshot import Role, Snapshot
 
 _LOOPBACK = "127."
 KUBE_PROXY_INTERFACE = "kube-ipvs"
-"""The beginning of the name of the dummy on which kube-proxy and kube-router keep addresses."""
+"""The beginning of the name of the dummy on which kube-proxy keeps addresses."""
+KUBE_ROUTER_INTERFACE = "kube-dummy-if"
+_OF_KUBERNETES = (KUBE_PROXY_INTERFACE, KUBE_ROUTER_INTERFACE)
 # Interfaces where a real server of DR or TUN has addresses for which it must not answer ARP.
-_QUIET_INTERFACE = re.compile(r"(lo|(dummy|tunl|ip6tnl|gre|fou|gue|ipip|kube-ipvs)\d*)(:.*)?")
+_QUIET_INTERFACE = re.compile(
+    r"(lo|(dummy|tunl|ip6tnl|gre|fou|gue|ipip|kube-ipvs)\d*|kube-dummy-if)(:.*)?"
+)
 
 
 def roles(snapshot: Snapshot) -> tuple[Role, ...]:
@@ -34,13 +38,14 @@ def serves_as_well(snapshot: Snapshot) -> bool:
     """Whether a director also answers for virtual addresses that another director may hold.
 
     The sign is an address on a quiet interface, together with one of three facts: the interface
-    belongs to kube-proxy, a destination of the table is this host, or the address is no service's,
-    but is in the network of one of the host's links, so another director balances it.
+    belongs to kube-proxy or kube-router, a destination of the table is this host, or the address
+    is no service's, but is in the network of one of the host's links, so another director
+    balances it.
     """
     quiet = [a for a in snapshot.interface_addresses or () if _quiet(a)]
     if not quiet:
         return False
-    if any(a.interface.startswith(KUBE_PROXY_INTERFACE) for a in quiet):
+    if any(a.interface.startswith(_OF_KUBERNETES) for a in quiet):
         return True
     own = {d.address for s in snapshot.services or () for d in s.destinations}
     if own & (snapshot.addresses or frozenset()):

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dirtune.checks.host_roles import KUBE_PROXY_INTERFACE
+from dirtune.checks.host_roles import KUBE_PROXY_INTERFACE, KUBE_ROUTER_INTERFACE
 from dirtune.collect.ip_vs import Forward, Service
 from dirtune.snapshot import Snapshot
 
@@ -83,6 +83,8 @@ def owner(snapshot: Snapshot) -> Owner | None:
     held |= {a.interface for a in snapshot.interface_addresses or ()}
     if any(name.startswith(KUBE_PROXY_INTERFACE) for name in held):
         return Owner.KUBE_PROXY
+    if KUBE_ROUTER_INTERFACE in held:
+        return Owner.KUBE_ROUTER
     return Owner.SWARM if _swarm(snapshot, names) else None
 
 

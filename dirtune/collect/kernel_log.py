@@ -9,10 +9,13 @@ from dirtune.formats import parsing
 from dirtune.host import Host
 
 SOURCES = (DMESG,)
-# `[  1.234567] text`; with the date, as `dmesg -T` prints it; as syslog and journalctl print it
+# `[  1.234567] text`; as `dmesg -T`, `-d`, `-e` and `--time-format=iso` print it; as syslog and
+# journalctl print it
 _ROW = re.compile(
     r"(?P<head>(?:[\w:.+-]+(?: +\d{1,2} [\d:.]{8,15})? \S{1,64} kernel: )?(?:<\d+>)?"
-    r"(?:\[\s*(?:(?P<s>\d+\.\d+)|\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})\](?:\s*\[[^\]]+\])?\s?)?)"
+    r"(?:\[\s*(?:(?P<s>\d+\.\d+)(?: <[ \d.]{1,20}>)?|\+\d+\.\d+"
+    r"|(?:\w{3} )?\w{3}\s{1,2}\d{1,2} \d\d:\d\d(?::\d\d \d{4})?)\](?:\s*\[[^\]]+\])?\s?"
+    r"|\d{4}-\d\d-\d\dT[\d:]{8},\d{1,9}[+-]\d\d:\d\d )?)"
     r"(?P<text>.*)"
 )
 

@@ -4,6 +4,7 @@ The truth of a report is what its readers found out, or what the kernel's source
 address is in the row.
 """
 
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -56,6 +57,19 @@ def stats(connections, out=None):
     numbers = f"{connections:8X} {connections:8X} {back:8X} {0:16X} {0:16X}"
     head = "Total Incoming Outgoing Incoming Outgoing\nConns Packets Packets Bytes Bytes"
     return f"{head}\n{numbers}\n"
+
+
+def on_cpu_0(cpus, *names):
+    """/proc/interrupts of a host whose vectors all are on CPU 0."""
+    head = "".join(f"       CPU{cpu}" for cpu in range(cpus))
+    rows = (
+        f"{30 + n:3}: {900_000 + n} {'0 ' * (cpus - 1)}  PCI-MSI {524_288 + n}-edge      {name}\n"
+        for n, name in enumerate(names)
+    )
+    return f"    {head}\n{''.join(rows)}"
+
+
+RINGS = json.dumps({"ens16f0": {"rings": {"rx": 512, "rx_max": 4096, "tx": 512, "tx_max": 4096}}})
 
 
 REPORTS = (
@@ -482,6 +496,138 @@ REPORTS = (
             log="[99990.2] arp_cache: neighbor table overflow!\n",
         ),
         Must("net/neigh-overflow", (HIGH,), ("65536",)),
+    ),
+    one(
+        "moby/moby/issues/38723",
+        "the namespace of the load balancer inherits ip_forward=0, so NAT replies are dropped",
+        Host(
+            "4.19.0-1-amd64",
+            SWARM,
+            {},
+            sysctls={"net/ipv4/ip_forward": 0},
+            programs=("dockerd",),
+            addresses="eth0 10.0.1.2/24",
+        ),
+        Must("ipvs/nat-forward-off", (CRITICAL,), ("ip_forward is 0",)),
+    ),
+    one(
+        "cloudnativelabs/kube-router/issues/561",
+        "NOARP on kube-dummy-if is not enough: eth0 answers ARP for its addresses",
+        Host(
+            "4.14.0",
+            """
+            TCP  10.3.0.10:80 rr
+              -> 10.2.0.7:8080 Masq 1 0 0
+            """,
+            {},
+            addresses="eth0 10.3.0.2/16\nkube-dummy-if 10.3.0.10/32",
+            nics={"eth0": "virtio_net"},
+            sysctls={
+                f"net/ipv4/conf/{interface}/{name}": 0
+                for interface in ("all", "eth0", "kube-dummy-if")
+                for name in ("arp_ignore", "arp_announce")
+            },
+            files={"/cmd/nft": "", "/cmd/arptables": ""},
+        ),
+        Must("realserver/arp-leak", (CRITICAL,), ("eth0 answers ARP", "10.3.0.10")),
+    ),
+    one(
+        "Irqbalance/irqbalance/issues/122",
+        "all interrupts of eth0's queues go to CPU 0",
+        Host(
+            "4.9.0-9-amd64",
+            nics={"eth0": "ixgbe"},
+            files={"/proc/interrupts": on_cpu_0(4, *(f"eth0-TxRx-{n}" for n in range(4)))},
+        ),
+        Must("irq/single-cpu", (LOW, INFO), ("Since boot, CPU 0", "eth0")),
+    ),
+    one(
+        "VrayoSystems/vtrunkd/issues/159",
+        "the queue of half-open connections of port 5400 is too short",
+        Host(
+            "4.1.0",
+            addresses="eth0 10.0.0.5/24\nlo 10.0.0.77/32",
+            sysctls={"net/core/somaxconn": 128},
+            log="[99990.6] TCP: request_sock_TCP: Possible SYN flooding on port 5400. Sending "
+            "cookies.  Check SNMP counters.\n",
+        ),
+        Must("realserver/listen-overflow", (LOW, MEDIUM), ("half-open", "5400"), findings=2),
+    ),
+    two(
+        "LibreQoE/LibreQoS/issues/417",
+        "a ring of 512 of 4,096 is too short for bursts: the NIC loses packets and sends pauses",
+        *(
+            Host(
+                "5.15.0-88-generic",
+                nics={"ens16f0": "ixgbe"},
+                counters={"ens16f0/rx_packets": packets, "ens16f0/rx_missed_errors": missed},
+                files={"/netlink/ethtool.json": RINGS},
+                taken_s=taken_s,
+            )
+            for packets, missed, taken_s in ((10**6, 0, 100.0), (5 * 10**6, 9_000, 110.0))
+        ),
+        Must("nic/ring-below-max", (MEDIUM, HIGH), ("ens16f0", "512 of 4096")),
+    ),
+    one(
+        "Seagate/cortx-prvsnr/issues/5465",
+        "the NIC's driver gets no page: order 0 fails in the softirq of an idle CPU",
+        Host(
+            "3.10.0-1062.el7.x86_64",
+            sysctls={"vm/min_free_kbytes": 90_112},
+            files={"/proc/meminfo": "MemTotal: 196608000 kB\n"},
+            log="Apr 01 16:27:01 sm21 kernel: swapper/21: page allocation failure: order:0, "
+            "mode:0x20\n",
+        ),
+        Must("memory/atomic-reserve", (HIGH,), ("1 failure",)),
+    ),
+    one(
+        "raspberrypi/linux/issues/153",
+        "order 3 fails, for which the USB adapter's driver asks; smaller orders do not",
+        Host(
+            "3.6.11+",
+            sysctls={"vm/min_free_kbytes": 8_192},
+            log="Nov  7 01:06:18 raspberrypi kernel: [ 99609.763694] kswapd0: page allocation "
+            "failure: order:3, mode:0x20\n",
+        ),
+        quiet=("memory/atomic-reserve",),
+    ),
+    one(
+        "jcmvbkbc/linux-xtensa/issues/17",
+        "the name of the task that failed is that of an interrupt thread, with a dot at its end",
+        Host(
+            "6.8.0",
+            sysctls={"vm/min_free_kbytes": 512},
+            log="[99554.227453] irq/5-600c0004.: page allocation failure: order:0, "
+            "mode:0x820(GFP_ATOMIC), nodemask=(null)\n",
+        ),
+        Must("memory/atomic-reserve", (HIGH,), ("1 failure",)),
+    ),
+    one(
+        "1000001101000/Debian_on_Buffalo/issues/35",
+        "the reserve of about 2 MB is too small; 8,192 kB mends it",
+        Host(
+            "4.19.0-8-armmp",
+            sysctls={"vm/min_free_kbytes": 2_000},
+            files={"/proc/meminfo": "MemTotal: 512000 kB\n"},
+            log="[  +0.000004] ksoftirqd/0: page allocation failure: order:0, "
+            "mode:0x480020(GFP_ATOMIC)\n",
+        ),
+        Must("memory/atomic-reserve", (HIGH,), ("1 failure", "MiB free instead of 1 MiB")),
+    ),
+    one(
+        "ntop/PF_RING/issues/293",
+        "the link of a bypass adapter goes down and up every second",
+        Host(
+            "3.19.0-25-generic",
+            nics={"eth11": "ixgbe"},
+            log="".join(
+                f"Nov 17 13:16:56 superserver kernel: [{99_314 + n}.{part}] ixgbe 0000:08:00.0 "
+                f"eth11: NIC Link is {state}\n"
+                for n in range(3)
+                for part, state in (("654", "Up 10 Gbps, Flow Control: RX"), ("655", "Down"))
+            ),
+        ),
+        Must("link/errors-flaps", (HIGH,), ("eth11", "3.0 times a day in the kernel log")),
     ),
 )
 

@@ -419,6 +419,9 @@ def test_the_log_with_times():
         "Dec  1 04:00:00 lb1 kernel: ",
         "2026-12-01T04:00:00.123456+00:00 lb1 kernel: ",
         "<4>",
+        "[  +0.000004] ",
+        "[Feb 9 08:09] ",
+        "2026-12-01T04:00:00,123456+00:00 ",
     ],
 )
 def test_the_log_without_seconds_since_boot(before):
@@ -427,8 +430,9 @@ def test_the_log_without_seconds_since_boot(before):
     )
 
 
-def test_the_log_of_syslog_has_times_too():
-    (line,) = parse_kernel_log("Dec  1 04:00:00 lb1 kernel: [ 12.5] Disabling IRQ #19\n")
+@pytest.mark.parametrize("before", ["Dec  1 04:00:00 lb1 kernel: [ 12.5]", "[   12.5 <    0.1>]"])
+def test_the_log_of_syslog_has_times_too(before):
+    (line,) = parse_kernel_log(f"{before} Disabling IRQ #19\n")
 
     assert line == LogLine(12.5, "Disabling IRQ #19")
 

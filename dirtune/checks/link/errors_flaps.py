@@ -19,6 +19,7 @@ _SYSFS = ("rx_crc_errors", "rx_length_errors")
 _DRIVER = re.compile(
     r"(?=.*(?:err|wrong))(?=.*(?:crc|fcs|symbol|align|_phy))(?!.*(?:tx|corrected))"
 )
+_DOWN = re.compile(r"link (?:is )?down", re.IGNORECASE)
 _UP = re.compile(r"link (?:is )?up|link becomes ready", re.IGNORECASE)
 _WATCHDOG = "NETDEV WATCHDOG"
 
@@ -31,7 +32,8 @@ def errors_flaps(snapshot: Snapshot) -> Verdicts:
     The check reports as `high` a physical interface that is up and meets one of four conditions.
     Its CRC, length or symbol errors rise between two samples by 1 per 1,000,000 received packets
     or more. Its carrier was lost and returned between the samples. Its carrier was lost twice a
-    day or more since boot, if the boot is at least a day ago. A transmission timed out within the
+    day or more since boot, if the boot is at least a day ago; without `carrier_changes`, the
+    kernel log of the last day counts. A transmission timed out within the
     last day (`NETDEV WATCHDOG` in the kernel log). Errors in the first minute after the link came
     up do not count.
 
@@ -111,11 +113,19 @@ def _flaps(snapshot: Snapshot, interface: Interface) -> int | None:
 
 
 def _flaps_per_day(snapshot: Snapshot, interface: Interface) -> float | None:
-    if interface.carrier_changes is None or (snapshot.taken_s or 0) < _DAY_S:
+    if interface.carrier_changes is None:
+        return _logged_flaps(snapshot, interface)
+    if (snapshot.taken_s or 0) < _DAY_S:
         return None
     # The first two changes are normal: down when the driver starts, then up.
     flaps = max(0, interface.carrier_changes - 2) // 2
     return flaps * _DAY_S / (snapshot.taken_s or 0)
+
+
+def _logged_flaps(snapshot: Snapshot, interface: Interface) -> float | None:
+    """Return how often the kernel log of the last day says that the link went down."""
+    ages = (age for age, text in logged(snapshot, interface) if _DOWN.search(text))
+    return float(sum(age is not None and age <= _DAY_S for age in ages)) or None
 
 
 def _finding(interface: Interface, evidence: dict[str, object]) -> Finding:
@@ -127,7 +137,8 @@ def _finding(interface: Interface, evidence: dict[str, object]) -> Finding:
     if "flaps" in evidence:
         faults.append(f"the carrier was lost {evidence['flaps']} times between the samples")
     if "flaps_per_day" in evidence:
-        faults.append(f"the carrier was lost {evidence['flaps_per_day']} times a day since boot")
+        since = "since boot" if interface.carrier_changes is not None else "in the kernel log"
+        faults.append(f"the carrier was lost {evidence['flaps_per_day']} times a day {since}")
     times = evidence.get("transmit_timeouts")
     if isinstance(times, int):
         faults.append(f"transmission timed out {counted(times, 'time')} in the last day")
