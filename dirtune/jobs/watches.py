@@ -169,15 +169,15 @@ class _Watch:
         return firings
 
     def _say_lost(self, at_s: float, lost: frozenset[str]) -> None:
-        """Report each metric that can no longer be read, or that can be read again."""
-        for name in sorted(lost ^ self._lost):
-            if at_s - self._said.get(name, -_SAY_AGAIN_S) < _SAY_AGAIN_S:
+        """Report each condition whose source has vanished, or is back."""
+        for text in sorted(lost ^ self._lost):
+            if at_s - self._said.get(text, -_SAY_AGAIN_S) < _SAY_AGAIN_S:
                 continue
-            self._said[name] = at_s
-            if name in lost:
-                notes.warning(f"{name} can no longer be read. Its conditions wait for its return.")
+            self._said[text] = at_s
+            if text in lost:
+                notes.warning(f"{text}: its source has vanished. The watch of the others goes on.")
             else:
-                notes.progress(f"{name} can be read again")
+                notes.progress(f"{text}: its source is back")
         self._lost = lost
 
     def _fire(self, firings: Sequence[Firing]) -> None:

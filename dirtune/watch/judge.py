@@ -17,14 +17,15 @@ class Judge:
         self._states = [(expression, {}) for expression in expressions]
         self.metrics = tuple({e.metric.name: e.metric for e in expressions}.values())
         self.lost: frozenset[str] = frozenset()
-        """The metrics that could not be read at the last moment."""
+        """The conditions whose source or object was missing at the last moment."""
         self._before: Moment | None = None
         self._readings: Mapping[str, Readings | None] = {}
 
     def firings(self, moment: Moment) -> tuple[Firing, ...]:
         """Return the conditions that come true at *moment*."""
         now = {metric.name: readings(metric, moment) for metric in self.metrics}
-        self.lost = frozenset(name for name, current in now.items() if current is None)
+        expressions = (expression for expression, _ in self._states)
+        self.lost = frozenset(e.text for e in expressions if _is_lost(e, now[e.metric.name]))
         before, earlier = self._before, self._readings
         self._before, self._readings = moment, now
         if before is None or moment.at_s <= before.at_s or suspended(before, moment):
@@ -64,6 +65,11 @@ class Judge:
             kept = {name: State(fired=True) for name, state in states.items() if state.fired}
             states.clear()
             states.update(kept)
+
+
+def _is_lost(expression: Expression, current: Readings | None) -> bool:
+    on = expression.on
+    return current is None or (on not in {None, "any", "all"} and on not in current)
 
 
 def _forgettable(state: State, at_s: float) -> bool:

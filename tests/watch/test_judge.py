@@ -160,6 +160,16 @@ def test_a_source_that_vanishes_is_unknown_and_returns():
     assert [bool(lost) for _, lost in seen] == [False, True, True, True, False, False, False]
 
 
+def test_a_cpu_that_goes_offline_is_lost():
+    judge = Judge((parse("softnet.dropped > 0/s on 1"), parse("softnet.dropped > 0/s on any")))
+    lost = []
+    for each in drops((0, 0), (0,), (0, 0)):
+        judge.firings(each)
+        lost.append(judge.lost)
+
+    assert lost == [frozenset(), {"softnet.dropped > 0/s on 1"}, frozenset()]
+
+
 def test_a_fault_that_lasts_longer_than_its_capture_fires_once():
     judge = Judge((parse("conntrack.used > 90 %"),))
     table = moments_of.conntrack(95, 100)

@@ -101,6 +101,26 @@ def test_an_address_that_moves_leaves_a_whole_folder(tmp_path):
     assert "ipvs.connections < 10/s after 100/s is not watched" in said
 
 
+VANISHES = """\
+ip link set lo up; ip link add gone0 type veth peer name gone1
+"$@" & watch=$!
+until [ -e "$OUT/.lock" ]; do sleep 0.1; done; sleep 1.5
+ip link del gone0
+wait $watch
+"""
+
+
+def test_an_interface_that_vanishes_is_said_and_the_others_are_watched(tmp_path):
+    whens = ("--when", "net.rx_errors > 0/s on gone0", "--when", "drops")
+    words = dirtune(tmp_path, *whens, "--duration", "5")
+    env = {**os.environ, "OUT": str(tmp_path)}
+    with alone("sh", "-c", VANISHES, "sh", *words, env=env) as process:
+        _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert "net.rx_errors > 0/s on gone0: its source has vanished" in said
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_during_the_capture_leaves_nothing(tmp_path, number):
     words = dirtune(tmp_path, "--when", "cpu.busy >= 0 %", "--capture", "30", "--probes", "none")
