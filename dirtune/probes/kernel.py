@@ -4,6 +4,7 @@ Sources: tracefs `events/GROUP/EVENT/format`, /proc/kallsyms, and the kprobe eve
 /sys/bus/event_source (`perf_kprobe`, CONFIG_KPROBE_EVENTS).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,26 +56,21 @@ class Kernel:
         return None
 
     def way(self, probe: Probe[object], kinds: frozenset[str]) -> Way | str:
-        """Return the first of `ways`, or the reasons why there is none."""
-        found = self.ways(probe, kinds)
-        return found if isinstance(found, str) else found[0]
+        """Return the first of `ways`, or the reasons why there is none as text."""
+        first = next(self.ways(probe, kinds), None)
+        if first is not None:
+            return first
+        return "; ".join(dict.fromkeys(filter(None, map(self._lacks_one, _of(probe, kinds)))))
 
-    def ways(self, probe: Probe[object], kinds: frozenset[str]) -> tuple[Way, ...] | str:
-        """Return the ways in which this kernel can attach *probe* to points of these *kinds*.
+    def ways(self, probe: Probe[object], kinds: frozenset[str]) -> Iterator[Way]:
+        """Yield the ways in which this kernel can attach *probe* to points of these *kinds*.
 
-        If this kernel can attach *probe* in no way, return the reasons as text.
+        A way is tested when it is asked for, because a kprobe needs all symbols of the kernel.
         """
-        found: list[Way] = []
-        reasons: list[str] = []
-        for way in probe.ways:
-            if not kinds.issuperset(point.kind for point in way.points):
-                continue
-            missing = next(filter(None, map(self.lacks, way.points)), None)
-            if missing is None:
-                found.append(way)
-            else:
-                reasons.append(missing)
-        return tuple(found) or "; ".join(dict.fromkeys(reasons))
+        return (way for way in _of(probe, kinds) if self._lacks_one(way) is None)
+
+    def _lacks_one(self, way: Way) -> str | None:
+        return next(filter(None, map(self.lacks, way.points)), None)
 
     def _lacks_event(self, point: Point) -> str | None:
         mounted = [f for f in _TRACEFS if self.host.glob(f"{f}/events/irq")]
@@ -101,3 +97,8 @@ class Kernel:
             return self.host.read(path)
         except (SourceMissing, SourceRefused):
             return None
+
+
+def _of(probe: Probe[object], kinds: frozenset[str]) -> Iterator[Way]:
+    """Yield the ways of *probe* whose points are all of these *kinds*."""
+    return (way for way in probe.ways if kinds.issuperset(point.kind for point in way.points))

@@ -6,7 +6,7 @@ or the kprobe into the program.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,7 +36,7 @@ class Candidate:
     """A probe, and how this machine can probably load it."""
 
     probe: Probe[Any]
-    prebuilt: tuple[Way, ...]
+    prebuilt: Iterable[Way]
     """The ways in which to attach the prebuilt object, which are tried in this order."""
     compiled: Way | None
     """The way in which to attach the program that bcc compiles; None if there is none here."""

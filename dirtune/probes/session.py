@@ -267,12 +267,13 @@ def _candidates(
     for probe in probes:
         first = prebuilt_obstacles(facts, types=bool(probe.members))
         second = compiled_obstacles(facts)
-        ahead = first[0] if first else kernel.ways(probe, prebuilt.KINDS)
+        ahead = first[0] if first else kernel.way(probe, prebuilt.KINDS)
         here = second[0] if second else kernel.way(probe, compiled.KINDS)
+        ways = kernel.ways(probe, prebuilt.KINDS) if isinstance(ahead, Way) else ()
         if isinstance(here, Way):
-            candidates.append(Candidate(probe, ahead if isinstance(ahead, tuple) else (), here))
-        elif isinstance(ahead, tuple):
-            candidates.append(Candidate(probe, ahead, None, here))
+            candidates.append(Candidate(probe, ways, here))
+        elif isinstance(ahead, Way):
+            candidates.append(Candidate(probe, ways, None, here))
         else:
             why, remedy = _both(ahead, here)
             missing[probe.name] = NotProbed(probe.name, why, remedy, "")

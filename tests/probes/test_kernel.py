@@ -38,6 +38,16 @@ def test_tracepoints_are_taken_where_they_are(tmp_path):
     assert found.way(locks.PROBE, prebuilt.KINDS).what == "raw tracepoints"
 
 
+def test_where_a_tracepoint_is_no_symbol_is_read(tmp_path):
+    events = (*EVENTS, "lock/contention_begin", "lock/contention_end")
+    found = kernel(tmp_path, events=events)
+    ways = found.ways(locks.PROBE, prebuilt.KINDS)
+
+    assert next(ways).what == "raw tracepoints"
+    assert "symbols" not in vars(found), "they are a hundred thousand rows"
+    assert next(ways).what == "kprobes on native_queued_spin_lock_slowpath"
+
+
 def test_without_lock_tracepoints_the_slow_path_is_probed(tmp_path):
     way = kernel(tmp_path).way(locks.PROBE, compiled.KINDS)
 
