@@ -79,8 +79,8 @@ def watch(options: Options, report: evidence.Report, metrics: Metrics) -> tuple[
         first = sources.moment()
         present = _present(options.watched, first)
         needed = {path for condition in present for path in condition.expression.metric.sources}
-        large = {p for p, text in first.texts.items() if len(text) > _LARGEST_EXTRA_BYTES}
-        sources.drop((large | {*paths}) - needed - {p for p in RING if p not in large})
+        small = {p for p in RING if len(first.texts.get(p, b"")) <= _LARGEST_EXTRA_BYTES}
+        sources.drop({*paths} - needed - small)
         return _Watch(options, present, sources, kept, report, metrics).run()
 
 
