@@ -1,8 +1,8 @@
 """The tables and figures of the 2001 paper, drawn with the numbers of a run.
 
 They are Figures 3 and 5 to 20 of "Performance Evaluation of Linux Virtual Server" (LISA 2001),
-numbered as in the paper. If the run lacks the data for a figure, the report gives the reason
-instead of an empty figure. A note of the run that names a figure (`Figure 15: ...`) is printed
+numbered as in the paper. One section at the end lists the figures for which the run lacks the
+data, with the reasons. A note of the run that names a figure (`Figure 15: ...`) is printed
 below that figure.
 """
 
@@ -75,8 +75,35 @@ def document(run: Run) -> Document:
         tone="",
         facts=(),
         byline=f"{run.started} · run {run.id} · {run.command}",
-        sections=(*sections, notes),
+        sections=(*_drawn_sections(sections), *_undrawn(sections), notes),
     )
+
+
+_UNDRAWN = ("Not drawn: ", "Not given: ")
+
+
+def _is_reason(block: Block) -> bool:
+    """Return whether *block* says why a figure is not drawn."""
+    return isinstance(block, Text) and block.text.startswith(_UNDRAWN)
+
+
+def _drawn_sections(sections: list[Section]) -> Iterator[Section]:
+    for section in sections:
+        blocks = tuple(block for block in section.blocks if not _is_reason(block))
+        if blocks:
+            yield Section(section.title, blocks)
+
+
+def _undrawn(sections: list[Section]) -> Iterator[Section]:
+    """Yield one section with all figures that are not drawn, and the reasons."""
+    rows = tuple(
+        (section.title, block.text.partition(": ")[2])
+        for section in sections
+        for block in section.blocks
+        if isinstance(block, Text) and _is_reason(block)
+    )
+    if rows:
+        yield Section("Figures that are not drawn", (Table(("figure", "reason"), rows),))
 
 
 def _section(run: Run, title: str, blocks: tuple[Block, ...]) -> Section:

@@ -104,8 +104,8 @@ def _after_a_comparison(run: Run, first: Comparison) -> Iterator[Text | Commands
         yield _type("rollback", journal)
     elif first.verdict == Verdict.IMPROVED and check:
         yield Text(
-            "Apply the fix on the director. dirtune undoes it after 120 s unless you type"
-            " `dirtune confirm`."
+            "Apply the fix on the director. dirtune undoes it after 120 s unless you run"
+            " dirtune confirm."
         )
         yield _type("fix", "apply", check, "--confirm", "120")
     elif first.verdict == Verdict.REGRESSED:

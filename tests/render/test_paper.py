@@ -43,6 +43,22 @@ def test_every_figure_has_its_place(paper):
     assert numbers == [3, *range(5, 21)]
 
 
+def test_one_section_lists_what_is_not_drawn(paper):
+    """The text of the paper gives single points of these curves, and no rates for Figure 7."""
+    rows = table(paper, "Figures that are not drawn").rows
+
+    assert [row[0].partition(",")[0] for row in rows] == [f"Figure {n}" for n in (6, 7, 8, 9, 12)]
+    for shown in (section for section in document(paper).sections):
+        assert not any(b.text.startswith("Not ") for b in shown.blocks if isinstance(b, Text))
+
+
+def test_of_a_run_without_trials_every_figure_but_the_matrix_is_in_that_section():
+    titles = [section.title for section in document(WITHOUT_TRIALS).sections]
+
+    assert titles == ["Figure 5, test matrix", "Figures that are not drawn", "Notes"]
+    assert len(table(WITHOUT_TRIALS, "Figures that are not drawn").rows) == 17
+
+
 def test_figure_15_has_its_unit_right(paper):
     # 3.8 thousand KB of 1,024 bytes: 3.89 MB/s, 31.1 Mbit/s; and 982 bytes for each reply.
     rows = table(paper, "Figure 15").rows
