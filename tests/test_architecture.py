@@ -33,6 +33,7 @@ LAYERS = [
     "competitors",
     "archive",
     "sosreport",
+    "history",
     "fetch",
     "settings",
     "checks",

@@ -55,7 +55,8 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     "archive",
     type=_PATH,
     metavar="FILE",
-    help="Read FILE: a snapshot of dirtune, a sosreport, or a tarball of /proc and /sys.",
+    help="Read FILE: a snapshot of dirtune, a sosreport, a tarball of /proc and /sys, or a day "
+    "file of sysstat.",
 )
 @NETNS
 @click.option(

@@ -4,11 +4,11 @@
 `LiveHost` reads from `/` or from a recorded tree. `RecordedHost` reads from texts in memory, which
 come from an archive or over SSH. `LinkedHost` reads from a tree in memory, and `AddedHost` adds
 texts to another host. `WritableHost` also changes the host; only `change`, `lvs` and
-the tracefs probe use it. `run` runs a command on this machine,
-and `notify` runs a command of the user.
+the tracefs probe use it. `run` runs a command on this machine, `run_bounded` one whose output may
+be huge, and `notify` a command of the user.
 """
 
-from dirtune.host.command import notify, run
+from dirtune.host.command import notify, run, run_bounded
 from dirtune.host.linked import AddedHost, LinkedHost
 from dirtune.host.live import Host, LiveHost
 from dirtune.host.paths import followed, literal
@@ -32,4 +32,5 @@ __all__ = [
     "recorded_path",
     "recorded_text",
     "run",
+    "run_bounded",
 ]

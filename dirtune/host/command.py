@@ -3,11 +3,34 @@
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import IO
 
 from dirtune.errors import NotPossible, require_files
 from dirtune.host.texts import readable
+
+
+def run_bounded(argv: Sequence[str], *, timeout_s: float, most_bytes: int) -> str:
+    """Run *argv* as `run` does; a command that prints more than *most_bytes* is ended.
+
+    Raises `NotPossible` as `run` does, and if the command prints too much.
+    """
+    with tempfile.TemporaryFile() as out:
+        # The kernel ends a process that makes a file larger than its limit (SIGXFSZ).
+        limit = f"--fsize={most_bytes}"
+        complaint = ""
+        try:
+            _done(("prlimit", limit, "--", *argv), timeout_s, out)
+        except NotPossible as error:
+            complaint = str(error).removeprefix(f"prlimit {limit} -- ")
+        if out.seek(0, os.SEEK_END) >= most_bytes:
+            raise NotPossible(f"{argv[0]}: the output is larger than {most_bytes >> 20} MiB")
+        if complaint:
+            raise NotPossible(complaint)
+        out.seek(0)
+        return readable(out.read())
 
 
 def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
@@ -16,8 +39,14 @@ def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> st
     Raises `NotPossible`, with the reason, if the command cannot be started, fails (unless *check*
     is False) or does not end within *timeout_s* seconds.
     """
+    return readable(_done(argv, timeout_s, subprocess.PIPE, check=check).stdout)
+
+
+def _done(
+    argv: Sequence[str], timeout_s: float, out: "int | IO[bytes]", *, check: bool = True
+) -> "subprocess.CompletedProcess[bytes]":
     try:
-        done = _alone(argv, timeout_s)
+        done = _alone(argv, timeout_s, out)
     except FileNotFoundError as error:
         raise NotPossible(f"{argv[0]}: the command was not found") from error
     except subprocess.TimeoutExpired as error:
@@ -28,14 +57,16 @@ def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> st
         require_files(error)
         raise NotPossible(f"{argv[0]} could not be started: {error.strerror}") from error
     if check and done.returncode:
-        complaint = readable(done.stderr or done.stdout).strip().splitlines()
+        complaint = readable(done.stderr or done.stdout or b"").strip().splitlines()
         status = f"the command failed with exit status {done.returncode}"
         reason = complaint[-1] if complaint else status
         raise NotPossible(f"{' '.join(argv)}: {reason}")
-    return readable(done.stdout)
+    return done
 
 
-def _alone(argv: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[bytes]":
+def _alone(
+    argv: Sequence[str], timeout_s: float, out: "int | IO[bytes]"
+) -> "subprocess.CompletedProcess[bytes]":
     """Run *argv* in its own process group, so that Ctrl-C in the terminal reaches only dirtune.
 
     Otherwise Ctrl-C during an undo would end the command that undoes the change. If dirtune stops
@@ -44,17 +75,17 @@ def _alone(argv: Sequence[str], timeout_s: float) -> "subprocess.CompletedProces
     with subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=out,
         stderr=subprocess.PIPE,
         process_group=0,
     ) as process:
         try:
-            out, err = process.communicate(timeout=timeout_s)
+            printed, err = process.communicate(timeout=timeout_s)
         except BaseException:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             raise
-        return subprocess.CompletedProcess(argv, process.returncode, out, err)
+        return subprocess.CompletedProcess(argv, process.returncode, printed, err)
 
 
 def notify(argv: Sequence[str], variables: Mapping[str, str], *, timeout_s: float) -> None:

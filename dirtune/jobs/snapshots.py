@@ -72,6 +72,11 @@ def _recorded(source: Source, fields: Sequence[str]) -> Snapshot:
         host = tree(source.root or source.archive or Path())
     else:
         assert source.archive is not None
+        from dirtune.jobs import histories
+
+        if day := histories.of_day_file(source.archive):
+            notes.warning(day.note)
+            return take_all(day.samples, fields)
         report = sosreport.of_archive(source.archive)
         if report is None:
             from dirtune import archive

@@ -1,0 +1,56 @@
+"""Read the day files of sysstat with sysstat's own sadf(1)."""
+
+import shutil
+from pathlib import Path
+
+from dirtune import history, reading
+from dirtune.errors import NotInstalled, NotPossible
+from dirtune.history import History
+from dirtune.host import run_bounded
+
+_LARGEST_FILE = 256 << 20
+_LARGEST_TEXT = 512 << 20
+_MOST_S = 120
+# sysstat before 11.5.2 has no SOFT.
+_NETWORK = ("DEV,EDEV,SOFT", "DEV,EDEV")
+
+
+def of_day_file(path: Path) -> History | None:
+    """Return the worst interval of the day file *path*; None if it is another kind of file.
+
+    Raises `NotInstalled` if sadf is missing, `NotPossible` if it cannot read the file, and
+    `ParseError` if the file has no interval.
+    """
+    if not _is_day_file(path):
+        return None
+    program = shutil.which("sadf")
+    if program is None:
+        raise NotInstalled(
+            f"{path} is a day file of sysstat, which sadf must read, and sadf is not installed. "
+            "Install the package sysstat"
+        )
+    return history.of_day(str(path), _printed(program, path))
+
+
+def _is_day_file(path: Path) -> bool:
+    try:
+        with open(reading.open_regular(path, _LARGEST_FILE), "rb") as file:  # noqa: PTH123
+            return file.read(2) in history.MAGIC
+    except OSError:
+        return False  # whoever reads it as an archive says why
+
+
+def _printed(program: str, path: Path) -> str:
+    reason = ""
+    for network in _NETWORK:
+        # Times of the host that wrote the file, and decimal points.
+        options = ("-u", "ALL", "-P", "ALL", "-n", network)
+        argv = ("env", "LC_ALL=C", program, "-j", "-t", str(path.absolute()), "--", *options)
+        try:
+            return run_bounded(argv, timeout_s=_MOST_S, most_bytes=_LARGEST_TEXT)
+        except NotPossible as error:
+            reason = reason or str(error).removeprefix(f"{' '.join(argv)}: ")
+    raise NotPossible(
+        f"{path}: sadf cannot read this file of sysstat ({reason}). Convert the file of an older "
+        "version with `sadf -c`, or read it on a host with the sysstat that wrote it"
+    )
