@@ -40,7 +40,7 @@ class DriftDocument(msgspec.Struct, frozen=True, kw_only=True):
 def actual_of(table: Table) -> Actual:
     """Return the services of the kernel's *table*."""
     return {
-        _name(service): (
+        service.name: (
             service.scheduler,
             {real.name: real.weight for real in service.destinations},
         )
@@ -95,18 +95,19 @@ class _Comparing:
                 inhibit = server.inhibit if real.inhibit is None else real.inhibit
                 reals.setdefault(real.address, []).append((real, inhibit))
             for service in keepalived_conf.derive(one).table.services:
-                self._reals.setdefault(_name(service), reals)
+                self._reals.setdefault(service.name, reals)
                 if server.sorry:
-                    self._sorry[_name(service)] = {server.sorry.address}
+                    self._sorry[service.name] = {server.sorry.address}
 
     def all(self, actual: Actual) -> Iterator[Difference]:
-        planned = {_name(service) for service in self._services}
+        planned = {_name(service, actual) for service in self._services}
         for service in self._services:
-            if _name(service) not in actual:
+            name = _name(service, actual)
+            if name not in actual:
                 why = f"The kernel lacks {service.name}, which keepalived.conf has."
                 yield Difference(service.name, "not-reloaded", f"{why} Reload keepalived.")
             else:
-                yield from self._service(service, *actual[_name(service)])
+                yield from self._service(service, *actual[name])
         for name in actual:
             if name not in planned:
                 why = f"{name} is in the kernel, but not in keepalived.conf."
@@ -121,7 +122,7 @@ class _Comparing:
                 f"{service.scheduler}. Reload keepalived."
             )
             yield Difference(service.name, "not-reloaded", why)
-        sorry = self._sorry.get(_name(service), set())
+        sorry = self._sorry.get(service.name, set())
         known = {real.name for real in service.destinations}
         extra = [name for name in weights if name not in known]
         if any(name.rpartition(":")[0].strip("[]") in sorry for name in extra):
@@ -140,7 +141,7 @@ class _Comparing:
         if weight == real.weight:
             return
         name = f"{service.name} -> {real.name}"
-        reals = self._reals[_name(service)].get(real.address, [])
+        reals = self._reals[service.name].get(real.address, [])
         checked = any(server.checkers for server, _ in reals)
         dynamic = any(checker.dynamic for server, _ in reals for checker in server.checkers)
         if weight is None and checked:
@@ -157,5 +158,6 @@ class _Comparing:
             yield Difference(name, "by-hand", why)
 
 
-def _name(service: Service) -> str:
-    return service.name.removesuffix(" IPv6")
+def _name(service: Service, actual: Actual) -> str:
+    """Return the name of *service* in *actual*; /proc/net/ip_vs has no IP version for a mark."""
+    return service.name if service.name in actual else service.name.removesuffix(" IPv6")
