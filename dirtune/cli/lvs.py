@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
-from dirtune.cli import _completion, _lvs_texts, _output
+from dirtune.cli import _completion, _lvs_texts, _output, _through
 from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
 from dirtune.cli._options import NETNS, enter
@@ -57,17 +57,6 @@ _DRAIN_S = click.option(
     "SECONDS.",
 )
 
-_THROUGH = click.option(
-    "--through",
-    type=click.Choice(["keepalived"]),
-    help="Write the services into a file of keepalived's configuration, and reload keepalived.",
-)
-_CHECKER = click.option(
-    "--checker",
-    type=click.Choice(["none", "tcp"]),
-    help="Give real servers of TCP services this health check; --through keepalived needs it.",
-)
-
 
 @click.group(cls=Group)
 def command() -> None:
@@ -113,8 +102,8 @@ def show(host: str | None, netns: str | None, form: str) -> None:
 @_ALONE
 @_DRAIN
 @_DRAIN_S
-@_THROUGH
-@_CHECKER
+@_through.OPTION
+@_through.CHECKER
 @_FORMAT
 def plan(
     plan: str | None,
@@ -137,7 +126,7 @@ def plan(
     """
     from dirtune.jobs import directors, lvs_drift, lvs_plans
 
-    chosen = _checker(through, checker)
+    chosen = _through.chosen(through, checker)
     differences = lvs_drift.differences(plan) if node is None else None
     if differences is not None:
         text = _lvs_texts.drift(differences, form)
@@ -162,16 +151,6 @@ def plan(
     _print_and_exit(_lvs_texts.planned(planned, plans, form), status, form)
 
 
-def _checker(through: str | None, checker: "Checker | None") -> "Checker | None":
-    """Return the health check to write, or None if the table is set up directly."""
-    if (through is None) != (checker is None):
-        raise click.UsageError(
-            "--through keepalived and --checker belong together: choose --checker tcp, or "
-            "--checker none for real servers that always count as up."
-        )
-    return checker
-
-
 def _print_plan_of_real_server(
     source: "PlanSource", desired: "Table", node: str, form: str
 ) -> NoReturn:
@@ -191,8 +170,8 @@ def _print_plan_of_real_server(
 @_ALONE
 @_DRAIN
 @_DRAIN_S
-@_THROUGH
-@_CHECKER
+@_through.OPTION
+@_through.CHECKER
 @click.option("--load", is_flag=True, help="Load the module ip_vs if it is not loaded.")
 @click.option(
     "--expect",
@@ -253,7 +232,7 @@ def apply(
     """
     from dirtune.jobs import directors, lvs_plans, real_servers
 
-    chosen = _checker(through, checker)
+    chosen = _through.chosen(through, checker)
     source = lvs_plans.read(plan)
     desired = lvs_plans.desired_table(source)
     if node:

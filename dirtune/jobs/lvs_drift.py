@@ -24,7 +24,7 @@ def differences(given: str | None) -> tuple[drift.Difference, ...] | None:
         notes.warning(f"{error}.")
         return None
     with kernel.opened(host) as ipvs:
-        return drift.differences(conf, drift.actual_of(ipvs.read()))
+        return drift.differences(conf, drift.actual_of(ipvs.read()), versions=True)
 
 
 def _has_plan() -> bool:

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from dirtune.keepalived.model import Conf, RealServer
 from dirtune.lvs import keepalived_conf
-from dirtune.lvs.diff import by_key
 from dirtune.lvs.model import Destination, Service, Table
 
 Cause = Literal["checker-down", "inhibited", "quorum-lost", "not-reloaded", "by-hand"]
@@ -48,14 +47,15 @@ def actual_of(table: Table) -> Actual:
     }
 
 
-def differences(conf: Conf, actual: Actual) -> tuple[Difference, ...]:
+def differences(conf: Conf, actual: Actual, *, versions: bool = False) -> tuple[Difference, ...]:
     """Return where the table *actual* is not the one that *conf* describes, and why.
 
     keepalived removes a real server whose health check fails, or sets its weight to 0 with
     `inhibit_on_failure`. Without a running check, only a person or an old configuration explains
-    a difference.
+    a difference. *versions* says whether the names in *actual* have the IP version of a firewall
+    mark, as those of `actual_of` do, and those of /proc/net/ip_vs do not.
     """
-    return tuple(_Comparing(conf).all(actual))
+    return tuple(_Comparing(conf, versions=versions).all(actual))
 
 
 def misses(conf: Conf, table: Table) -> tuple[str, ...]:
@@ -64,8 +64,9 @@ def misses(conf: Conf, table: Table) -> tuple[str, ...]:
     In contrast to `differences`, this leaves out what health checks explain, and compares every
     setting of services and destinations.
     """
-    have = by_key(table.services)
-    names = [d.name for d in differences(conf, actual_of(table)) if d.cause in _UNEXPLAINED]
+    have = {service.key: service for service in table.services}
+    different = differences(conf, actual_of(table), versions=True)
+    names = [difference.name for difference in different if difference.cause in _UNEXPLAINED]
     for service in keepalived_conf.derive(conf).table.services:
         now = have.get(service.key)
         if now is None:
@@ -82,7 +83,8 @@ def misses(conf: Conf, table: Table) -> tuple[str, ...]:
 
 
 class _Comparing:
-    def __init__(self, conf: Conf) -> None:
+    def __init__(self, conf: Conf, *, versions: bool) -> None:
+        self._versions = versions
         self._services = keepalived_conf.derive(conf).table.services
         self._reals: dict[str, dict[str, list[tuple[RealServer, bool]]]] = {}
         """Real servers of each service by their addresses, and whether failures inhibit them."""
@@ -100,9 +102,9 @@ class _Comparing:
                     self._sorry[service.name] = {server.sorry.address}
 
     def all(self, actual: Actual) -> Iterator[Difference]:
-        planned = {_name(service, actual) for service in self._services}
+        planned = {self._name(service) for service in self._services}
         for service in self._services:
-            name = _name(service, actual)
+            name = self._name(service)
             if name not in actual:
                 why = f"The kernel lacks {service.name}, which keepalived.conf has."
                 yield Difference(service.name, "not-reloaded", f"{why} Reload keepalived.")
@@ -112,6 +114,9 @@ class _Comparing:
             if name not in planned:
                 why = f"{name} is in the kernel, but not in keepalived.conf."
                 yield Difference(name, "not-reloaded", why)
+
+    def _name(self, service: Service) -> str:
+        return service.name if self._versions else service.name.removesuffix(" IPv6")
 
     def _service(
         self, service: Service, scheduler: str, weights: Mapping[str, int]
@@ -156,8 +161,3 @@ class _Comparing:
         elif not dynamic:
             why = f"{name} has weight {weight}, but keepalived.conf has {real.weight}."
             yield Difference(name, "by-hand", why)
-
-
-def _name(service: Service, actual: Actual) -> str:
-    """Return the name of *service* in *actual*; /proc/net/ip_vs has no IP version for a mark."""
-    return service.name if service.name in actual else service.name.removesuffix(" IPv6")

@@ -66,7 +66,7 @@ def _wait(host: Host, daemon: Daemon, conf: Conf, known: frozenset[str], wait_s:
         missing = [name for name in drift.misses(conf, table) if name not in known]
         waited_s = time.monotonic() - begun_s
         if not missing:
-            whole = not drift.differences(conf, drift.actual_of(table))
+            whole = not drift.differences(conf, drift.actual_of(table), versions=True)
             if (whole and agreed) or waited_s >= _GRACE_S:
                 return
             agreed = whole

@@ -6,7 +6,10 @@ from dirtune.checks import Status, run
 from dirtune.checks.keepalived.drift import drift
 from dirtune.collect.ip_vs import Destination, Forward, Service
 from dirtune.collect.ipvs_netlink import Ipvs
+from dirtune.lvs import drift as compare
+from dirtune.lvs import model
 from tests.checks.keepalived.directors import director, findings, outcome, real, server
+from tests.keepalived.given import conf
 
 
 def test_a_host_without_keepalived_has_nothing_to_judge():
@@ -106,3 +109,22 @@ def test_timeouts_are_those_of_lvs_timeouts(now, messages):
     found = findings(drift, text, ipvs=Ipvs((), now))
 
     assert [f.message for f in found if f.subject.endswith(" timeout")] == messages
+
+
+def test_the_services_of_one_mark_in_both_ip_versions_are_told_apart():
+    reals = {4: "10.0.1.1", 6: "fd00::1"}
+    text = "".join(
+        f"virtual_server fwmark 7{' inet6' if version == 6 else ''} {{\nlvs_sched {scheduler}\n"
+        f"lvs_method TUN\nreal_server {reals[version]} {{\n}}\n}}\n"
+        for version, scheduler in ((4, "mh"), (6, "rr"))
+    )
+    services = tuple(
+        model.Service(
+            *("fwmark", "", 7, scheduler, version),
+            destinations=(model.Destination(reals[version], 0, "tun"),),
+        )
+        for version, scheduler in ((4, "mh"), (6, "rr"))
+    )
+
+    assert compare.misses(conf(text), model.Table(services)) == ()
+    assert compare.misses(conf(text), model.Table(services[:1])) == ("FWM 7 IPv6",)
