@@ -13,6 +13,7 @@ from dirtune.snapshot import Snapshot
 
 _REDUNDANT = 3  # destinations
 _DAY_S = 86_400
+_LIMITS_BY_WEIGHT = "ovf"
 # net/netfilter/ipvs/ip_vs_sched.c, ip_vs_scheduler_err()
 _SERVICE = re.compile(r": (FWM \d+|[A-Z]+ \S+)(?: 0x[0-9A-Fa-f]+)? - no destination available")
 
@@ -24,11 +25,29 @@ class _Left:
     known: int
     usable: int
     overloaded: tuple[str, ...]
-    """Number of destinations with a weight above 0 that are over their upper threshold."""
+    """Destinations with a weight above 0 that are over their limit."""
+    by_weight: bool
+    """Whether the weight is the limit, and not the upper threshold."""
+
+    @property
+    def limit(self) -> str:
+        """The name of the limit, for a sentence."""
+        if self.by_weight:
+            return "weight, which limits active connections with ovf"
+        return "upper threshold"
+
+    @property
+    def raised(self) -> str:
+        """The remedy for destinations over their limit."""
+        if self.by_weight:
+            return "Raise the weights to the active connections that the real servers can hold"
+        return "Raise the upper threshold of the destinations that exceed it"
 
     @property
     def enough(self) -> bool:
-        return self.usable > 1 or (self.usable == 1 and self.known < _REDUNDANT)
+        # ovf fills one destination after the other, so one that is left is what was meant.
+        few = self.known < _REDUNDANT or self.by_weight
+        return self.usable > 1 or (self.usable == 1 and few)
 
 
 @check(
@@ -41,9 +60,10 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
     """A virtual service has no destination for new connections.
 
     ## What it does
-    A destination is usable if its weight is above 0 and it is not over its upper threshold. The
-    finding is `critical` if a service has no usable destination, and `high` if only one of three
-    or more destinations is usable. It is `medium` if the kernel log reports the service without a
+    A destination is usable if its weight is above 0 and it is not over its upper threshold. With
+    the scheduler ovf, it must also have no more active connections than its weight. The finding is
+    `critical` if a service has no usable destination, and `high` if only one of three or more
+    destinations is usable. It is `medium` if the kernel log reports the service without a
     destination in the last day, although it has one now. If kube-proxy or kube-router owns the
     table, the finding is `high` if packets for such a service came between two samples, else
     `low`: with a traffic policy of Local it is intended on nodes without a pod of the service, and
@@ -70,6 +90,7 @@ def no_destination(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdict
     ## References
     - net/netfilter/ipvs/ip_vs_core.c, `ip_vs_leave()`
     - net/netfilter/ipvs/ip_vs_conn.c, `ip_vs_bind_dest()`
+    - net/netfilter/ipvs/ip_vs_ovf.c, `ip_vs_ovf_schedule()`
     """
     runs = owner(snapshot)
     reports = _reported(snapshot)
@@ -124,13 +145,16 @@ def _was_empty(
 
 def _left(snapshot: Snapshot, service: Service) -> _Left:
     known = detail(snapshot, service)
+    destinations = (known or service).destinations
+    marked = {(d.address, d.port) for d in (known.destinations if known else ()) if d.overloaded}
+    full = service.scheduler == _LIMITS_BY_WEIGHT
     over = tuple(
         f"{d.address}:{d.port}"
-        for d in (known.destinations if known else ())
-        if d.weight > 0 and d.overloaded
+        for d in destinations
+        if d.weight > 0 and ((d.address, d.port) in marked or (full and d.active > d.weight))
     )
-    weighted = sum(d.weight > 0 for d in (known or service).destinations)
-    return _Left(len((known or service).destinations), weighted - len(over), over)
+    weighted = sum(d.weight > 0 for d in destinations)
+    return _Left(len(destinations), weighted - len(over), over, full)
 
 
 def _serves(snapshot: Snapshot, service: Service, *, any_vip: bool) -> bool | None:
@@ -178,10 +202,10 @@ def _message(name: str, left: _Left, runs: Owner | None) -> str:
     if not over:
         return f"All {left.known} destinations of {name} have weight 0"
     if over == left.known:
-        return f"All {left.known} destinations of {name} are over their upper threshold"
+        return f"All {left.known} destinations of {name} are over their {left.limit}"
     return (
         f"None of the {left.known} destinations of {name} takes connections: {over} are over "
-        "their upper threshold, and the rest have weight 0"
+        f"their {left.limit}, and the rest have weight 0"
     )
 
 
@@ -205,7 +229,7 @@ def _fixes(snapshot: Snapshot, left: _Left, runs: Owner | None) -> tuple[Fix, ..
     )
     raised = Fix(
         "raise-upper-threshold",
-        "Raise the upper threshold of the destinations that exceed it",
+        left.raised,
         Risk.SAFE,
         competes=who,
     )

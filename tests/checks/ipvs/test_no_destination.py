@@ -110,3 +110,31 @@ def test_packets_show_that_it_serves_though_it_holds_no_address(packets, status)
     )
 
     assert run((no_destination,), taken)[0].status is status
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["netlink", "file"])
+@pytest.mark.parametrize(
+    ("active", "status"),
+    [((2, 2), Status.FINDING), ((2, 1), Status.PASSED), ((1, 9), Status.PASSED)],
+)
+def test_with_ovf_a_weight_is_the_most_active_connections(active, status, known):
+    """ip_vs_ovf_schedule() skips a destination whose active connections exceed its weight."""
+    plain = service(1, 1, scheduler="ovf", loads=tuple((n, 0) for n in active))
+    found = run(
+        (no_destination,), director(plain, ipvs=Ipvs((detailed(plain),)) if known else None)
+    )
+
+    assert found[0].status is status
+    for finding in found[0].findings:
+        assert finding.severity is Severity.CRITICAL
+        assert "are over their weight, which limits active connections with ovf" in finding.message
+
+
+def test_ovf_fills_one_destination_after_the_other():
+    plain = service(1, 1, 1, scheduler="ovf", loads=((2, 0), (2, 0), (0, 0)))
+
+    assert outcome(plain).status is Status.PASSED
+
+
+def test_weights_limit_nothing_with_other_schedulers():
+    assert outcome(service(1, 1, loads=((9, 0), (9, 0)))).status is Status.PASSED
