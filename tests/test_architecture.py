@@ -10,6 +10,7 @@ LAYERS = [
     "addresses",
     "errors",
     "extras",
+    "packages",
     "ssh_names",
     "escape",
     "nearest",

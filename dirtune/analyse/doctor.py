@@ -4,11 +4,10 @@ import shlex
 
 import msgspec
 
-from dirtune.analyse.packages import install, installer
 from dirtune.collect.facts import COMMANDS, LAB_FREE_MIB, LAB_MODULES, VIRTME, Facts, lab_kernel
 from dirtune.extras import PACKAGES, pip_install
+from dirtune.packages import install
 
-_KERNELS = {"standard": "linux-image-amd64", "rt": "linux-image-rt-amd64"}
 _CONFIDENTIAL = "confidentiality"
 _TRACING = "Boot a kernel with CONFIG_TRACEPOINTS and CONFIG_BPF_EVENTS"
 _SINCE = {
@@ -229,7 +228,7 @@ def _ladder(probe: str, *rungs: Rung) -> Ladder:
 
 
 def _install(facts: Facts, package: str) -> str:
-    return install(installer(facts.os_release), package, facts.release)
+    return install(facts.os_release, package, facts.release)
 
 
 def _powerless_root(facts: Facts) -> tuple[bool, str, str]:
@@ -286,7 +285,10 @@ def lab_obstacles(facts: Facts, kernel: str = "standard") -> tuple[Obstacle, ...
     return (
         *_present(
             (not facts.root, "dirtune does not run as root", "Run it with sudo"),
-            (lab_kernel(facts.lab_kernels, kernel) is None, *no_lab_kernel(kernel)),
+            (
+                lab_kernel(facts.lab_kernels, kernel) is None,
+                *no_lab_kernel(kernel, facts.os_release),
+            ),
             (not facts.tun, "/dev/net/tun is missing, and taps need it", "modprobe tun"),
             (
                 free < LAB_FREE_MIB,
@@ -305,11 +307,11 @@ def lab_obstacles(facts: Facts, kernel: str = "standard") -> tuple[Obstacle, ...
     )
 
 
-def no_lab_kernel(kind: str) -> tuple[str, str]:
+def no_lab_kernel(kind: str, os_release: str | None) -> tuple[str, str]:
     """Return why /boot has no kernel of *kind* for the lab, and the command that installs one."""
     *names, last = LAB_MODULES
     why = f"No {kind} kernel in /boot has the modules {', '.join(names)} and {last}"
-    return why, f"apt install {_KERNELS[kind]}"
+    return why, install(os_release, kind)
 
 
 def _lab_headers(facts: Facts) -> tuple[bool, str, str]:
@@ -318,7 +320,7 @@ def _lab_headers(facts: Facts) -> tuple[bool, str, str]:
         # If no lab can start, its probes do not matter.
         not lab_obstacles(facts) and not facts.libbpf and kernel not in facts.lab_headers,
         f"The headers of the lab's kernel {kernel} are not installed, so the lab runs no probe",
-        f"apt install linux-headers-{shlex.quote(kernel or '')}",
+        install(facts.os_release, "headers", kernel or ""),
     )
 
 
@@ -345,7 +347,7 @@ def _commands(facts: Facts, *names: str) -> tuple[Obstacle, ...]:
             (
                 name not in facts.commands,
                 f"The command {name} is not installed",
-                f"apt install {COMMANDS[name]}",
+                _install(facts, name),
             )
             for name in names
         )

@@ -13,13 +13,14 @@ from dirtune.bench import client, foreign_use, matrix, rig, tour
 from dirtune.bench.connecting import connect
 from dirtune.bench.ports_and_duration import TupleBudget, estimate_s, tuple_budget, warnings
 from dirtune.errors import DirtuneError
+from dirtune.packages import shell_lacks
 from dirtune.plan import generators
 from dirtune.plan.tables import Plan
 from dirtune.remote import Node
 
 # Each script prints one problem, or nothing if all is well.
 _DIRECTOR = "[ -r /proc/net/ip_vs_stats_percpu ] || echo 'ip_vs is not loaded'"
-_CLIENT = "command -v {program} >/dev/null || printf '%s\\n' {missing}"
+_CLIENT = "command -v {program} >/dev/null || {lacks}"
 # Exit statuses are ignored. ipvsadm runs only if ip_vs is loaded, because it would load ip_vs. For
 # a program that prints no version (httperf would send a request), its package's version is used.
 _VERSIONS = """\
@@ -30,7 +31,8 @@ v {dirtune} --version
 program={program}
 if [ -n {tells} ]; then v "$program" --version
 elif [ -n "$program" ]; then
-  echo "$program $(dpkg-query -W -f '${{Version}}' "$program" 2>/dev/null)"
+  echo "$program $(dpkg-query -W -f '${{Version}}' "$program" 2>/dev/null ||
+    rpm -q --qf '%{{VERSION}}' "$program" 2>/dev/null)"
 fi
 true
 """
@@ -146,8 +148,8 @@ async def _problem(plan: Plan, node: Node) -> str | None:
         if node.name == plan.director.host and (problem := await node.run(_DIRECTOR)):
             return problem.strip()
         if node.name in clients:
-            program, missing = client.program(plan), client.missing(plan)
-            look = _CLIENT.format(program=shlex.quote(program), missing=shlex.quote(missing))
+            program = client.program(plan)
+            look = _CLIENT.format(program=shlex.quote(program), lacks=shell_lacks(program))
             if problem := await node.run(look):
                 return problem.strip()
             timeout_s = rig.request_timeout_s(plan)

@@ -18,6 +18,7 @@ import msgspec
 from dirtune import remote
 from dirtune.bench.outcome import ClientResult
 from dirtune.errors import NodeUnreachable, ParseError, TrialError
+from dirtune.packages import shell_lacks
 from dirtune.plan import generators
 from dirtune.plan.generators import Part, Report, Schedule
 from dirtune.plan.tables import Plan
@@ -36,8 +37,8 @@ _ASTRAY_S = 5
 _PRINTED, _LOGGED = "--- printed by process", "--- log of process"
 
 _SCRIPT = """\
-command -v {program} >/dev/null || {{ printf '%s\\n' {missing}; exit 4; }}
-case $(date +%N) in *[!0-9]*) echo "date(1) cannot print nanoseconds. Run: apt install coreutils"
+command -v {program} >/dev/null || {{ {lacks}; exit 4; }}
+case $(date +%N) in ''|*[!0-9]*) echo "date(1) cannot print nanoseconds. Install GNU coreutils"
   exit 4;; esac
 dir=$(mktemp -d) || exit 3
 trap 'rm -rf "$dir"' EXIT
@@ -203,15 +204,6 @@ def program(plan: Plan) -> str:
     return generator.command(plan.load, plan.url, Part(Schedule(1, 1000, 1)))[0]
 
 
-def missing(plan: Plan) -> str:
-    """Return a message that the load generator is missing, with the command that installs it."""
-    package = generators.find(plan.load.generator).PACKAGE
-    return (
-        f"{program(plan)} is not installed"
-        f"{f'. Run: apt install {shlex.quote(package)}' if package else ''}"
-    )
-
-
 def request(plan: Plan, timeout_s: int) -> str:
     """Return the shell script with which a client sends one request.
 
@@ -249,7 +241,7 @@ def script(plan: Plan, ticks: Schedule) -> str:
     )
     return _SCRIPT.format(
         program=shlex.quote(program(plan)),
-        missing=shlex.quote(missing(plan)),
+        lacks=shell_lacks(program(plan)),
         guard=remote.GUARD,
         processes="".join(processes),
         numbers=" ".join(str(n) for n in range(1, len(parts) + 1)),

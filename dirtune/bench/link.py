@@ -12,15 +12,14 @@ from dirtune.analyse.run import LinkPoint
 from dirtune.bench.connecting import connect
 from dirtune.bench.matrix import address_of
 from dirtune.errors import ParseError, TrialError
+from dirtune.packages import shell_lacks
 from dirtune.plan.tables import Plan
 from dirtune.remote import Node
 
 _LARGEST = 1 << 20
 _MBIT = 1 << 20
 _LIMIT_S = 300
-_MISSING = """\
-command -v NPtcp >/dev/null ||
-  { echo "NPtcp is not installed. Run: apt install netpipe-tcp"; exit 4; }"""
+_MISSING = f"command -v NPtcp >/dev/null || {{ {shell_lacks('NPtcp')}; exit 4; }}"
 _LISTEN = f"""{_MISSING}
 NPtcp -p 0 -u {_LARGEST} >/dev/null 2>&1 &
 echo listening

@@ -17,6 +17,7 @@ from dirtune.bench.outcome import LoadPath
 from dirtune.errors import PlanError
 from dirtune.lvs import ipvsadm
 from dirtune.lvs.diff import diff
+from dirtune.packages import shell_lacks
 from dirtune.plan import services
 from dirtune.plan.configuration import Destination, Service
 from dirtune.plan.tables import AXES, Controls, Matrix, Plan
@@ -257,7 +258,7 @@ def _null_server(plan: Plan) -> Cell:
 
     This server answers with a page of the usual size.
     """
-    start = _NGINX.format(port=NULL_PORT, page="x" * _PAGE_BYTES)
+    start = _NGINX.format(lacks=shell_lacks("nginx"), port=NULL_PORT, page="x" * _PAGE_BYTES)
     holds = tuple(
         Hold(c.host, start, 'kill "$null" 2>/dev/null; rm -rf "$dir"') for c in plan.clients
     )
@@ -267,8 +268,7 @@ def _null_server(plan: Plan) -> Cell:
 
 
 _NGINX = """\
-command -v nginx >/dev/null ||
-  {{ echo "nginx is not installed. Run: apt install nginx-light"; exit 4; }}
+command -v nginx >/dev/null || {{ {lacks}; exit 4; }}
 dir=$(mktemp -d)
 cat >"$dir/conf" <<CONF
 daemon off; pid $dir/pid; error_log $dir/log; worker_processes 1;

@@ -102,7 +102,7 @@ async def _answered(plan: Plan, node: Node) -> bool:
     found = client.reply(text)
     if found is client.Reply.NO_TOOL:
         raise NotPossible(
-            f"{node.name} lacks a tool to send a request. Install one: apt install nghttp2-client"
+            f"{node.name} lacks a tool to send a request. Install curl, h2load or httperf there"
         )
     return found is client.Reply.GOOD
 

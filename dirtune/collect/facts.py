@@ -16,31 +16,37 @@ from pathlib import Path
 
 import msgspec
 
+from dirtune.collect.os_release import read_os_release
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host, literal
 
-# Folder of the distribution's own Python modules; bcc is only there, not on PyPI.
-_DISTRIBUTION = "/usr/lib/python3/dist-packages"
+# Folders of the distributions' own Python modules; bcc is only there, not on PyPI. It is Python
+# without compiled parts, so any version of Python can import it.
+_DISTRIBUTION = (
+    "usr/lib/python3/dist-packages",
+    "usr/lib*/python3*/site-packages",
+    "usr/local/lib*/python3*/*-packages",
+)
 # sshd and qemu may be outside a user's PATH; virtme-run is next to the interpreter.
 _FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LIBBPF = "libbpf.so.1"
-COMMANDS = {
-    "unshare": "util-linux",
-    "nsenter": "util-linux",
-    "ip": "iproute2",
-    "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client",
-    "sshd": "openssh-server",
-    "nc": "netcat-openbsd",
-    "nginx": "nginx-light",
-    "h2load": "nghttp2-client",
-    "ipvsadm": "ipvsadm",
-    "qemu-system-x86_64": "qemu-system-x86",
-    "busybox": "busybox-static",
-    "zstd": "zstd",
-    "modprobe": "kmod",
-}
-"""Commands and their Debian packages. The lab needs all of them, other features need some."""
+COMMANDS = (
+    "unshare",
+    "nsenter",
+    "ip",
+    "ssh",
+    "ssh-keygen",
+    "sshd",
+    "nc",
+    "nginx",
+    "h2load",
+    "ipvsadm",
+    "qemu-system-x86_64",
+    "busybox",
+    "zstd",
+    "modprobe",
+)
+"""The lab needs all of these commands, other features need some."""
 VIRTME = "virtme-run"
 """The command that boots the lab's director; it comes with a Python package."""
 LAB_FREE_MIB = 512
@@ -73,7 +79,7 @@ class Facts(msgspec.Struct, frozen=True):
     proc_readable: bool
     """Whether /proc/interrupts can be read."""
     os_release: str
-    """The text of /etc/os-release, which names the distribution; empty if it is missing."""
+    """The text of os-release(5), which names the distribution; empty if it is missing."""
     libbpf: bool
     """Whether libbpf 1.0 or newer is installed."""
     bcc: bool
@@ -127,7 +133,7 @@ def read_facts(host: Host) -> Facts:
         bpf=parse_may_load_bpf(_text(host, "/proc/self/status") or ""),
         release=release,
         proc_readable=_text(host, "/proc/interrupts") is not None,
-        os_release=_text(host, "/etc/os-release") or "",
+        os_release=read_os_release(host) or "",
         libbpf=_has_libbpf(),
         bcc=_has_bcc(),
         headers=_has_headers(host, release) or bool(host.glob("/sys/kernel/kheaders.tar.xz")),
@@ -190,11 +196,18 @@ def find_bcc() -> Iterator[None]:
     if importlib.util.find_spec("bcc") is not None:
         yield
         return
-    sys.path.append(_DISTRIBUTION)
+    before = sys.path[:]
+    sys.path += distribution_folders(Path("/"))
     try:
         yield
     finally:
-        sys.path.remove(_DISTRIBUTION)
+        sys.path[:] = before
+
+
+def distribution_folders(root: Path) -> list[str]:
+    """Return the folders below *root* that may hold the distribution's module bcc."""
+    paths = (path for pattern in _DISTRIBUTION for path in sorted(root.glob(pattern)))
+    return [str(path) for path in paths if (path / "bcc").is_dir()]
 
 
 def parse_may_load_bpf(text: str) -> bool:

@@ -14,6 +14,7 @@ from dirtune import reading
 from dirtune.analyse.doctor import no_lab_kernel
 from dirtune.analyse.run import Role
 from dirtune.collect.facts import VIRTME, lab_kernel, lab_kernels
+from dirtune.collect.os_release import read_os_release
 from dirtune.errors import LabError, NotPossible
 from dirtune.host import Host, LiveHost, run
 from dirtune.lab.kernel import unpacked
@@ -45,9 +46,10 @@ def kernel_image(kind: str, host: Host | None = None) -> Path:
 
     Raises `LabError` if there is none.
     """
-    release = lab_kernel(lab_kernels(host or LiveHost()), kind)
+    here = host or LiveHost()
+    release = lab_kernel(lab_kernels(here), kind)
     if release is None:
-        raise LabError(": ".join(no_lab_kernel(kind)))
+        raise LabError(": ".join(no_lab_kernel(kind, read_os_release(here))))
     return Path(f"/boot/vmlinuz-{release}")
 
 

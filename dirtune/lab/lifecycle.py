@@ -21,6 +21,7 @@ from dirtune.analyse.run import Role
 from dirtune.change import private
 from dirtune.change.watchdog import importable
 from dirtune.collect.facts import read_facts
+from dirtune.collect.os_release import read_os_release
 from dirtune.errors import DirtuneError, LabError
 from dirtune.host import LiveHost, run
 from dirtune.lab import cgroups, clearing, pair, prefix
@@ -34,6 +35,7 @@ from dirtune.lab.boot import (
 from dirtune.lab.plan_text import plan_text
 from dirtune.lab.spec import PAGE_BYTES, Node, Spec, cpu_layout, ssh_config
 from dirtune.lab.state import Folder, Process, Record, Status, folder, process
+from dirtune.packages import lacks
 from dirtune.render.json_documents import LabDocument
 from dirtune.signals import undisturbed
 
@@ -213,7 +215,7 @@ def _require_pair(spec: Spec) -> None:
             "gateway of the real servers, and keepalived of the lab does not move that address."
         )
     if shutil.which("keepalived", path=_PATH) is None:
-        raise LabError("--backup needs keepalived, which is not installed: apt install keepalived")
+        raise LabError(f"--backup needs it: {lacks(read_os_release(LiveHost()), 'keepalived')}")
 
 
 def _require_plain(place: Folder, spec: Spec) -> None:

@@ -10,11 +10,14 @@ from ipaddress import IPv4Address, IPv4Network
 
 from dirtune.addresses import family
 from dirtune.collect.addresses import read_addresses, read_local_networks
+from dirtune.collect.files import text_in
+from dirtune.collect.os_release import read_os_release
 from dirtune.collect.processes import read_processes
 from dirtune.errors import SourceMissing, SourceRefused
 from dirtune.host import Host, literal
 from dirtune.lvs import kernel
 from dirtune.lvs.model import Service, Table
+from dirtune.packages import install
 
 OWNERS = ("keepalived", "kube-proxy", "ldirectord")
 """Programs that manage the IPVS table and would undo other programs' changes."""
@@ -46,6 +49,8 @@ class Surroundings:
     """Schedulers whose module is not installed for this kernel."""
     loadable: frozenset[str]
     """Schedulers whose module is installed but not loaded."""
+    install: str = "Install the package with the kernel's modules"
+    """How to install the modules of the running kernel."""
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -64,6 +69,7 @@ def look_around(host: Host, table: Table) -> Surroundings:
         kernel.loaded(host),
         missing,
         loadable,
+        install(read_os_release(host), "modules", text_in(host, _RELEASE) or ""),
     )
 
 
@@ -125,7 +131,7 @@ def _modules(table: Table, around: Surroundings) -> Iterator[Refusal]:
             yield Refusal(
                 "",
                 f"{service.name}: the module ip_vs_{name} for scheduler {name} is not installed. "
-                "Choose another scheduler, or install the package with the kernel's modules",
+                f"Choose another scheduler, or install the modules: {around.install}",
             )
 
 

@@ -11,7 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from dirtune import signals
+from dirtune.collect.os_release import read_os_release
 from dirtune.errors import NodeUnreachable
+from dirtune.host import LiveHost
+from dirtune.packages import lacks
 from dirtune.remote import config, streams
 from dirtune.remote.config import Way
 
@@ -46,8 +49,10 @@ async def spawn(argv: Sequence[str], *, ssh: bool = True) -> Pipes:
             env=config.environment() if ssh else None,
         )
     except FileNotFoundError as error:
-        package = ". Install OpenSSH's client: apt install openssh-client" if ssh else ""
-        raise NodeUnreachable(f"{argv[0]} is not installed on this machine{package}") from error
+        why = f"{argv[0]} is not installed on this machine"
+        if ssh:
+            why = lacks(read_os_release(LiveHost()), "ssh")
+        raise NodeUnreachable(why) from error
 
 
 async def _bound_to_us() -> tuple[str, ...]:

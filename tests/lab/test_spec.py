@@ -154,6 +154,8 @@ def test_the_newest_kernel_that_has_the_modules_is_taken(tmp_path):
 
 
 def test_a_missing_kernel_names_the_package(tmp_path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text("ID=debian\n")
     with pytest.raises(LabError, match="apt install linux-image-rt-amd64"):
         guest.kernel_image("rt", LiveHost(tmp_path))
 

@@ -125,8 +125,6 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
 class Generator(Protocol):
     """The functions that each module of this folder must have."""
 
-    PACKAGE: str
-    """The Debian package that contains the program; empty if unknown."""
     ABILITIES: Abilities
 
     def parts(self, load: Load, ticks: Schedule) -> tuple[Part, ...]:

@@ -9,7 +9,6 @@ from dirtune.formats import parsing
 from dirtune.plan.generators import Abilities, Part, Report, Schedule
 from dirtune.plan.load import Load
 
-PACKAGE = ""
 ABILITIES = Abilities(open_loop=None, of_plan=True)
 _LONG_WORD = re.compile(r"\S{201,}|\s{201,}")
 

@@ -16,7 +16,6 @@ from dirtune.formats import parsing
 from dirtune.plan.generators import LOG, Abilities, Part, Reply, Report, Schedule, split
 from dirtune.plan.load import Load
 
-PACKAGE = "nghttp2-client"
 ABILITIES = Abilities(
     open_loop=True, ramps=True, keeps_alive=True, logs_replies=True, tells_version=True
 )

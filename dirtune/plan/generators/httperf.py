@@ -22,7 +22,6 @@ from dirtune.latency import Latency
 from dirtune.plan.generators import Abilities, Part, Report, Schedule, split
 from dirtune.plan.load import Load
 
-PACKAGE = "httperf"
 # The full load begins at once: for a ramp, each additional process would need a CPU of its own.
 ABILITIES = Abilities(open_loop=True, keeps_alive=True, polls=True)
 OPEN_MAX = 1000

@@ -17,7 +17,6 @@ from dirtune.latency import Latency
 from dirtune.plan.generators import Abilities, Part, Report, Schedule
 from dirtune.plan.load import Load
 
-PACKAGE = "wrk"
 ABILITIES = Abilities(open_loop=False)
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
