@@ -109,12 +109,12 @@ class Keepalived:
         self.main = folder / "keepalived.conf"
         self.own = folder / "dirtune.d/services.conf"
         self.ipvs = ipvs
-        self.pid, self.broken, self.hangups = os.getpid(), "", 0
+        self.pid, self.broken, self.unit, self.hangups = os.getpid(), "", "", 0
 
     def find(self, _host):
         if self.pid is None:
             raise NotPossible("keepalived is not running in this network namespace. Start it")
-        return Daemon(self.pid, "1", PROGRAM, "", str(self.main), "lb1")
+        return Daemon(self.pid, "1", PROGRAM, self.unit, str(self.main), "lb1")
 
     def hang_up(self, pid, still):
         assert (pid, still()) == (self.pid, True)
@@ -297,6 +297,28 @@ def test_a_keepalived_that_does_not_follow_is_rolled_back(keepalived, tmp_path, 
     assert done.stderr.count("\n") == 1
     assert keepalived.files() == before
     assert tables(keepalived) == BEFORE
+
+
+@pytest.mark.parametrize(("state", "restarted"), [("failed", True), ("inactive", False)])
+def test_a_service_that_crashed_is_started_again_and_a_stopped_one_is_not(
+    keepalived, tmp_path, monkeypatch, state, restarted
+):
+    before, keepalived.broken, keepalived.unit = keepalived.files(), "ends", "k.service"
+    ran = []
+
+    def run(_host, argv, *, timeout_s=300):
+        ran.append(argv)
+        if argv[1] == "restart":
+            keepalived.pid = os.getpid()
+            keepalived.read()
+        return f"{state}\n"
+
+    monkeypatch.setattr(WritableHost, "run", run)
+
+    assert lvs("apply", tmp_path, "--force", "include").exit_code == 2
+
+    assert (("systemctl", "restart", "k.service") in ran) is restarted
+    assert (keepalived.files(), tables(keepalived)) == (before, BEFORE)
 
 
 def test_timeouts_go_into_the_own_file_and_back(keepalived, tmp_path):
