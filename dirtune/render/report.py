@@ -13,7 +13,7 @@ from dirtune.analyse.run import Run
 from dirtune.escape import ascii_json, visible
 from dirtune.render import cells, paper_charts, paper_document
 from dirtune.render.blocks import Commands, Document, Entry, Table
-from dirtune.render.chart_style import Picture, svg
+from dirtune.render.chart_style import MOST_MARKS, Picture, svg
 from dirtune.render.each_text import each_text
 from dirtune.render.markdown import code_block, escaped
 from dirtune.render.report_charts import charts
@@ -49,6 +49,7 @@ def page(doc: Document, pictures: Mapping[str, Picture], drawn: Mapping[str, str
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],
         most_rows=MOST_ROWS,
+        most_marks=MOST_MARKS,
     )
 
 

@@ -12,9 +12,9 @@ pytest.importorskip("altair", reason="charts need the extra `report`")
 
 from dirtune.analyse.run import Run
 from dirtune.bench import store
-from dirtune.render import paper_document, sweep
+from dirtune.render import paper_document, report, sweep
 from dirtune.render.blocks import Commands, Table
-from dirtune.render.chart_style import MOST_MARKS, thinned
+from dirtune.render.chart_style import MOST_MARKS, Picture, thinned
 from dirtune.render.figures import number
 from dirtune.render.report import files, html, markdown
 from dirtune.render.report_document import document
@@ -268,6 +268,14 @@ def test_a_long_table_says_that_it_is_cut(run):
     text = html(with_(run, steps=(step,) * 2001))
 
     assert "The table has 2001 rows; this page shows the first 2000." in text
+
+
+@pytest.mark.parametrize(("points", "thin"), [(MOST_MARKS, False), (MOST_MARKS + 1, True)])
+def test_a_thinned_chart_says_so(run, points, thin):
+    made = Picture({}, Table(("n",), (("1",),) * points))
+    text = report.page(document(run), {"ratio": made}, {"ratio": "<svg></svg>"})
+
+    assert (f"Of its {points} points, the chart shows" in text) is thin
 
 
 def test_a_thinned_chart_keeps_the_extremes():
