@@ -197,7 +197,7 @@ def test_descriptors_that_run_out_are_the_clients_lack(server, monkeypatch):
 def test_what_a_client_lacks_is_said_before_it_starts(server, monkeypatch):
     monkeypatch.setattr(client, "program", lambda plan: "h9load")
 
-    with pytest.raises(TrialError, match="c0: h9load is not installed. Install"):
+    with pytest.raises(TrialError, match=r"c0: h9load is not installed\. Install"):
         loaded(server, schedule(10, 1))
 
 

@@ -324,7 +324,11 @@ def test_before_the_reboot_a_second_plan_is_empty():
             replace(
                 DEBIAN,
                 commands=frozenset({"grub2-mkconfig"}),
-                texts={"/usr/sbin/grub2-mkconfig": ". /etc/default/grub\n"},
+                # Every version names the folder of the menu's scripts.
+                texts={
+                    "/usr/sbin/grub2-mkconfig": "grub_mkconfig_dir=/etc/grub.d\n"
+                    ". /etc/default/grub\n"
+                },
             ),
             "no GRUB that reads drop-in files",
         ),
@@ -335,6 +339,37 @@ def test_what_cannot_work_is_not_done_even_by_force(snapshot, around, why):
         actions, refused = drop(snapshot, around, force=forced)
         assert actions == []
         assert why in refused[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        (
+            "grubby",
+            "run `grubby --update-kernel=ALL --remove-args=noapic --args=irqaffinity=0,2`",
+        ),
+        (
+            "update-extlinux",
+            (
+                "remove noapic from and add irqaffinity=0,2 to default_kernel_opts in "
+                "/etc/update-extlinux.conf, and run `update-extlinux`"
+            ),
+        ),
+    ],
+)
+def test_a_refusal_has_the_words_of_the_hosts_boot_loader(command, remedy):
+    # The entries of RHEL do not change with the menu, even if its mkconfig reads drop-ins.
+    around = replace(
+        DEBIAN,
+        commands=frozenset({command, *(("grub2-mkconfig",) if command == "grubby" else ())}),
+        texts={"/usr/sbin/grub2-mkconfig": "for x in /etc/default/grub.d/*.cfg\n"},
+    )
+    options = asked(BootOption("noapic"), BootOption(add="irqaffinity=0,2"))
+
+    actions, refused = drop(around=around, asked=options)
+
+    assert actions == []
+    assert refused[0].endswith(f"drop-in files; {remedy}")
 
 
 def test_a_mkconfig_that_reads_drop_ins_will_do():

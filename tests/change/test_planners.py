@@ -208,10 +208,19 @@ def test_a_modules_options_replace_their_own_and_keep_others(before, after):
     assert actions == ([PutFile(MODPROBE, before, after)] if after else [])
 
 
-def test_the_initramfs_is_made_after_the_file_in_both_directions():
-    actions, _ = planned(ModuleOptions("e1000e", {"IntMode": "2"}), commands=("update-initramfs",))
+@pytest.mark.parametrize(
+    ("commands", "update"),
+    [
+        (("update-initramfs",), ("update-initramfs", "-u")),  # Debian, Ubuntu
+        (("update-initramfs", "dracut"), ("update-initramfs", "-u")),
+        (("dracut",), ("dracut", "--force", "--regenerate-all")),  # RHEL, SUSE
+        (("mkinitcpio",), ("mkinitcpio", "-P")),  # Arch
+        (("mkinitfs",), ("mkinitfs",)),  # Alpine
+    ],
+)
+def test_the_initramfs_is_made_after_the_file_in_both_directions(commands, update):
+    actions, _ = planned(ModuleOptions("e1000e", {"IntMode": "2"}), commands=commands)
 
-    update = ("update-initramfs", "-u")
     assert (actions[0], actions[2]) == (Run(undo_argv=update), Run(argv=update))
 
 

@@ -21,6 +21,9 @@ _FOLDERS = ("/etc/default/grub.d", "/etc/grub.d")
 _DROP_IN = "/etc/default/grub.d/90-dirtune.cfg"
 _ENTRY = "/etc/grub.d/42_dirtune_previous"
 _MAKERS = ("grub-mkconfig", "grub2-mkconfig")
+# GRUB's own version reads /etc/default/grub alone; Debian's and others' read the folder. Each of
+# them also reads /etc/grub.d.
+_READS = "default/grub.d"
 _SIGNED = "# Written by dirtune; `dirtune rollback` removes it.\n"
 _EDIT = "# edits: -"
 # Words that have no special meaning in sed, the shell or GRUB.
@@ -78,7 +81,7 @@ def _refusals(
     if not _update(around) or not around.paths.issuperset(_FOLDERS):
         why = (
             "would not be read, because this host has no GRUB that reads drop-in files; "
-            f"{effect} the boot loader's configuration by hand"
+            f"{_by_hand(options, around)}"
         )
         yield request.refusal(_DROP_IN, why)
     for path in _later(options, around):
@@ -99,14 +102,29 @@ def _later(options: tuple[BootOption, ...], around: Surroundings) -> Iterator[st
             yield path
 
 
+def _by_hand(options: tuple[BootOption, ...], around: Surroundings) -> str:
+    """Return what a person must do to change the command line with this host's boot loader."""
+    if "grubby" in around.commands:
+        words = [f"--remove-args={option.drop}" for option in options if option.drop]
+        words += [f"--args={option.add}" for option in options if option.add]
+        return f"run `{shlex.join(('grubby', '--update-kernel=ALL', *words))}`"
+    effect = _effect_of(options)
+    if "update-extlinux" in around.commands:
+        return (
+            f"{effect} default_kernel_opts in /etc/update-extlinux.conf, and run `update-extlinux`"
+        )
+    return f"{effect} the boot loader's configuration by hand"
+
+
 def _update(around: Surroundings) -> tuple[str, ...]:
     """Return the command that generates the boot menu; empty if no command reads drop-ins."""
     if "update-grub" in around.commands:
         return ("update-grub",)
+    if "grubby" in around.commands:
+        return ()  # the entries of RHEL and Fedora have command lines of their own
     menu = next((p for p in sorted(around.paths) if p.endswith("/grub.cfg")), None)
     for maker in _MAKERS:
-        # GRUB's own version reads /etc/default/grub alone; Debian's and others' read the folder.
-        reads = any(p.endswith(f"/{maker}") and "grub.d" in t for p, t in around.texts.items())
+        reads = any(p.endswith(f"/{maker}") and _READS in t for p, t in around.texts.items())
         if maker in around.commands and reads and menu:
             return (maker, "-o", menu)
     return ()
@@ -203,5 +221,5 @@ FIX = Fix(
         *(f"/usr/sbin/{maker}" for maker in _MAKERS),
     ),
     looks=(*_FOLDERS, "/boot/vmlinuz-*", "/boot/initr*", "/boot/grub*/grub.cfg"),
-    commands=("update-grub", *_MAKERS),
+    commands=("update-grub", *_MAKERS, "grubby", "update-extlinux"),
 )

@@ -16,7 +16,13 @@ from dirtune.settings import MODPROBE_FILE, ModuleOptions, Risk
 
 # Words that have no special meaning in modprobe.d(5).
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:=/+-]+")
-_INITRAMFS = "update-initramfs"
+# The commands that generate the initramfs: Debian's, that of RHEL and SUSE, Arch's and Alpine's.
+_INITRAMFS = {
+    "update-initramfs": ("update-initramfs", "-u"),
+    "dracut": ("dracut", "--force", "--regenerate-all"),
+    "mkinitcpio": ("mkinitcpio", "-P"),
+    "mkinitfs": ("mkinitfs",),
+}
 
 
 def _plan(question: Question) -> Iterator[Change | Refusal]:
@@ -37,7 +43,8 @@ def _plan(question: Question) -> Iterator[Change | Refusal]:
     first = requests[0][0]
     names = ", ".join(dict.fromkeys(setting.module for _, setting in requests))
     title = f"set options of {names} for the next time the module is loaded"
-    update = (_INITRAMFS, "-u") if _INITRAMFS in question.around.commands else ()
+    present = (argv for name, argv in _INITRAMFS.items() if name in question.around.commands)
+    update = next(present, ())
     # The image is generated from the files, so it is also generated after they were restored.
     if update:
         yield first.change(
@@ -66,4 +73,4 @@ def with_options(text: str, setting: ModuleOptions) -> str:
     return "\n".join((*kept, setting.row, ""))
 
 
-FIX = Fix("module-options", _plan, reads=(MODPROBE_FILE,), commands=(_INITRAMFS,))
+FIX = Fix("module-options", _plan, reads=(MODPROBE_FILE,), commands=tuple(_INITRAMFS))
