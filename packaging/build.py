@@ -197,7 +197,7 @@ def add(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> N
 
 
 def packages(tree: Path, out: Path, version: str, work: Path) -> None:
-    """Write the .deb and the .rpm, in which the tree is at its place."""
+    """Write the .deb and the .rpm: the tree at its place, and the one file for other hosts."""
     run("patchelf", "--set-interpreter", f"{INSTALLED}/lib/ld.so", tree / "bin/python3")
     os.utime(tree / "bin/python3", (EPOCH, EPOCH))
     texts = work / "texts"
@@ -205,9 +205,12 @@ def packages(tree: Path, out: Path, version: str, work: Path) -> None:
         texts.mkdir(exist_ok=True)
         shutil.copyfile(source, texts / source.name)
     shutil.copyfile(ROOT / "LICENSE", texts / "copyright")
+    file = f"dirtune-linux-{ARCH}"
+    shutil.copyfile(out / file, texts / file)
     generated(texts)
     description = (HERE / "nfpm.yaml").read_text()
-    for key, value in (("TREE", tree), ("TEXTS", texts), ("VERSION", version)):
+    values = {"TREE": tree, "TEXTS": texts, "VERSION": version}
+    for key, value in {**values, "FILE": file}.items():
         description = description.replace(f"@{key}@", str(value))
     for man in sorted((texts / "man").glob("*.1.gz")):
         description += f"  - {{src: {man}, dst: /usr/share/man/man1/{man.name}}}\n"

@@ -14,6 +14,7 @@ LAYERS = [
     "ssh_names",
     "escape",
     "nearest",
+    "sending",
     "signals",
     "exit_status",
     "formats",

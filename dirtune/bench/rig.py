@@ -33,10 +33,6 @@ from dirtune.remote import Node, together
 from dirtune.remote.far_dirtune import FarDirtune
 
 _PREFLIGHT_S = 20
-_REQUIRED = (
-    "command -v {program} >/dev/null || "
-    '{{ echo "dirtune: command not found; the director needs this version"; exit 127; }}; '
-)
 # The first request of a client also waits for ARP.
 _REQUEST_MORE_S = 1
 
@@ -196,11 +192,10 @@ class LiveRig:
             *("profile", f"--duration={seconds:g}", "--told"),
             *(f"--probes={','.join(probes)}", f"--max-overhead={director.max_overhead:g}"),
         )
-        argv = far.argv(words)
+        await far.ready()
         # No guard is needed: the process waits for the start on its standard input, and ends by
         # itself.
-        script = f"{_REQUIRED.format(program=shlex.quote(argv[0]))}exec {shlex.join(argv)} 2>&1"
-        process = await far.node.start(script, guarded=False)
+        process = await far.node.start(f"{far.script(words)} 2>&1", guarded=False)
         probe = LiveProbe(far, process, seconds)
         try:
             await probe.loaded()

@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dirtune.change import journal, private
+from dirtune.change import borrowed, journal, private
 from dirtune.change.record import State
 from dirtune.change.transaction import Place, boot_id, record_undo, undo_journal
 from dirtune.errors import DirtuneError, NotPossible, NotRecorded, ParseError
@@ -78,17 +78,18 @@ def arm(path: Path, at: Place, late_imports: Iterable[str] = ()) -> None:
     argv = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(importable())]
     argv += [str(path), str(at.state), str(at.run), *late_imports]
     pipe = _pipe(path, at)
-    with _opened(pipe) as reading:
-        started = _by_systemd(argv, path.stem) if _systemd_runs_here() else _spawn(argv, pipe)
-        words = _heard(reading, _watching(path))
-    if words is None:
-        return
-    started.end()
-    raise NotPossible(
-        f"The watchdog did not start ({words or started.report}), so nothing was changed. "
-        "Install dirtune where its Python interpreter can import it, or run without a watchdog: "
-        "--confirm 0."
-    )
+    with borrowed.held(path.stem):
+        with _opened(pipe) as reading:
+            started = _by_systemd(argv, path.stem) if _systemd_runs_here() else _spawn(argv, pipe)
+            words = _heard(reading, _watching(path))
+        if words is None:
+            return
+        started.end()
+        raise NotPossible(
+            f"The watchdog did not start ({words or started.report}), so nothing was changed. "
+            "Install dirtune where its Python interpreter can import it, or run without a "
+            "watchdog: --confirm 0."
+        )
 
 
 def importable() -> list[str]:
@@ -369,6 +370,7 @@ def main(name: str, state: str, run: str, *late_imports: str) -> None:
     except Exception as error:  # noqa: BLE001  (the outermost place of this process)
         _log(error)
         sys.exit(1)  # this makes systemd restart it
+    borrowed.let_go(path.stem)
 
 
 def _let_go_of_the_pipe() -> None:

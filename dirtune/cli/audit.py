@@ -13,7 +13,7 @@ import click
 from dirtune import writing
 from dirtune.checks import Severity, documents
 from dirtune.checks.audits import Report, gravest
-from dirtune.cli import _amount, _completion, _output
+from dirtune.cli import _amount, _completion, _far, _output
 from dirtune.cli._group import Command
 from dirtune.cli._options import NETNS, enter, one_of
 from dirtune.jobs import audits, snapshots
@@ -43,6 +43,7 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     shell_complete=_completion.hosts,
     help="Audit HOST over SSH, or each host that FILE lists. Repeatable.",
 )
+@_far.options
 @click.option(
     "--cluster",
     type=_PATH,

@@ -1,11 +1,12 @@
-"""Apply fixes for findings on this host, and roll back those that nobody confirms."""
+"""Apply fixes for findings, and roll back those that nobody confirms."""
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
-from dirtune.cli import _completion, _output
+from dirtune.cli import _completion, _far, _output
 from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
 from dirtune.cli._options import FORMAT, NEW_FOLDER, PATH
@@ -16,6 +17,7 @@ from dirtune.render import markdown
 _CHECKS = click.argument(
     "checks", nargs=-1, metavar="[CHECK[/FIX]]...", shell_complete=_completion.checks
 )
+_HOST = _far.host("Work on HOST over SSH, as root, instead of on this host.")
 _ON_TRIAL = click.option(
     "--on-trial",
     default="",
@@ -27,7 +29,7 @@ _ON_TRIAL = click.option(
 
 @click.group(cls=Group)
 def command() -> None:
-    """Apply fixes for findings on this host, and roll back those that nobody confirms.
+    """Apply fixes for findings, and roll back those that nobody confirms.
 
     Without CHECK, dirtune fixes the findings of every check. For each finding, it applies the
     first fix that it can make, or the fix that you name after the check.
@@ -35,6 +37,7 @@ def command() -> None:
     Examples:
       dirtune fix plan
       dirtune fix apply ipvs/conn-reuse-delay --confirm 60
+      dirtune fix plan --host lb1
       dirtune fix verify
     """
 
@@ -50,8 +53,12 @@ def command() -> None:
     metavar="DIR",
     help="Write the plan into DIR: a script, and files of sysctl.d, modprobe.d, udev and systemd.",
 )
+@_HOST
+@_far.options
 @FORMAT
-def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: str) -> None:
+def plan(
+    checks: tuple[str, ...], root: Path | None, output: Path | None, host: str | None, form: str
+) -> None:
     """Print the changes that apply would make, as shell commands. This changes nothing.
 
     Examples:
@@ -59,13 +66,18 @@ def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: 
       dirtune fix plan ipvs/conn-reuse-delay --format json
       dirtune fix plan --output ./settings
     """
+    if host is not None:
+        if root or output:
+            raise click.UsageError("--root and --output are for this host. Leave out --host.")
+        _far_plan(host, checks, form)
+        return
     from dirtune.host import LiveHost
     from dirtune.jobs import fixes, snapshots
     from dirtune.render import overview
     from dirtune.render import plan as render
 
-    host = LiveHost() if root is None else snapshots.tree(root)
-    made = fixes.make(host, fixes.Wish(checks, root))
+    here = LiveHost() if root is None else snapshots.tree(root)
+    made = fixes.make(here, fixes.Wish(checks, root))
     texts = {"json": render.plan_json, "markdown": render.plan_markdown}
     notes = overview.left_open(made.by_hand, made.outcomes)
     _output.result(texts.get(form, render.plan_table)(made.plan, notes), form)
@@ -75,6 +87,18 @@ def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: 
 
         for path in fixes.write(output, fix_files.files(made.plan, made.kept)):
             _output.progress(f"  {path}")
+
+
+def _far_plan(host: str, checks: tuple[str, ...], form: str) -> None:
+    from dirtune.change import fixes
+    from dirtune.change.plan import Plan
+    from dirtune.jobs import far_hosts
+    from dirtune.render import plan as render
+
+    fixes.named(checks)  # a mistyped check is refused before the host is asked
+    done = far_hosts.planned(host, checks)
+    texts = {"json": render.plan_json, "markdown": render.plan_markdown}
+    _output.result(texts.get(form, render.plan_table)(Plan(done.changes, done.refusals)), form)
 
 
 @command.command()
@@ -98,6 +122,8 @@ def plan(checks: tuple[str, ...], root: Path | None, output: Path | None, form: 
     "the journal. If only one change is refused, WHY alone is enough. Repeatable.",
 )
 @_ON_TRIAL
+@_HOST
+@_far.options
 @FORMAT
 def apply(
     checks: tuple[str, ...],
@@ -105,6 +131,7 @@ def apply(
     persist: bool,
     force: tuple[str, ...],
     on_trial: str,
+    host: str | None,
     form: str,
 ) -> None:
     """Apply the fixes of CHECK; without CHECK, every fix that is safe.
@@ -113,7 +140,17 @@ def apply(
       dirtune fix apply
       dirtune fix apply ipvs/conn-reuse-delay --persist
       dirtune fix apply irq/shared-with-nic --confirm 60 --force vrrp="the backup serves"
+      dirtune fix apply ipvs/conn-reuse-delay --host lb1 --confirm 60
     """
+    if host is not None:
+        options = (
+            *(() if confirm_s is None else (f"--confirm={confirm_s:g}",)),
+            *(("--persist",) if persist else ()),
+            *(f"--force={name}" for name in force),
+            *((f"--on-trial={on_trial}",) if on_trial else ()),
+        )
+        _far_apply(host, checks, options, form)
+        return
     from dirtune.change import overdue, transaction
     from dirtune.host import WritableHost
     from dirtune.jobs import fixes
@@ -121,8 +158,8 @@ def apply(
     from dirtune.render import plan as render
 
     require_root("fix apply")
-    host = WritableHost()
-    made = fixes.make(host, fixes.Wish(checks, force=force, safe=not checks))
+    machine = WritableHost()
+    made = fixes.make(machine, fixes.Wish(checks, force=force, safe=not checks))
     if made.plan.refusals and not made.plan.changes:
         raise NotPossible(" | ".join(map(render.refusal_line, made.plan.refusals)))
     chosen = made.kept if persist else made.plan
@@ -130,7 +167,7 @@ def apply(
     journal, at = None, transaction.place()
     if chosen.changes:
         journal = transaction.carry_out(
-            chosen, host, at, confirm_s=seconds, forced=made.forced, on_trial=on_trial
+            chosen, machine, at, confirm_s=seconds, forced=made.forced, on_trial=on_trial
         )
     text = render.applied_json if form == "json" else render.applied_table
     notes = overview.left_open(made.by_hand, made.outcomes)
@@ -138,7 +175,18 @@ def apply(
     _output.result(markdown.literal(shown, form), form)
     _warn(notes, form)
     if journal is not None:  # whoever reads the output may be slow
-        overdue.require_standing(at, host, journal)
+        overdue.require_standing(at, machine, journal)
+
+
+def _far_apply(host: str, checks: tuple[str, ...], options: tuple[str, ...], form: str) -> None:
+    from dirtune.change import fixes
+    from dirtune.jobs import far_hosts
+    from dirtune.render import plan as render
+
+    fixes.named(checks)
+    done = far_hosts.applied(host, ("apply", *checks, *options))
+    shown = render.far_applied_json if form == "json" else render.far_applied_table
+    _output.result(markdown.literal(shown(done, host), form), form)
 
 
 def _warn(notes: tuple[str, ...], form: str) -> None:
@@ -187,8 +235,10 @@ def reapply(journal: str, confirm_s: float | None, on_trial: str, form: str) -> 
 
 @command.command()
 @_CHECKS
+@_HOST
+@_far.options
 @FORMAT
-def verify(checks: tuple[str, ...], form: str) -> None:
+def verify(checks: tuple[str, ...], host: str | None, form: str) -> None:
     """Check whether each change is still in effect; the exit status is 1 if one is not.
 
     The exit status is also 1 if a journal cannot be read or was made in another network namespace,
@@ -197,7 +247,10 @@ def verify(checks: tuple[str, ...], form: str) -> None:
     Examples:
       dirtune fix verify
       dirtune fix verify ipvs/conn-reuse-delay --format json
+      dirtune fix verify --host lb1
     """
+    if host is not None:
+        _far_verify(host, checks, form)
     from dirtune.change import fixes, in_effect, overdue, transaction
     from dirtune.host import LiveHost
     from dirtune.render import plan as render
@@ -218,3 +271,16 @@ def verify(checks: tuple[str, ...], form: str) -> None:
         _output.warning(line)
     gone = not all(holding.holds for holding in holdings)
     sys.exit(1 if gone or elsewhere or undone or transaction.unreadable(at) else 0)
+
+
+def _far_verify(host: str, checks: tuple[str, ...], form: str) -> NoReturn:
+    from dirtune.change import fixes
+    from dirtune.jobs import far_hosts
+    from dirtune.render import plan as render
+
+    fixes.named(checks)
+    done, status = far_hosts.verified(host, checks)
+    rows = [render.Held(c.journal, c, c.holds, c.by, c.on_trial) for c in done.changes]
+    shown = render.verify_json(rows) if form == "json" else render.verify_table(rows)
+    _output.result(markdown.literal(shown, form), form)
+    sys.exit(status)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from dirtune.cli import _amount, _completion, _output
+from dirtune.cli import _amount, _far, _output
 from dirtune.cli._group import Command
 from dirtune.cli._options import FORMAT, NETNS, PATH, enter, one_of
 from dirtune.errors import SourceMissing
@@ -19,9 +19,8 @@ from dirtune.snapshot import with_probes
     "--probe", type=_amount.WINDOW, is_flag=False, flag_value=5.0, metavar="[SECONDS]",
     help="Also measure every handler with eBPF, for SECONDS.  [default of SECONDS: 5]",
 )  # fmt: skip
-@click.option(
-    "--host", metavar="HOST", shell_complete=_completion.hosts, help="Read HOST over SSH."
-)
+@_far.host("Read HOST over SSH.")
+@_far.options
 @click.option("--root", type=PATH, metavar="DIR", help="Read the recorded tree DIR instead of /.")
 @click.option(
     "--from",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
-from dirtune.cli import _completion, _lvs_texts, _output, _through
+from dirtune.cli import _far, _lvs_texts, _output, _through
 from dirtune.cli._amount import SECONDS
 from dirtune.cli._group import Group
 from dirtune.cli._options import NETNS, enter
@@ -34,12 +34,7 @@ _NODE = click.option(
     "--node", metavar="NAME", help="Treat this machine as the real server NAME of PLAN."
 )
 _ALONE = click.option("--director-only", is_flag=True, help="Do not change the real servers.")
-_HOST = click.option(
-    "--host",
-    metavar="HOST",
-    shell_complete=_completion.hosts,
-    help="Use the IPVS table of this SSH host, on which dirtune is installed.",
-)
+_HOST = _far.host("Use the IPVS table of this SSH host.")
 _DRAIN = click.option(
     "--drain/--no-drain",
     default=True,
@@ -64,7 +59,7 @@ def command() -> None:
 
     Without PLAN, dirtune reads dirtune.toml in the current folder, else the plan of a running lab.
     `plan` and `apply` work through dirtune on the director and on the real servers that the plan
-    names, so dirtune must be installed on these nodes.
+    names. If dirtune is not installed on such a node, it is sent there, and removed at the end.
 
     Examples:
       dirtune lvs plan dirtune.toml
@@ -74,6 +69,7 @@ def command() -> None:
 @command.command()
 @_HOST
 @NETNS
+@_far.options
 @_FORMAT
 def show(host: str | None, netns: str | None, form: str) -> None:
     """Print the IPVS table of a host, with connections and rates. Changes nothing.
@@ -104,6 +100,7 @@ def show(host: str | None, netns: str | None, form: str) -> None:
 @_DRAIN_S
 @_through.OPTION
 @_through.CHECKER
+@_far.options
 @_FORMAT
 def plan(
     plan: str | None,
@@ -199,6 +196,7 @@ def _print_plan_of_real_server(
     hidden=True,
     help="Print the changes that `apply` would make on the director, or why it would refuse.",
 )
+@_far.options
 @_FORMAT
 def apply(
     plan: str | None,
@@ -351,6 +349,7 @@ def import_(text: TextIO, config_id: str | None, form: str) -> None:
 @click.argument("plan", required=False)
 @_HOST
 @NETNS
+@_far.options
 @click.option(
     "--format",
     "form",

@@ -10,7 +10,7 @@ import msgspec
 from dirtune import reading, signals, writing
 from dirtune.analyse.profile import Profile
 from dirtune.analyse.run import TrialKind
-from dirtune.cli import _amount, _output
+from dirtune.cli import _amount, _far, _output
 from dirtune.cli._group import Command
 from dirtune.cli._options import FORMAT, NETNS, PATH, enter
 from dirtune.errors import NotPossible, ParseError, TrialError
@@ -25,8 +25,10 @@ ALL = "irq,softirq,locks,cpu,drops,ipvs"
     "--duration",
     type=_amount.WINDOW,
     metavar="SECONDS",
-    help="Profile this machine for SECONDS.",
+    help="Profile this machine, or HOST, for SECONDS.",
 )
+@_far.host("Profile HOST over SSH, as root.")
+@_far.options
 @click.option(
     "--during-bench",
     is_flag=False,
@@ -85,6 +87,7 @@ ALL = "irq,softirq,locks,cpu,drops,ipvs"
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD [ARG]...]")
 def command(
     duration: float | None,
+    host: str | None,
     during_bench: str | None,
     netns: str | None,
     rate: float | None,
@@ -108,23 +111,30 @@ def command(
 
     Examples:
       dirtune profile --duration 10
+      dirtune profile --host lb1 --duration 10
       dirtune profile --during-bench=plan.toml --rate 400
       dirtune profile --probes none -- curl -s http://198.18.0.100/
     """
     if during_bench is not None and (duration is not None or cmd):
         other = "CMD" if cmd else "--duration"
         raise click.UsageError(f"The plan sets how long --during-bench runs. Leave out {other}.")
-    enter(netns, **{"during-bench": during_bench is not None})
+    enter(netns, host=host, **{"during-bench": during_bench is not None})
+    if host is not None and (duration is None or cmd or during_bench is not None):
+        raise click.UsageError("--host needs --duration, and neither CMD nor --during-bench.")
     names = () if probes == "none" else tuple(filter(None, probes.split(",")))
     before = None if compare is None else _kept(compare)
-    if during_bench is not None:
+    if host is not None and duration is not None:
+        from dirtune.jobs import far_hosts
+
+        profile = far_hosts.profile(host, duration, names, max_overhead)
+    elif during_bench is not None:
         profile = signals.run(_under_load(during_bench, rate, names))
     else:
         profile = signals.run(
             _alone(duration, cmd, names, max_overhead, begin_when_told=begin_when_told)
         )
     if profile.probed is not None:
-        snapshots.warn(profile.probed)
+        snapshots.warn(profile.probed, host)
     if folded is not None:
         _write_folded(profile, folded)
     _print(profile, before, form, verbose=verbose)

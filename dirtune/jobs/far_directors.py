@@ -1,7 +1,7 @@
 """IPVS on another host: the dirtune there answers in JSON."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,7 +33,7 @@ def table(host: str, netns: str | None = None) -> tuple[Table, tuple[Seen, ...]]
     """
 
     async def read() -> tuple[Table, tuple[Seen, ...]]:
-        async with _director(Director(host), None) as far:
+        async with _director(Director(host, become=True), None) as far:
             return await _table(far, host, netns)
 
     return signals.run(read())
@@ -128,15 +128,15 @@ def _ask(source: PlanSource, words: Sequence[str], kind: type[_T], wait_s: float
     return answer.document
 
 
-@asynccontextmanager
-async def _director(director: Director, ssh_config: str | None) -> "AsyncIterator[FarDirtune]":
-    from dirtune import remote
-    from dirtune.remote.far_dirtune import FarDirtune
+def _director(
+    director: Director, ssh_config: str | None
+) -> "AbstractAsyncContextManager[FarDirtune]":
+    from dirtune.remote.far_dirtune import opened
 
     config = Path(ssh_config) if ssh_config else None
-    connection = await remote.connect(director.host, ssh_config=config, become=director.become)
-    async with connection as node:
-        yield FarDirtune(node, director.dirtune)
+    return opened(
+        director.host, ssh_config=config, become=director.become, program=director.dirtune
+    )
 
 
 async def _table(

@@ -255,12 +255,11 @@ async def _ask(
     configuration: Configuration, peer: Peer, words: Sequence[str], kind: type[_T], text: str = ""
 ) -> _T:
     """Run the command *words* with the dirtune on *peer*; a lost connection ends the command."""
-    from dirtune import remote
-    from dirtune.remote.far_dirtune import FarDirtune
+    from dirtune.remote.far_dirtune import opened
 
     config = Path(configuration.ssh_config) if configuration.ssh_config else None
-    async with await remote.connect(peer.host, ssh_config=config, become=peer.become) as node:
-        far = FarDirtune(node, peer.dirtune)
+    far_dirtune = opened(peer.host, ssh_config=config, become=peer.become, program=peer.dirtune)
+    async with far_dirtune as far:
         answer = await far.ask(words, kind, text=text, ok=(0, 1), timeout_s=_ANSWER_S)
     for row in answer.warnings:
         notes.warning(f"{peer.label}: {row}")

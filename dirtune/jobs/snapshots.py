@@ -111,7 +111,7 @@ def probed(
 ) -> dict[Source, Probed | DirtuneError]:
     """Measure with the probes *names* for *seconds*; return each source's result or error.
 
-    Other hosts are measured in parallel, each by the dirtune that is installed there.
+    Other hosts are measured in parallel, each as root by a dirtune on that host.
     """
     sources = [source for source in sources if source.dirtune is not None]
     if any(source.root or source.archive for source in sources):
@@ -142,7 +142,8 @@ def _probed_away(
         return answer.document.probed
 
     config = sources[0].ssh_config
-    measured = ask_all(tuple(programs), probe, ssh_config=config, become=_become(sources))
+    hosts = tuple(programs)
+    measured = ask_all(hosts, probe, ssh_config=config, become=frozenset(hosts))
     return {source: _probe_needs(measured[source.host or ""]) for source in sources}
 
 

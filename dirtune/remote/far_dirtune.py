@@ -2,26 +2,38 @@
 
 Both hosts must have the same version: the far dirtune refuses a caller of another version before
 it does anything (`--require-version`), and the caller refuses every answer except the expected
-document. An answer is limited in size and in time. Its text may be printed, but is never executed.
+document. If the host has no dirtune of this version, `pushing` sends the one file, unless the
+options (`sending`) or the plan name the dirtune to use. An answer is limited in size and in time.
+Its text may be printed, but is never executed.
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 
-from dirtune import __version__
+from dirtune import __version__, remote, sending
 from dirtune.errors import NotInstalled, NotPossible
+from dirtune.exit_status import CANNOT
 from dirtune.formats import from_json
-from dirtune.remote import DOCUMENT_BYTES, MISSING, parsed
+from dirtune.remote import DOCUMENT_BYTES, MISSING, parsed, pushing
 from dirtune.remote.node import Finished, Node
+from dirtune.ssh_names import LOCAL
 
 T = TypeVar("T")
 
+PROGRAM = "dirtune"
+"""The command that starts an installed dirtune, unless a plan names another one."""
 _REQUIRE = "--require-version"
+_OTHER_VERSION = ", and the dirtune that calls it is version "
+"""Part of the message with which a dirtune of another version refuses its caller."""
 _REMEDY = f"Install dirtune {__version__} there"
+_HANDSHAKE_S = 60
+_HANDSHAKE_BYTES = 2**16
 _UNDO_S = 30
 """Longest time in seconds in which a far dirtune may undo its changes before it is killed."""
 _LONGEST = 1000
@@ -47,9 +59,32 @@ class FarDirtune:
     program: str
     """The key `dirtune` of a node in a plan: a command, which may have arguments."""
 
-    def argv(self, words: Sequence[str]) -> tuple[str, ...]:
-        """Return the command line that runs dirtune with *words* and prints JSON."""
-        return (*self.program.split(), _REQUIRE, __version__, *words, "--format", "json")
+    def script(self, words: Sequence[str]) -> str:
+        """Return the shell script that becomes a dirtune with *words*, which prints JSON."""
+        return self._script((*words, "--format", "json"))
+
+    def _script(self, words: Sequence[str]) -> str:
+        # Without a shell in between, which would end before dirtune has undone its changes.
+        run = f"exec {shlex.join((*self._program, _REQUIRE, __version__, *words))}"
+        used = f"true >{shlex.quote(self.node.sent)}/use.$$; " if self.node.sent else ""
+        return used + run
+
+    @property
+    def _program(self) -> tuple[str, ...]:
+        if not self.node.sent:
+            return tuple(self.program.split())
+        folder = self.node.sent
+        return ("env", f"DIRTUNE_CACHE={folder}/cache", f"{folder}/dirtune")
+
+    async def ready(self) -> None:
+        """Send dirtune to the node if no dirtune of this version is there.
+
+        Raises the error that `ask` would raise.
+        """
+        if self.node.sent is None:
+            done = await self._run(("--version",), None, _HANDSHAKE_S, _HANDSHAKE_BYTES)
+            if done.status != 0:
+                raise self._refusal(done)
 
     async def ask(
         self,
@@ -69,19 +104,42 @@ class FarDirtune:
         missing there. Raises `NodeUnreachable` if no answer arrives within *timeout_s*, or if the
         answer is longer than `DOCUMENT_BYTES`.
         """
-        done = await self.node.completed(
-            # Without a shell in between, which would end before dirtune has undone its changes.
-            f"exec {shlex.join(self.argv(words))}",
-            text=text,
-            timeout_s=timeout_s,
-            most_bytes=DOCUMENT_BYTES,
-            grace_s=_UNDO_S,
-        )
+        done = await self._run((*words, "--format", "json"), text, timeout_s, DOCUMENT_BYTES)
         if done.status not in ok:
             raise self._refusal(done)
         command = shlex.join(("dirtune", *words))
         document = await self.decoded(command, done.stdout, kind)
         return Answer(document, done.status or 0, tuple(map(_own, done.stderr.splitlines())))
+
+    async def _run(
+        self, words: Sequence[str], text: str | None, timeout_s: float, most_bytes: int
+    ) -> Finished:
+        """Run the far dirtune, after it was sent if none of this version is there."""
+
+        async def run() -> Finished:
+            return await self.node.completed(
+                self._script(words),
+                text=text,
+                timeout_s=timeout_s,
+                most_bytes=most_bytes,
+                grace_s=_UNDO_S,
+            )
+
+        done = await run()
+        if self.node.sent is not None:
+            return done
+        if not self._may_be_sent or not _lacks(done):
+            self.node.sent = ""
+            return done
+        self.node.sent = await pushing.push(self.node)
+        return await run()
+
+    @property
+    def _may_be_sent(self) -> bool:
+        chosen = sending.chosen()
+        if self.node.name == LOCAL:  # this machine has a dirtune: the one that runs now
+            return False
+        return self.program == PROGRAM and (chosen.send or chosen.kept)
 
     async def decoded(self, command: str, text: str, kind: type[T]) -> T:
         """Decode the *text* that *command* printed. Raises `NotPossible` for another document."""
@@ -96,7 +154,7 @@ class FarDirtune:
 
     async def version(self) -> str:
         """Return the version that the far dirtune reports."""
-        return (await self.node.run((*self.program.split(), "--version"))).strip()
+        return (await self.node.run((*self._program, "--version"))).strip()
 
     def _refusal(self, done: Finished) -> NotPossible:
         host = self.node.name
@@ -109,6 +167,22 @@ class FarDirtune:
         if _REQUIRE in last:
             return NotPossible(f"{host}: the dirtune there has another version. {_REMEDY}")
         return NotPossible(f"{host}: {last[:_LONGEST]}")
+
+
+@asynccontextmanager
+async def opened(
+    host: str, *, ssh_config: Path | None = None, become: bool = True, program: str = PROGRAM
+) -> AsyncIterator[FarDirtune]:
+    """Connect to *host*, and yield the dirtune there; it runs as root if *become* is set."""
+    async with await remote.connect(host, ssh_config=ssh_config, become=become) as node:
+        yield FarDirtune(node, program)
+
+
+def _lacks(done: Finished) -> bool:
+    """Whether no dirtune of this version ran."""
+    return done.status == MISSING or (
+        done.status == CANNOT and (_REQUIRE in done.stderr or _OTHER_VERSION in done.stderr)
+    )
 
 
 def _own(row: str) -> str:

@@ -11,6 +11,7 @@
 """
 
 import asyncio
+import os
 import random
 import secrets
 import shlex
@@ -31,6 +32,8 @@ _PAUSES_S = (0.5, 1, 2, 4)
 """The longest pause, in seconds, before each new attempt to log in to an overloaded server."""
 _START_S = 20
 _SEND_S = 60
+"""Longest time in seconds until the node has read a part of `_PART_BYTES`."""
+_PART_BYTES = 2**18
 _GRACE_S = 2
 _SOON_S = 0.5
 MISSING = 127
@@ -58,6 +61,10 @@ class Finished:
     one."""
     stdout: str
     stderr: str
+
+
+_AS_ROOT = 'sh -c \'test $(id -u) = 0 || exec sudo -n sh -c "$0"; eval "$0"\' '
+"""Words for a login shell, of whatever kind, that run the shell code in the next word as root."""
 
 
 class _HungUp(NodeUnreachable):
@@ -88,8 +95,14 @@ class Process:
 
     async def send(self, text: str) -> None:
         """Write *text* to the standard input of the command."""
+        await self.send_bytes(text.encode())
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Write *data* to the standard input of the command, as fast as the node reads it."""
         with self._node.errors():
-            await asyncio.wait_for(spawn.write(self._pipes, text.encode()), _SEND_S)
+            for start in range(0, len(data), _PART_BYTES):
+                part = data[start : start + _PART_BYTES]
+                await asyncio.wait_for(spawn.write(self._pipes, part), _SEND_S)
 
     async def line(self, *, timeout_s: float) -> str:
         """Return the next line of output without its newline.
@@ -166,12 +179,20 @@ class Node:
         self._become = become
         self._options: tuple[str, ...] = ()
         self._keeper: Process | None = None
+        self._attached: list[Process] = []
+        self.sent: str | None = None
+        """The folder on the node with the dirtune that was sent there; empty if the dirtune that
+        is installed there is used, None while that is unknown. `far_dirtune` sets it."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def attach(self, process: Process) -> None:
+        """Let *process* run until the connection is closed, which ends its input."""
+        self._attached.append(process)
 
     @property
     def alive(self) -> bool:
@@ -300,15 +321,15 @@ class Node:
     async def close(self) -> None:
         """Close the connection."""
         try:
-            if self._keeper is not None:
-                await self._keeper.hang_up()
+            for process in (*self._attached, *((self._keeper,) if self._keeper else ())):
+                await process.hang_up()
         finally:
             if self._way is not None:
                 self._way.close()
 
     @property
     def _sudo(self) -> tuple[str, ...]:
-        return ("sudo", "-n") if self._become else ()
+        return ("sudo", "-n") if self._become and os.geteuid() != 0 else ()
 
     async def _begin(self, script: str, *, within_s: float, master: bool = False) -> Process:
         mark = secrets.token_hex(8)
@@ -333,6 +354,12 @@ class Node:
                 await spawn.reap(pipes, complaints)
                 raise
         await spawn.reap(pipes, complaints)
+        if self._become and "sudo: " in text:
+            raise NotPossible(
+                f"{self.name}: the user there is not root, and sudo -n failed "
+                f"({reasons.last_line(text)}). Log in as root, or let that user run sudo without "
+                "a password"
+            )
         raise (_HungUp if reasons.closed_early(text) else NodeUnreachable)(refusal)
 
     async def _pipes(self, body: str, *, master: bool) -> Pipes:
@@ -340,9 +367,9 @@ class Node:
             argv: tuple[str, ...] = (*self._sudo, "sh", "-c", body)
         else:
             # The login shell reads only this line; head(1) reads the script and no more.
-            wrapped = f"sh -c 'eval \"$(head -c {len(body.encode())})\"'"
+            code = f"'eval \"$(head -c {len(body.encode())})\"'"
             options = (*self._options, *(("-o", "ControlMaster=yes") if master else ()))
-            argv = (*self._way.argv(*options), " ".join((*self._sudo, wrapped)))
+            argv = (*self._way.argv(*options), f"{_AS_ROOT if self._become else 'sh -c '}{code}")
         return await spawn.spawn(argv, ssh=self._way is not None)
 
     async def _refusal(self, status: int, text: str, noise: str) -> str:

@@ -80,14 +80,18 @@ def applied_table(
     confirm_s: float,
     left_out: Sequence[LeftOut] = (),
     notes: Sequence[str] = (),
+    host: str | None = None,
 ) -> str:
-    """Return the changes that were made, the next step, the refusals and the skipped fixes."""
+    """Return the changes that were made, the next step, the refusals and the skipped fixes.
+
+    *host* is the SSH host of the changes; None for this host.
+    """
     lines = [
         f"{'after confirm' if change.lasting and confirm_s else 'done'}: {change.title}"
         for change in plan.changes
         if not change.action.silent
     ]
-    lines += _next(journal, confirm_s) if journal or not notes else ("nothing was applied",)
+    lines += _next(journal, confirm_s, host) if journal or not notes else ("nothing was applied",)
     if any(change.risk == "reboot" for change in plan.changes):
         lines.append('changes with the risk "reboot" take effect at the next boot')
     lines += map(refusal_line, plan.refusals)
@@ -108,6 +112,21 @@ def applied_json(
 ) -> str:
     """Return the result as JSON (`dirtune/applied/1`); `journal` is null if nothing changed."""
     return _json(applied_document(plan, journal, confirm_s, left_out))
+
+
+def far_applied_table(done: AppliedDocument, host: str) -> str:
+    """Return the changes that the dirtune on *host* made, and the next step."""
+    plan = Plan(done.changes, done.refusals)
+    skipped = tuple(
+        f"skipped: {fix} is not safe. Apply this fix by the name of its check."
+        for fix in done.left_out
+    )
+    return applied_table(plan, done.journal, done.confirm_s, (), skipped, host)
+
+
+def far_applied_json(done: AppliedDocument, _host: str) -> str:
+    """Return the result of the dirtune on another host as JSON (`dirtune/applied/1`)."""
+    return _json(done)
 
 
 def applied_document(
@@ -171,13 +190,14 @@ def _notes(change: Change) -> Iterator[str]:
         yield f"--persist keeps the change after a reboot: {keeper}"
 
 
-def _next(journal: str | None, confirm_s: float) -> tuple[str, ...]:
+def _next(journal: str | None, confirm_s: float, host: str | None) -> tuple[str, ...]:
+    on = f" --host {shlex.quote(host)}" if host else ""
     if journal is None:
         return ("nothing to do",)
     if confirm_s:
-        confirm = f"dirtune rolls back in {confirm_s:g} s unless you run: dirtune confirm"
+        confirm = f"dirtune rolls back in {confirm_s:g} s unless you run: dirtune confirm{on}"
         return (f"journal {journal}", confirm)
-    return (f"journal {journal}", f"roll back with: dirtune rollback {shlex.quote(journal)}")
+    return (f"journal {journal}", f"roll back with: dirtune rollback{on} {shlex.quote(journal)}")
 
 
 def _shown(change: Change) -> ShownChange:

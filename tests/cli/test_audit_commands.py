@@ -267,6 +267,8 @@ def answer(monkeypatch, texts, probe=None):
     given = []
 
     class Node:
+        sent = ""  # a dirtune is installed there
+
         def __init__(self, name, become):
             self.name = name
             self.become = become

@@ -177,6 +177,8 @@ APPLIED = {
 class Connection:
     """What a Node gives: gone for good after a blip."""
 
+    sent = ""  # a dirtune is installed there
+
     def __init__(self, host):
         self.host, self.name, self.blips = host, host.name, host.blips
 
