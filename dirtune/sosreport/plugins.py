@@ -17,6 +17,7 @@ PLUGINS: Mapping[str, str] = {
     "services": "networking",
     "ip_vs_stats": "networking",
     "ip_vs_table_size": "ipvs",
+    "ip_vs_status": "networking",
     "keepalived": "keepalived",
     "ipvs": "ipvs",
     "cpus": "processor",
