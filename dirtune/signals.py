@@ -67,6 +67,17 @@ def prepare() -> None:
             signal.signal(number, _as_sigterm)
 
 
+def forget() -> None:
+    """Forget all handlers and blocks of the process that forked this one.
+
+    As after execve(2), a signal that was ignored stays ignored.
+    """
+    _Handled.depth, _Handled.over, _Handled.came, _Handled.held = 0, False, [], None
+    for number in (*SIGNALS, *_ALIKE, signal.SIGTSTP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def unstoppable() -> Iterator[None]:
     """Defer Ctrl-Z to the end of the block, because a stopped process keeps its locks.

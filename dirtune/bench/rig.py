@@ -48,6 +48,12 @@ class LiveRig:
         self.alone = alone
         """Whether the rig takes for granted that nobody else uses the service."""
 
+    def of_plan(self, plan: Plan) -> "LiveRig":
+        """Return a rig for another *plan* of the same nodes, which shares the connections."""
+        other = LiveRig(plan, alone=self.alone, clients=self._clients)
+        other._nodes, other._samplers = self._nodes, self._samplers
+        return other
+
     def now(self) -> float:
         """Return the monotonic clock of this machine, in seconds."""
         return time.monotonic()

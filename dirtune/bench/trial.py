@@ -6,6 +6,7 @@ explains a result, and is never compared. All times come from the rig's clock, s
 run the same code with a simulated director. The module `judge` decides if the trial is valid.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from dirtune.bench.outcome import Facts, Order
 from dirtune.bench.ports_and_duration import TABLE_LIFE_S
 from dirtune.bench.protocols import Rig
 from dirtune.bench.window import Window
+from dirtune.collect.processes import Process
 from dirtune.errors import (
     NodeUnreachable,
     NotPossible,
@@ -35,6 +37,8 @@ QUIET = frozenset({TrialKind.JUDGED, TrialKind.BASELINE, TrialKind.SEARCH, Trial
 
 # The last replies arrive before the time-out, and their FINs a little later.
 _DRAIN_S = 2
+_READ_S = 1
+"""Seconds that a slow director needs to list its programs."""
 _DRAINED = 0.01
 # The kernel's TCP_TIMEWAIT_LEN, which is a constant.
 _TIME_WAIT_S = 60
@@ -151,15 +155,24 @@ async def _measure(
 ) -> tuple[Facts, dict[str, str]]:
     ticks = schedules(order.rate, len(plan.clients), plan.load.load_s)
     quiet = order.kind in QUIET
-    programs = await rig.programs() if quiet else ()
-    loading = await rig.load(ticks)
+    # The director lists its programs while the clients get ready.
+    reading = asyncio.ensure_future(_programs(rig, quiet=quiet))
     try:
+        loading = await rig.load(ticks)
+    except BaseException:
+        await asyncio.gather(reading, return_exceptions=True)
+        raise
+    try:
+        programs = await reading
         lead_s = await _warmed(rig, plan, loading.began_s)
         seen = await watch(rig, loading.began_s + lead_s, plan.load.window_s)
         clients, raw = await loading.finish()
     finally:
         await loading.end()
-    await rig.sleep_until(rig.now() + _DRAIN_S)
+    end_s = rig.now() + _DRAIN_S
+    await rig.sleep_until(end_s - _READ_S)
+    programs_after = await _programs(rig, quiet=quiet)
+    await rig.sleep_until(end_s)
     around = (settled.sample, await rig.sample())
     facts = Facts(
         order,
@@ -175,11 +188,15 @@ async def _measure(
         stolen_s=seen.stolen_s,
         nodes=seen.nodes,
         lead_s=lead_s,
-        programs=(programs, await rig.programs() if quiet else ()),
+        programs=(programs, programs_after),
         signals=outcome.signals(*seen.peers),
         shares=await _shares(rig, settled.served, outcome.delta(around, "connections")),
     )
     return facts, raw
+
+
+async def _programs(rig: Rig, *, quiet: bool) -> tuple[Process, ...]:
+    return await rig.programs() if quiet else ()
 
 
 async def _warmed(rig: Rig, plan: Plan, began_s: float) -> float:

@@ -1,4 +1,4 @@
-"""JSON documents about changes, which one dirtune prints and another reads. Pure data."""
+"""JSON documents that one dirtune prints and another reads, about changes. Pure data."""
 
 from typing import Literal
 
@@ -62,3 +62,20 @@ class VerifyDocument(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: Literal["dirtune/verify/1"] = "dirtune/verify/1"
     changes: tuple[HeldChange, ...]
+
+
+class HelloDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line of `dirtune stay`, which then waits for commands."""
+
+    schema: Literal["dirtune/hello/1"] = "dirtune/hello/1"
+    version: str
+
+
+class ResultDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one command of `dirtune stay`."""
+
+    schema: Literal["dirtune/result/1"] = "dirtune/result/1"
+    status: int
+    """Exit status."""
+    stdout: str
+    stderr: str

@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dirtune.change import borrowed, journal, private
+from dirtune.change import borrowed, detached, journal, private
 from dirtune.change.record import State
 from dirtune.change.transaction import Place, boot_id, record_undo, undo_journal
 from dirtune.errors import DirtuneError, NotPossible, NotRecorded, ParseError
@@ -68,6 +68,19 @@ class _Started:
     """The reason to print if the watchdog does not start."""
 
 
+class _Start:
+    by_fork = False
+
+
+def start_by_fork() -> None:
+    """From now on, fork watchdogs from this process and its children where systemd does not run.
+
+    A forked watchdog has this module already: to import it again takes an emulated director eight
+    seconds. This process and its children must have no other threads.
+    """
+    _Start.by_fork = True
+
+
 def arm(path: Path, at: Place, late_imports: Iterable[str] = ()) -> None:
     """Start a watchdog for the journal *path*, and return once it reports that it is watching.
 
@@ -75,12 +88,17 @@ def arm(path: Path, at: Place, late_imports: Iterable[str] = ()) -> None:
     imports them before it reports. Raises `NotPossible` if the watchdog does not report; its
     process is then ended.
     """
-    argv = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(importable())]
-    argv += [str(path), str(at.state), str(at.run), *late_imports]
+    arguments = [str(path), str(at.state), str(at.run), *late_imports]
+    argv = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(importable()), *arguments]
     pipe = _pipe(path, at)
     with borrowed.held(path.stem):
         with _opened(pipe) as reading:
-            started = _by_systemd(argv, path.stem) if _systemd_runs_here() else _spawn(argv, pipe)
+            if _systemd_runs_here():
+                started = _by_systemd(argv, path.stem)
+            elif _Start.by_fork:
+                started = _ours(detached.fork(lambda: main(*arguments), pipe))
+            else:
+                started = _spawn(argv, pipe)
             words = _heard(reading, _watching(path))
         if words is None:
             return
@@ -163,6 +181,10 @@ def _spawn(argv: list[str], pipe: Path) -> _Started:
             "changed. Run without a watchdog: --confirm 0."
         ) from error
 
+    return _ours(child)
+
+
+def _ours(child: int) -> _Started:
     def end() -> None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

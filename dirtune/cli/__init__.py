@@ -25,7 +25,7 @@ _HERE = Path(__file__).parent
 # These commands confirm or undo open changes, and report them themselves.
 _SETTLING = ("confirm", "rollback")
 # Another dirtune calls these over SSH; help does not list them.
-_HIDDEN = frozenset({"netlink"})
+_HIDDEN = frozenset({"netlink", "stay"})
 
 
 class Commands(Group):

@@ -17,6 +17,7 @@ from dirtune.lab import demo, handler_order
 from dirtune.lab.state import Folder
 from dirtune.plan.tables import Plan
 from dirtune.render import audit
+from dirtune.snapshot import Snapshot
 from dirtune.tune import turn
 from dirtune.tune.decide import Trying
 from dirtune.tune.director import Say
@@ -33,26 +34,38 @@ def run(scenario: str, pairs: int | None, out: Path, *, full: bool, keep: bool) 
     with demo.up(scenario, pairs, say, keep=keep) as (place, plan, experiment):
         description = place.spec().scenario.description.splitlines()
         _output.progress("", *description, experiment.question, "")
-        _look(place, plan, say)
+        snapshot = _look(place, plan, say)
         line = shlex.join(("dirtune", *sys.argv[1:]))
-        _prove(demo.trying(place, plan, experiment, line), place, out, say, full=full)
+        trying = demo.trying(place, plan, experiment, line)
+        if full:
+            trying = _still(trying, out, say)
+        _prove(trying, place, out, say, None if full else snapshot)
+        if full:
+            say("reboot arm: five boots with the kernel option and five without it, in turn")
+            _close(signals.run(demo.reboots(trying, out, say)))
 
 
-def _look(place: Folder, plan: Plan, say: Say) -> None:
+def _look(place: Folder, plan: Plan, say: Say) -> Snapshot:
     director = plan.director.host
     say(f"$ dirtune audit --host {shlex.quote(director)}")
     source = Source(host=director, ssh_config=place.ssh_config)
-    audited = audits.of_snapshot(director, snapshots.snapshot_of(source), discovery.all_checks())
+    snapshot = snapshots.snapshot_of(source)
+    audited = audits.of_snapshot(director, snapshot, discovery.all_checks())
     _output.result(f"\n{audit.text(audited, width=100)}\n", coloured=True)
+    return snapshot
 
 
-def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) -> None:
-    if full:
-        say("A/A: as many pairs of trials, all without the fix, to measure the noise floor")
-        kept = signals.run(demo.noise(trying, out, say))
-        usual = relative.calibrated(trying.plan, kept.run.trials)
-        trying = replace(trying, plan=usual, still=kept.run.trials)
-        _close(kept)
+def _still(trying: Trying, out: Path, say: Say) -> Trying:
+    """Measure the noise floor first, and return *trying* with its trials."""
+    say("A/A: as many pairs of trials, all without the fix, to measure the noise floor")
+    kept = signals.run(demo.noise(trying, out, say))
+    usual = relative.calibrated(trying.plan, kept.run.trials)
+    _close(kept)
+    return replace(trying, plan=usual, still=kept.run.trials)
+
+
+def _prove(trying: Trying, place: Folder, out: Path, say: Say, snapshot: Snapshot | None) -> None:
+    """Measure the fix; *snapshot* is that of the audit that was printed just before."""
     rate = trying.plan.pair_rates[0]
     line = shlex.join(("dirtune", "tune", str(place.plan), "--check", *trying.checks))
     load = trying.plan.load
@@ -63,10 +76,7 @@ def _prove(trying: Trying, place: Folder, out: Path, say: Say, *, full: bool) ->
     )
     say(f"$ {line}  # {load.pairs} pairs{more} at {rate:g}/s")
     kept = turn.begin(trying, out)
-    signals.run(turn.turn(trying, kept, say))
-    if full:
-        say("reboot arm: five boots with the kernel option and five without it, in turn")
-        _close(signals.run(demo.reboots(trying, out, say)))
+    signals.run(turn.turn(trying, kept, say, snapshot=snapshot))
     _close(kept)
 
 

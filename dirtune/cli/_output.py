@@ -35,6 +35,12 @@ def result(
     _write(f"{clean}{end}", sys.stdout, colour=None if coloured and _colours_allowed() else False)
 
 
+def answer(line: str) -> None:
+    """Print one line of JSON at once, because another program waits for it."""
+    result(line, "json")
+    sys.stdout.flush()
+
+
 def progress(*lines: str) -> None:
     """Print the progress of a command: each of *lines* in one row, with newlines escaped."""
     _write("".join(f"{one_line(line)}\n" for line in lines), sys.stderr)

@@ -9,7 +9,7 @@ from dirtune.cli import _amount, _far, _output
 from dirtune.cli._group import Command
 from dirtune.cli._options import FORMAT, NETNS, PATH, enter, one_of
 from dirtune.errors import SourceMissing
-from dirtune.jobs import snapshots
+from dirtune.jobs import snapshots, unprobed
 from dirtune.render import irqs as render
 from dirtune.snapshot import with_probes
 
@@ -71,7 +71,7 @@ def command(
         raise SourceMissing(why if source.live else f"{source.name}: {why}")
     if probe is not None:
         probed = snapshots.known(snapshots.probed((source,), probe, ("irq",))[source])
-        snapshots.warn(probed)
+        unprobed.warn(probed)
         taken = with_probes(taken, probed)
     if form == "json":
         _output.result(json.dumps(render.document(taken, table)), form)

@@ -15,7 +15,7 @@ from dirtune.cli._group import Command
 from dirtune.cli._options import FORMAT, NETNS, PATH, enter
 from dirtune.errors import NotPossible, ParseError, TrialError
 from dirtune.formats import from_json
-from dirtune.jobs import plan_files, snapshots
+from dirtune.jobs import unprobed
 
 ALL = "irq,softirq,locks,cpu,drops,ipvs"
 
@@ -134,7 +134,7 @@ def command(
             _alone(duration, cmd, names, max_overhead, begin_when_told=begin_when_told)
         )
     if profile.probed is not None:
-        snapshots.warn(profile.probed, host)
+        unprobed.warn(profile.probed, host)
     if folded is not None:
         _write_folded(profile, folded)
     _print(profile, before, form, verbose=verbose)
@@ -153,6 +153,7 @@ async def _under_load(given: str, rate: float | None, probes: tuple[str, ...]) -
     from dirtune.bench import rig
     from dirtune.bench.outcome import Order
     from dirtune.bench.trial import conduct
+    from dirtune.jobs import plan_files
 
     plan = plan_files.find(given)
     order = Order("profile", "A", TrialKind.PROFILED, rate or plan.load.rates[0], probes=probes)
@@ -199,6 +200,9 @@ async def _wait_for_line() -> None:
 
 
 def _print(profile: Profile, before: Profile | None, form: str, *, verbose: bool) -> None:
+    if before is None and form == "json":  # another dirtune waits for it
+        _output.result(msgspec.json.format(msgspec.json.encode(profile)), form)
+        return
     from dirtune.render import profile as render
 
     if before is not None:
@@ -209,8 +213,6 @@ def _print(profile: Profile, before: Profile | None, form: str, *, verbose: bool
             _output.result(msgspec.json.format(msgspec.json.encode(rows)), form)
         else:
             _output.result(render.difference(rows, markdown=form == "markdown"), end="")
-    elif form == "json":
-        _output.result(msgspec.json.format(msgspec.json.encode(profile)), form)
     else:
         show = render.table if form == "table" else render.markdown
         _output.result(show(profile, verbose=verbose), end="")

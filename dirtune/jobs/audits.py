@@ -15,7 +15,7 @@ from dirtune.checks.accepted import Accepted
 from dirtune.checks.audits import Audit, Report
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
 from dirtune.formats import from_json
-from dirtune.jobs import namespaces, notes, snapshots, waivers
+from dirtune.jobs import namespaces, notes, snapshots, unprobed, waivers
 from dirtune.jobs.snapshots import Source
 from dirtune.snapshot import Place, Role, Snapshot, with_probes
 
@@ -148,7 +148,7 @@ def _audit(
     options: Options,
 ) -> Audit:
     if isinstance(window, Probed):
-        snapshots.warn(window, source.host)
+        unprobed.warn(window, source.host)
         snapshot = with_probes(snapshot, window)
     return audits.of_snapshot(source.host, snapshot, options.chosen, options.accepted)
 

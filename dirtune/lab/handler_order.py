@@ -22,6 +22,7 @@ from dirtune.bench.trial import conduct
 from dirtune.collect.interrupts import SOURCE, Line, parse_interrupts
 from dirtune.errors import LabError
 from dirtune.remote import Node
+from dirtune.remote.far_dirtune import FarDirtune
 from dirtune.settings import written
 from dirtune.signals import to_the_end
 from dirtune.snapshot import Snapshot
@@ -160,7 +161,8 @@ async def control(trying: Trying, out: Path, say: Say) -> Store:
         record.step(kept, command, text)
 
     async with rig.opened(plan) as nodes, await director.connect(plan) as node:
-        record.save(kept, inventory=await turn.inventory(plan, node))
+        version = await FarDirtune(node, plan.director.dirtune).version()
+        record.save(kept, inventory=await turn.inventory(plan, node, version))
         switch = Switch(node, shared(await turn.snapshot_of(node)), note)
         try:
             await conduct(nodes, plan, Order("first", "A", TrialKind.BASELINE, plan.pair_rates[0]))

@@ -34,7 +34,7 @@ _OTHER_VERSION = ", and the dirtune that calls it is version "
 _REMEDY = f"Install dirtune {__version__} there"
 _HANDSHAKE_S = 60
 _HANDSHAKE_BYTES = 2**16
-_UNDO_S = 30
+UNDO_S = 30
 """Longest time in seconds in which a far dirtune may undo its changes before it is killed."""
 _LONGEST = 1000
 """Number of characters of an error message that are shown."""
@@ -61,9 +61,14 @@ class FarDirtune:
 
     def script(self, words: Sequence[str]) -> str:
         """Return the shell script that becomes a dirtune with *words*, which prints JSON."""
-        return self._script((*words, "--format", "json"))
+        return self.command((*words, "--format", "json"))
 
-    def _script(self, words: Sequence[str]) -> str:
+    def arguments(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Return the arguments of dirtune that let it run *words* and print JSON."""
+        return (_REQUIRE, __version__, *words, "--format", "json")
+
+    def command(self, words: Sequence[str]) -> str:
+        """Return the shell script that becomes a dirtune with *words*, whatever they print."""
         # Without a shell in between, which would end before dirtune has undone its changes.
         run = f"exec {shlex.join((*self._program, _REQUIRE, __version__, *words))}"
         used = f"true >{shlex.quote(self.node.sent)}/use.$$; " if self.node.sent else ""
@@ -84,7 +89,7 @@ class FarDirtune:
         if self.node.sent is None:
             done = await self._run(("--version",), None, _HANDSHAKE_S, _HANDSHAKE_BYTES)
             if done.status != 0:
-                raise self._refusal(done)
+                raise self.refusal(done)
 
     async def ask(
         self,
@@ -105,8 +110,14 @@ class FarDirtune:
         answer is longer than `DOCUMENT_BYTES`.
         """
         done = await self._run((*words, "--format", "json"), text, timeout_s, DOCUMENT_BYTES)
+        return await self.answer(words, done, kind, ok=ok)
+
+    async def answer(
+        self, words: Sequence[str], done: Finished, kind: type[T], *, ok: tuple[int, ...]
+    ) -> Answer[T]:
+        """Return the answer in *done*, the result of *words*; raises the errors of `ask`."""
         if done.status not in ok:
-            raise self._refusal(done)
+            raise self.refusal(done)
         command = shlex.join(("dirtune", *words))
         document = await self.decoded(command, done.stdout, kind)
         return Answer(document, done.status or 0, tuple(map(_own, done.stderr.splitlines())))
@@ -118,11 +129,11 @@ class FarDirtune:
 
         async def run() -> Finished:
             return await self.node.completed(
-                self._script(words),
+                self.command(words),
                 text=text,
                 timeout_s=timeout_s,
                 most_bytes=most_bytes,
-                grace_s=_UNDO_S,
+                grace_s=UNDO_S,
             )
 
         done = await run()
@@ -156,7 +167,8 @@ class FarDirtune:
         """Return the version that the far dirtune reports."""
         return (await self.node.run((*self._program, "--version"))).strip()
 
-    def _refusal(self, done: Finished) -> NotPossible:
+    def refusal(self, done: Finished) -> NotPossible:
+        """Return the error for a dirtune that ended as *done* says."""
         host = self.node.name
         if done.status == MISSING:
             return NotInstalled(f"{host}: {self.program} is not installed there. {_REMEDY}")

@@ -143,10 +143,11 @@ async def _facts(trying: Trying) -> tuple[str, str]:
 async def _switched(
     trying: Trying, kept: Store, say: Say, arm: str, why: str | None = None
 ) -> None:
-    switch = Switch(trying, kept, say)
-    await switch.look()
-    # The director must not boot with a fix that was only partly applied.
-    await to_the_end(switch.settle(arm) if why is None else switch.leave(arm, why))
+    async with director.opened(trying.plan) as far:
+        switch = Switch(trying, kept, say, far)
+        await switch.look()
+        # The director must not boot with a fix that was only partly applied.
+        await to_the_end(switch.settle(arm) if why is None else switch.leave(arm, why))
 
 
 async def _measure(trying: Trying, kept: Store, say: Say, number: int, arm: str) -> None:

@@ -2,7 +2,8 @@
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,8 +16,10 @@ from dirtune.bench.trial import Result
 from dirtune.change.documents import AppliedDocument, SettledDocument, VerifyDocument
 from dirtune.errors import DirtuneError, NotPossible, TrialError
 from dirtune.plan.tables import Plan
-from dirtune.remote import Node
+from dirtune.remote import Node, staying
 from dirtune.remote.far_dirtune import FarDirtune
+from dirtune.remote.staying import Staying
+from dirtune.signals import to_the_end
 from dirtune.tune.decide import Trying, check_of, lease_s, trial_s
 from dirtune.tune.record import save, step
 
@@ -39,10 +42,16 @@ async def in_force(trying: Trying, run: str) -> str | None:
 
     A fix of the same check that somebody else applied, at whatever time, does not count.
     """
-    names = map(check_of, trying.checks)
     async with await connect(trying.plan) as director:
-        words = ("fix", "verify", *names)
-        answer = await ask(director, trying.plan, words, VerifyDocument, ok=(0, 1))
+        answer = await ask(director, trying.plan, _verify(trying), VerifyDocument, ok=(0, 1))
+    return _journal_of(run, answer)
+
+
+def _verify(trying: Trying) -> tuple[str, ...]:
+    return ("fix", "verify", *map(check_of, trying.checks))
+
+
+def _journal_of(run: str, answer: VerifyDocument) -> str | None:
     mine = [change.journal for change in answer.changes if change.on_trial == run]
     return mine[-1] if mine else None
 
@@ -59,18 +68,68 @@ async def ask(
     return (await far.ask(words, kind, timeout_s=_FIX_S, ok=ok)).document
 
 
+class Director:
+    """The director's dirtune, which stays there between the commands of a run.
+
+    A lost connection does not keep a fix active: the next command makes a new one.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._node: Node | None = None
+        self._dirtune: Staying | None = None
+
+    async def version(self) -> str:
+        """Return the version of the director's dirtune."""
+        return (await self._ready()).version
+
+    async def ask(self, words: Sequence[str], kind: type[T], *, ok: tuple[int, ...] = (0,)) -> T:
+        """Run a dirtune command on the director, and return the JSON document that it printed."""
+        dirtune = await self._ready()
+        return (await dirtune.ask(words, kind, timeout_s=_FIX_S, ok=ok)).document
+
+    async def _ready(self) -> Staying:
+        if self._dirtune is None or not self._dirtune.alive:
+            await self.close()
+            self._node = await connect(self._plan)
+            far = FarDirtune(self._node, self._plan.director.dirtune)
+            self._dirtune = await staying.start(far)
+        return self._dirtune
+
+    async def close(self) -> None:
+        """End the director's dirtune, and close the connection."""
+        node, dirtune = self._node, self._dirtune
+        self._node = self._dirtune = None
+        try:
+            if dirtune is not None:
+                await dirtune.end()
+        finally:
+            if node is not None:
+                await node.close()
+
+
+@asynccontextmanager
+async def opened(plan: Plan) -> AsyncIterator[Director]:
+    """Return the director's dirtune, and end it after the context."""
+    director = Director(plan)
+    try:
+        yield director
+    finally:
+        await to_the_end(director.close())
+
+
 class Switch:
     """A callable that applies a fix on the director (arm B) or rolls it back (arm A).
 
-    Each command uses a new SSH connection, so that a lost connection does not keep a fix active. A
-    fix on trial has a lease: if dirtune does not renew the lease in time, the director rolls the
+    A fix on trial has a lease: if dirtune does not renew the lease in time, the director rolls the
     fix back by itself. A command costs the director CPU time, so the lease is renewed only when it
     might end during the next trial. Whether the fix was in force in a trial is known when the next
     command finds it so; if it was not, the trials since the last command no longer count.
     """
 
-    def __init__(self, trying: Trying, kept: Store, say: Say) -> None:
+    def __init__(self, trying: Trying, kept: Store, say: Say, director: Director) -> None:
         self._trying = trying
+        self._director = director
         self._kept = kept
         self._say = say
         self._journal: str | None = None
@@ -85,7 +144,8 @@ class Switch:
 
     async def look(self) -> None:
         """Read from the director whether the run, if interrupted, left the fix in force there."""
-        self._journal = await in_force(self._trying, self._kept.run.id)
+        answer = await self._director.ask(_verify(self._trying), VerifyDocument, ok=(0, 1))
+        self._journal = _journal_of(self._kept.run.id, answer)
 
     async def __call__(self, arm: str) -> None:
         """Apply the fix if *arm* is B, or roll it back if *arm* is A.
@@ -126,11 +186,10 @@ class Switch:
             await self._renew()
 
     async def _renew(self) -> None:
-        plan, began_s = self._trying.plan, time.monotonic()
+        began_s = time.monotonic()
         words = ("confirm", "--renew", str(self._journal))
         try:
-            async with await connect(plan) as director:
-                await ask(director, plan, words, SettledDocument)
+            await self._director.ask(words, SettledDocument)
         except NotPossible as error:
             raise self._not_in_force(str(error)) from error
         self._until_s = began_s + self._lease_s
@@ -202,8 +261,7 @@ class Switch:
     async def _dirtune(self, words: Sequence[str], kind: type[T]) -> T:
         plan = self._trying.plan
         self._say(f"{plan.director.host}: {' '.join(words)}")
-        async with await connect(plan) as director:
-            answer = await ask(director, plan, words, kind)
+        answer = await self._director.ask(words, kind)
         # The shell on the director splits the command once more.
         there = shlex.join((*plan.director.dirtune.split(), *words))
         command = shlex.join(("ssh", plan.director.host, there))

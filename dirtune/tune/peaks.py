@@ -14,18 +14,20 @@ from dirtune.plan.tables import Plan
 GENERATOR = "wrk"
 
 
-async def measure(plan: Plan, kept: Store, arm: str, keep: campaign.Keep) -> None:
+async def measure(
+    nodes: rig.LiveRig, plan: Plan, kept: Store, arm: str, keep: campaign.Keep
+) -> None:
     """Run the peak trials of *arm* that *plan* asks for and that are not on disk yet.
 
     The director must be in this arm. An invalid trial is repeated once.
     """
-    load = msgspec.structs.replace(plan.load, generator=GENERATOR, at_most=None)
-    loop = msgspec.structs.replace(plan, load=load)
     if following(plan, kept.run.trials, arm) is None:
         return
-    async with rig.opened(loop, alone=True) as nodes:
-        while (order := following(plan, kept.run.trials, arm)) is not None:
-            keep(await conduct(nodes, loop, order))
+    load = msgspec.structs.replace(plan.load, generator=GENERATOR, at_most=None)
+    loop = msgspec.structs.replace(plan, load=load)
+    connected = nodes.of_plan(loop)
+    while (order := following(plan, kept.run.trials, arm)) is not None:
+        keep(await conduct(connected, loop, order))
 
 
 def following(plan: Plan, done: Sequence[Trial], arm: str) -> Order | None:

@@ -9,7 +9,7 @@ changed.
 import itertools
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +33,6 @@ from dirtune.fetch import ANSWER_S, fetch_script, parse_fetched
 from dirtune.plan.metrics import METRICS
 from dirtune.plan.tables import Plan
 from dirtune.remote import Node
-from dirtune.remote.far_dirtune import FarDirtune
 from dirtune.signals import to_the_end
 from dirtune.snapshot import Snapshot, take_all
 from dirtune.tune import decide, director, peaks
@@ -43,6 +42,8 @@ from dirtune.tune.live import window
 from dirtune.tune.record import now, save, step
 
 _INTERVAL_S = 2
+Take = Callable[[], Awaitable[Snapshot]]
+"""A function that returns a snapshot of the director."""
 
 
 def begin(trying: Trying, out: Path, *, paired: bool = True) -> Store:
@@ -62,16 +63,24 @@ def begin(trying: Trying, out: Path, *, paired: bool = True) -> Store:
     )
 
 
-async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> Run:
+async def turn(
+    trying: Trying,
+    kept: Store,
+    say: Say,
+    *,
+    live: bool = False,
+    snapshot: Snapshot | None = None,
+) -> Run:
     """Measure one fix, or continue an interrupted run, and return the finished run.
 
     If *live* is True, dirtune measures real traffic, sends no load, and loads no probe. At the
-    end, the director has the fix if `decide.keeps` says so, and the run records this outcome.
+    end, the director has the fix if `decide.keeps` says so, and the run records this outcome. A
+    *snapshot* of the director that was taken just before saves another one.
     """
     plan = trying.plan
     measure = window if live else conduct
-    async with rig.opened(plan, alone=live) as nodes:
-        switch = Switch(trying, kept, say)
+    async with rig.opened(plan, alone=live) as nodes, director.opened(plan) as far:
+        switch = Switch(trying, kept, say, far)
 
         async def leased(nodes: Rig, plan: Plan, order: Order) -> Result:
             result = await measure(nodes, plan, order)
@@ -84,22 +93,23 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
                 await switch("A")
             if "before" not in kept.run.audits:
                 async with await director.connect(plan) as node:
-                    save(kept, inventory=await inventory(plan, node))
+                    save(kept, inventory=await inventory(plan, node, await far.version()))
                     if live:
                         await _audit(node, kept, "before")
                     else:
-                        await _before(nodes, node, trying, kept, say)
+                        take = _taken(node, snapshot)
+                        await _before(nodes, take, trying, kept, say)
             if not live:
-                await _peak(plan, kept, "A", say)
+                await _peak(nodes, plan, kept, "A", say)
             await run_pairs(trying, kept, nodes, switch, say, leased)
             await switch("B")
             if not live:
-                await _peak(plan, kept, "B", say)
+                await _peak(nodes, plan, kept, "B", say)
             async with await director.connect(plan) as node:
                 if live:
                     await _audit(node, kept, "after")
                 else:
-                    await _look(nodes, node, trying, kept, say, "after")
+                    await _look(nodes, _taken(node), trying, kept, say, "after")
             judged(trying, kept)
             await to_the_end(switch.leave(*verdict_of(trying, kept.run)))
         except BaseException:  # Ctrl-C too: the director must not keep a half-applied fix
@@ -109,7 +119,7 @@ async def turn(trying: Trying, kept: Store, say: Say, *, live: bool = False) -> 
     return kept.run
 
 
-async def _peak(plan: Plan, kept: Store, arm: str, say: Say) -> None:
+async def _peak(nodes: rig.LiveRig, plan: Plan, kept: Store, arm: str, say: Say) -> None:
     """Measure the peak in *arm*, if the plan asks for it; the peak decides nothing.
 
     The peak without the fix comes before the pairs and the peak with it after them, so that no
@@ -118,7 +128,7 @@ async def _peak(plan: Plan, kept: Store, arm: str, say: Say) -> None:
     if plan.compare.peak_trials:
         with_ = {"A": "without", "B": "with"}[arm]
         say(f"measuring the peak {with_} the fix, with {peaks.GENERATOR}")
-        await peaks.measure(plan, kept, arm, keeping(kept, say))
+        await peaks.measure(nodes, plan, kept, arm, keeping(kept, say))
 
 
 async def run_pairs(
@@ -139,6 +149,15 @@ async def run_pairs(
         return _judged_at(trying, kept, trying.plan.compared_at[0])[0]
 
     await looking.pairs(trying.plan, kept, reach, judge, say)
+
+
+def _taken(director: Node, snapshot: Snapshot | None = None) -> Take:
+    """Return a function that returns *snapshot*; without it, one that takes a new snapshot."""
+
+    async def take() -> Snapshot:
+        return snapshot or await snapshot_of(director)
+
+    return take
 
 
 async def _audit(director: Node, kept: Store, when: str) -> None:
@@ -189,9 +208,7 @@ def _judged_at(trying: Trying, kept: Store, rate: float | None) -> tuple[Compari
     return compare.with_floor(comparisons, own=own_floor)
 
 
-async def _before(
-    nodes: rig.LiveRig, director: Node, trying: Trying, kept: Store, say: Say
-) -> None:
+async def _before(nodes: rig.LiveRig, take: Take, trying: Trying, kept: Store, say: Say) -> None:
     """Run one trial without probes and one with probes, and forecast the effect of the fix."""
     say("running a warm-up trial, which also measures the CPU time per connection")
     rate = trying.plan.pair_rates[0]
@@ -199,14 +216,14 @@ async def _before(
     kept.keep(quiet)
     if quiet.trial.validity == Validity.SETUP_ERROR:
         raise TrialError(f"{quiet.trial.reason}. The trials so far are in {kept.folder}.")
-    snapshot, profiled = await _look(nodes, director, trying, kept, say, "before")
+    snapshot, profiled = await _look(nodes, take, trying, kept, say, "before")
     if snapshot.handlers is not None:
         save(kept, forecast=foreseen(snapshot, snapshot.handlers, profiled.trial, quiet.trial))
 
 
 async def _look(
     nodes: rig.LiveRig,
-    director: Node,
+    take: Take,
     trying: Trying,
     kept: Store,
     say: Say,
@@ -224,13 +241,10 @@ async def _look(
         reason = f"no interrupt handlers were timed: {_why_not(profiled)}"
         note = f"{when} the fix; {reason}"
         say(reason)
-    snapshot = replace(await snapshot_of(director), handlers=handlers)
-    audited(kept, director.name, snapshot, when)
-    step(
-        kept,
-        f"dirtune profile --during-bench && dirtune audit --host {shlex.quote(director.name)}",
-        note,
-    )
+    host = trying.plan.director.host
+    snapshot = replace(await take(), handlers=handlers)
+    audited(kept, host, snapshot, when)
+    step(kept, f"dirtune profile --during-bench && dirtune audit --host {shlex.quote(host)}", note)
     return snapshot, profiled
 
 
@@ -290,9 +304,11 @@ async def snapshot_of(director: Node) -> Snapshot:
     return take_all(parse_fetched(answer))
 
 
-async def inventory(plan: Plan, director: Node) -> dict[str, dict[str, str]]:
-    """Return facts about each node, such as its kernel release, by the name of the node."""
-    version = await FarDirtune(director, plan.director.dirtune).version()
+async def inventory(plan: Plan, director: Node, version: str) -> dict[str, dict[str, str]]:
+    """Return facts about each node, such as its kernel release, by the name of the node.
+
+    *version* is that of the director's dirtune.
+    """
     facts = await director.run(
         "uname -r; uname -v; cat /proc/cmdline; grep -m1 'model name' /proc/cpuinfo || echo; "
         "grep -c ^processor /proc/cpuinfo; cat /sys/module/ip_vs/srcversion 2>/dev/null || echo"

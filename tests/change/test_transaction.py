@@ -700,6 +700,8 @@ if len(sys.argv) > 6:
     watchdog._SYSTEMD = Path(sys.argv[6])
 watchdog._READY_S = float(os.environ.get("READY_S", watchdog._READY_S))
 watchdog._PROGRAM = os.environ.get("PROGRAM", watchdog._PROGRAM)
+if os.environ.get("FORK"):
+    watchdog.start_by_fork()
 
 class Dying(WritableHost):
     def replace(self, path, contents):
@@ -716,15 +718,28 @@ print(carry_out(plan, Dying(), at, confirm_s=float(sys.argv[4])))
 """
 
 
+BOTH_WAYS = pytest.mark.parametrize("fork", ["", "1"], ids=["started", "forked"])
+
+
 def detached(
-    path, at, confirm_s, end, *systemd, pass_fds=(), cwd=REPOSITORY, options=(), way=(), **environ
+    path,
+    at,
+    confirm_s,
+    end,
+    *systemd,
+    pass_fds=(),
+    cwd=REPOSITORY,
+    options=(),
+    way=(),
+    script=APPLY,
+    **environ,
 ):
     argv = (
         *way,
         sys.executable,
         *options,
         "-c",
-        APPLY,
+        script,
         path,
         at.state,
         at.run,
@@ -745,11 +760,12 @@ def detached(
     )
 
 
-def test_the_watchdog_outlives_its_starter_and_holds_none_of_its_files(tmp_path, at):
+@BOTH_WAYS
+def test_the_watchdog_outlives_its_starter_and_holds_none_of_its_files(tmp_path, at, fork):
     path = tmp_path / "changed"
 
     # Returns at the starter's end only if the watchdog has not kept the pipes.
-    done = detached(path, at, 2, "live")
+    done = detached(path, at, 2, "live", FORK=fork)
 
     assert path.read_text() == "new\n"
     assert state(at, done.stdout.strip()) is State.APPLIED
@@ -780,10 +796,11 @@ def test_the_watchdog_imports_nothing_from_the_folder_that_it_is_started_in(tmp_
     assert not (tmp_path / "theirs/imported").exists()
 
 
-def test_the_watchdog_holds_nothing_that_its_starter_inherited(tmp_path, at):
+@BOTH_WAYS
+def test_the_watchdog_holds_nothing_that_its_starter_inherited(tmp_path, at, fork):
     reading, writing = os.pipe()  # as `flock FILE dirtune fix apply` hands on its lock
 
-    detached(tmp_path / "changed", at, 60, "live", pass_fds=(writing,))
+    detached(tmp_path / "changed", at, 60, "live", pass_fds=(writing,), FORK=fork)
 
     os.close(writing)
     ready, _, _ = select.select([reading], [], [], 1)
@@ -877,6 +894,15 @@ def test_a_watchdog_that_does_not_say_that_it_watches_changes_nothing(
     assert f"The watchdog did not start ({reason}), so nothing" in (
         require_nothing_done(done, path, at)
     )
+
+
+def test_a_forked_watchdog_says_why_it_cannot_watch(tmp_path, at):
+    path = tmp_path / "changed"
+    script = APPLY.replace("plan = Plan", "watchdog._say = None\nplan = Plan")
+
+    done = detached(path, at, 5, "live", FORK="1", script=script)
+
+    assert "TypeError" in require_nothing_done(done, path, at)
 
 
 def test_a_watchdog_says_why_it_cannot_watch(tmp_path, at):
@@ -1218,10 +1244,11 @@ def test_the_last_is_the_last_within_a_second(host, at):
     assert journal.find(at.state, None).stem == names[-1]
 
 
-def test_what_a_killed_session_left_is_taken_back_at_once(tmp_path, at):
+@BOTH_WAYS
+def test_what_a_killed_session_left_is_taken_back_at_once(tmp_path, at, fork):
     path = tmp_path / "changed"
 
-    assert detached(path, at, 1000, "SIGKILL").returncode == -signal.SIGKILL
+    assert detached(path, at, 1000, "SIGKILL", FORK=fork).returncode == -signal.SIGKILL
 
     assert until(lambda: not path.exists())
     assert until(lambda: state(at) is State.ROLLED_BACK)
@@ -1266,9 +1293,10 @@ def caught(process):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_watchdog_that_is_told_to_end_takes_the_change_back_first(tmp_path, at, number):
+@BOTH_WAYS
+def test_a_watchdog_that_is_told_to_end_takes_the_change_back_first(tmp_path, at, fork, number):
     path = tmp_path / "changed"
-    detached(path, at, 1000, "live")
+    detached(path, at, 1000, "live", FORK=fork)
     (watchdog_,) = processes(at)
 
     with journal.lock(at.run):  # as a confirmation on its way

@@ -16,7 +16,7 @@ from dirtune.checks.cluster import own_addresses
 from dirtune.cli import main
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.errors import NodeUnreachable, NotInstalled, NotPossible
-from dirtune.jobs import snapshots
+from dirtune.jobs import snapshots, unprobed
 from dirtune.render import irqs
 from dirtune.snapshot import Snapshot, take_all
 from tests.plans import plan_text
@@ -220,9 +220,9 @@ def test_a_probe_that_was_taken_off_and_one_that_could_not_run_are_told(capsys):
     lacks = NotProbed("cpu", "no perf events", "boot another kernel", "")
     found = Probed(5.0, costs=(shed, kept), missing=(lacks,), max_overhead_percent=1.0)
 
-    snapshots.warn(found)
+    unprobed.warn(found)
 
-    snapshots.warn(found, "lb2")
+    unprobed.warn(found, "lb2")
 
     said = (
         "the irq probe was detached after 2 s, because the probes cost more than 1 % of a CPU",

@@ -59,6 +59,7 @@ class Host(simulated.Director):
         self.partly = set()  # done by somebody before, but not all of it
         self.asked = []
         self.away = False
+        self.stays = 0  # dirtunes that stay there now
         self.blips = 0  # connections that were there before the last are dead
 
     def of(self, check):
@@ -86,11 +87,16 @@ class Host(simulated.Director):
             raise NodeUnreachable("lb1: the connection was lost")
         return json.dumps(self.dirtune(*words))
 
+    async def obey(self, *words):
+        return self.answers(*words)
+
+    def of_plan(self, plan):
+        return OtherPlan(self, plan)
+
     async def run(self, command, *, timeout_s=60, ok=(0,), **_):
         if isinstance(command, str):
             return f"boot-{self.boot}\nnoapic quiet\n" if "boot_id" in command else "6.1\n"
-        assert command == ("dirtune", "--version")
-        return "dirtune 0\n"
+        raise AssertionError(command)
 
     async def completed(self, script, **_):
         *call, form, json_ = shlex.split(script)
@@ -149,6 +155,23 @@ class Host(simulated.Director):
         return APPLIED | {"journal": name}
 
 
+class OtherPlan:
+    """The same nodes with another plan."""
+
+    def __init__(self, host, plan):
+        self.host, self.plan = host, plan
+
+    def __getattr__(self, name):
+        return getattr(self.host, name)
+
+    async def load(self, ticks):
+        self.host.plan, outer = self.plan, self.host.plan
+        try:
+            return await self.host.load(ticks)
+        finally:
+            self.host.plan = outer
+
+
 def settled(journal):
     return {"schema": "dirtune/settled/1", "journal": journal, "state": "", "already": False}
 
@@ -196,9 +219,53 @@ class Connection:
         self.check()
         return await self.host.completed(*args, **options)
 
+    async def start(self, script, *, guarded):
+        self.check()
+        assert script == f"exec dirtune --require-version {__version__} stay"
+        assert not guarded, "it reads its input"
+        return Stay(self)
+
+    async def close(self):
+        pass
+
+    @property
+    def alive(self):
+        return self.blips == self.host.blips
+
     def check(self):
-        if self.blips != self.host.blips:
+        if not self.alive:
             raise NodeUnreachable("lb1: the connection was lost")
+
+
+class Stay:
+    """The dirtune that stays on the director, as a process over a connection."""
+
+    def __init__(self, connection):
+        self.connection, self.words = connection, None
+        connection.host.stays += 1
+
+    @property
+    def running(self):
+        return self.connection.alive
+
+    async def send(self, text):
+        self.connection.check()
+        assert text.endswith("\n")
+        self.words = json.loads(text)
+
+    async def line(self, *, timeout_s):
+        self.connection.check()
+        if self.words is None:
+            return json.dumps({"schema": "dirtune/hello/1", "version": __version__})
+        begin, end = self.words[:2], self.words[-2:]
+        assert (begin, end) == (["--require-version", __version__], ["--format", "json"])
+        text = await self.connection.host.obey(*self.words[2:-2])
+        return json.dumps(
+            {"schema": "dirtune/result/1", "status": 0, "stdout": text, "stderr": ""}
+        )
+
+    async def end(self, *, within_s):
+        self.connection.host.stays -= 1
 
 
 @pytest.fixture
@@ -209,7 +276,7 @@ def make(monkeypatch):
         host = Host(effects)
 
         @contextlib.asynccontextmanager
-        async def opened(plan, *, alone=False):
+        async def opened_rig(plan, *, alone=False):
             host.plan, outer = plan, host.plan
             yield host
             host.plan = outer
@@ -220,7 +287,7 @@ def make(monkeypatch):
         async def snapshot(node):
             return take(RecordedHost({"/proc/interrupts": "           CPU0\n"}, {}))
 
-        monkeypatch.setattr("dirtune.bench.rig.opened", opened)
+        monkeypatch.setattr("dirtune.bench.rig.opened", opened_rig)
         monkeypatch.setattr(director, "connect", connect)
         monkeypatch.setattr(turn, "snapshot_of", snapshot)
         return host
@@ -832,21 +899,21 @@ def test_ctrl_c_in_a_switch_for_a_boot_waits_until_the_arm_is_whole(tmp_path, ma
     host = make({PIC: 0.8})
     asked, said = tune(tmp_path, host), []
     kept = begun(asked, PIC)
-    completes = host.completed
+    obeys = host.obey
 
     async def interrupted():
         session_ = asyncio.create_task(
             session.go_on(dataclasses.replace(asked, say=said.append), kept)
         )
 
-        async def completed(script, **options):
-            if " apply " in script:
+        async def obey(*words):
+            if "apply" in words:
                 session_.cancel()
                 for _ in range(100):
                     await asyncio.sleep(0)
-            return await completes(script, **options)
+            return await obeys(*words)
 
-        host.completed = completed
+        host.obey = obey
         await session_
 
     with pytest.raises(asyncio.CancelledError):
@@ -1071,19 +1138,15 @@ def test_a_step_can_be_pasted_whatever_a_far_journal_is_called(tmp_path, monkeyp
     (tmp_path / "ssh").write_text('#!/bin/sh\nshift; exec sh -c "$*"\n')
     (tmp_path / "ssh").chmod(0o755)
 
-    async def connect(_):
-        return contextlib.AsyncExitStack()
-
-    async def ask(_, __, words, kind):
+    async def ask(words, kind):
         answer = settled(journal) if words[0] == "rollback" else APPLIED | {"journal": journal}
         return msgspec.convert(answer, kind)
 
-    monkeypatch.setattr(director, "connect", connect)
-    monkeypatch.setattr(director, "ask", ask)
     monkeypatch.setattr(director, "step", lambda _, command, __: steps.append(command))
     trying = SimpleNamespace(plan=PLAN, checks=(SMBUS,))
     run = SimpleNamespace(id="20260102-030405", trials=())
-    switch = director.Switch(trying, SimpleNamespace(run=run), lambda _: None)
+    far = SimpleNamespace(ask=ask)
+    switch = director.Switch(trying, SimpleNamespace(run=run), lambda _: None, far)
 
     asyncio.run(switch("B"))
     asyncio.run(switch("A"))
