@@ -73,10 +73,9 @@ class _Start:
 
 
 def start_by_fork() -> None:
-    """From now on, fork watchdogs from this process and its children where systemd does not run.
+    """Fork the watchdogs of this process and its children where systemd does not run.
 
-    A forked watchdog has this module already: to import it again takes an emulated director eight
-    seconds. This process and its children must have no other threads.
+    To import this module again takes an emulated director 7 s. There must be no other threads.
     """
     _Start.by_fork = True
 
