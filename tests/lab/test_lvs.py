@@ -414,6 +414,82 @@ def test_a_table_that_somebody_changed_since_the_plan_is_left():
     on("lb1", f"ipvsadm -D -u {VIP}:99")
 
 
+MINE = f"""global_defs {{
+    router_id lb1
+}}
+virtual_server {VIP} 99 {{
+    protocol TCP
+    lvs_sched rr
+    lvs_method DR
+    real_server 198.18.0.11 99 {{
+        weight 3
+    }}
+}}"""
+MINE_SAVED = [f"-A -t {VIP}:99 -s rr", f"-a -t {VIP}:99 -r 198.18.0.11:99 -g -w 3"]
+MINE_IN_PLAN = f"""[[services]]
+vip = "{VIP}"
+port = 99
+  [[services.destinations]]
+  address = "198.18.0.11"
+  weight = 3
+[ipvs]"""
+
+
+@pytest.fixture
+def _keepalived():
+    """A keepalived with a service that a person wrote, in place of the table."""
+    (state.folder().share / "mine.conf").write_text(MINE)
+    on(
+        "lb1",
+        "ipvsadm -Sn > /tmp/before; ipvsadm -C; mkdir /tmp/k; cp /mnt/mine.conf /tmp/k/; "
+        "keepalived -C -f /tmp/k/mine.conf -p /tmp/k/pid -c /tmp/k/checkers >/dev/null 2>&1",
+    )
+    until(lambda: saved() == MINE_SAVED)
+    yield
+    on("lb1", "kill $(cat /tmp/k/pid); while [ -e /tmp/k/pid ]; do sleep 0.1; done")
+    on("lb1", "rm -r /tmp/k; ipvsadm -C; ipvsadm -R < /tmp/before; ipvsadm --set 900 10 300")
+
+
+def until(agreed):
+    for _ in range(50):
+        if agreed():
+            return
+        time.sleep(0.2)
+    assert agreed()
+
+
+@pytest.mark.usefixtures("_keepalived")
+def test_keepalived_sets_up_what_a_plan_says_and_a_rollback_lets_it_take_it_back():
+    sync = PLAN.index("sync = ")
+    plan = put("k.toml", PLAN[:sync].replace("[ipvs]", MINE_IN_PLAN))
+    through = f"{plan} --here --through keepalived --checker none"
+    times = on("lb1", "ipvsadm -l --timeout")
+    files = "cd /tmp/k; grep -r . mine.conf dirtune.d 2>/dev/null; :"
+    before = on("lb1", files)
+
+    assert "--force include" in on("lb1", f"dirtune lvs apply {through} 2>&1", ok=(2,))
+    on("lb1", f"dirtune lvs apply {through} --force include")
+
+    assert saved() == sorted([*SAVED.splitlines(), *MINE_SAVED])
+    assert "800 30 200" in on("lb1", "ipvsadm -l --timeout")
+    assert on("lb1", f"dirtune lvs plan {through}") == "nothing to do\n"
+
+    assert "is rolled-back" in on("lb1", "dirtune rollback")
+    assert saved() == MINE_SAVED
+    assert on("lb1", "ipvsadm -l --timeout") == times
+    assert on("lb1", files) == before
+
+    # Killed on the way, the files and the table are old or new, and keepalived runs.
+    on(
+        "lb1",
+        f"dirtune lvs apply {through} --force include >/dev/null 2>&1 & sleep 1.2; kill -9 $!",
+    )
+    on("lb1", "dirtune rollback", ok=(0, 2))
+    until(lambda: saved() == MINE_SAVED)
+    assert on("lb1", files) == before
+    on("lb1", "kill -0 $(cat /tmp/k/pid) $(cat /tmp/k/checkers)")
+
+
 def test_ip_vs_is_loaded_when_told_and_gone_after_the_rollback():
     path = put("plan.toml", PLAN)
     on("lb1", "ipvsadm -C; rmmod $(lsmod | awk '/^ip_vs_/ {print $1}') ip_vs")
