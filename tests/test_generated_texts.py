@@ -377,5 +377,9 @@ def test_nothing_is_put_into_a_command_without_quotes():
             and not quoted(part)
         ]
 
-    # The lab's table is made of its own constants.
-    assert bare == ["lab/boot.py: f'ipvsadm {line}'"]
+    # The tables of the lab and of packages are made of their own constants.
+    texts = {line.partition(":")[0]: line for line in bare}
+    assert texts.keys() == {"lab/boot.py", "packages.py"}, bare
+    assert texts["lab/boot.py"] == "lab/boot.py: f'ipvsadm {line}'"
+    assert "case $id in {cases}-) {_print(_lacks(None, program))}" in texts["packages.py"]
+    assert len(bare) == 3

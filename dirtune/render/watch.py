@@ -36,7 +36,7 @@ def report(
     parts = [
         f"# {escaped(message)}",
         f"{where}, {evidence.at}, dirtune {evidence.version}. Watched conditions: {watched}.",
-        *(f"Missing: {escaped(reason)}." for reason in evidence.missing),
+        *(f"Missing: {escaped(reason.removesuffix('.'))}." for reason in evidence.missing),
         "## The time before",
         _table(before),
     ]
@@ -88,8 +88,12 @@ def metrics(whens: Sequence[str], counts: Counts) -> bytes:
         CollectorRegistry,
         Counter,
         Gauge,
+        disable_created_metrics,
         generate_latest,
     )
+
+    # The times at which this process made its counters would be a series each.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
 
     collector = CollectorRegistry()
     fired = Counter(

@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 from dirtune import plan as plans
 from dirtune import remote, signals
 from dirtune.analyse.cpu import Sample
-from dirtune.change import transaction
+from dirtune.change import in_effect, transaction
 from dirtune.change.plan import Plan, Refusal
 from dirtune.change.preparation import Done
 from dirtune.checks import discovery
@@ -246,7 +246,7 @@ def test_a_result_that_is_plain_text_is_a_block_in_markdown(monkeypatch, tmp_pat
     )
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     for name in ("verify", "elsewhere"):
-        monkeypatch.setattr(transaction, name, lambda *_: ())
+        monkeypatch.setattr(in_effect, name, lambda *_: ())
     for name in ("confirm", "take_back"):
         monkeypatch.setattr(transaction, name, lambda *_, **__: done)
     monkeypatch.setattr(transaction, "unreadable", lambda _: False)

@@ -113,7 +113,7 @@ def _argument(name: str, parameter: inspect.Parameter, text: str, chance: random
         return (text.encode("utf-8", "surrogatepass"),)
     if parameter.annotation in {str, "str", str | None}:
         return text
-    if parameter.name in {"log", "lines", "texts"}:
+    if parameter.name in {"log", "lines", "texts", "words"}:
         return text.split("\n") if parameter.name != "log" else iter(text.split("\n"))
     if parameter.name == "rows":
         return tuple(text.split("\n"))

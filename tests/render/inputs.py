@@ -1,6 +1,7 @@
 """One input for each renderer: what the golden files show. Every figure is made up."""
 
 import dataclasses
+from collections import Counter
 from datetime import date
 
 from msgspec.structs import replace
@@ -54,6 +55,7 @@ from dirtune.lvs.model import Destination, Numbers, Seen, Service, SyncDaemon, T
 from dirtune.render import tune
 from dirtune.render.plan import Held
 from dirtune.settings import Risk
+from dirtune.watch.documents import Counts, Evidence, FiringDocument, Second, sentence
 from tests.change.test_presets import FRESH
 from tests.checks import machines
 from tests.plans import plan_of
@@ -611,3 +613,38 @@ DRIFT = (
     ),
 )
 """Differences between keepalived's configuration and the IPVS table."""
+
+CONDITION = "softnet.dropped > 0/s on any"
+FIRINGS = (
+    FiringDocument("drops", CONDITION, "1", 37.0, "/s", 1.0),
+    FiringDocument("drops", CONDITION, "3", 4.0, "/s", 1.0),
+)
+WATCHED = (
+    Evidence(
+        "2026-12-01T03:00:00.000+00:00",
+        "lb1",
+        "1.0",
+        "6.1.0-57-amd64",
+        FIRINGS,
+        (CONDITION, "irq 24 > 50000/s"),
+        ("before.jsonl", "audit.json", "profile.json"),
+        ("The snapshot was not kept: no space left on device.",),
+    ),
+    sentence(FIRINGS, {CONDITION: "CPU"}),
+    (
+        Second(
+            "2026-12-01T03:00:00.000+00:00",
+            0.0,
+            1.0,
+            busy_percent=71.4,
+            softirq_percent=97.0,
+            softirq_cpu=1,
+            softnet_dropped_per_second=41.0,
+            rx_packets_per_second=152_340.0,
+            watched={"softnet.dropped": {"1": 37.0, "3": 4.0}},
+        ),
+        Second("2026-12-01T02:59:59.000+00:00", 1.0, 1.0, softnet_dropped_per_second=0.0),
+    ),
+)
+FIRED = Counts(Counter({"drops": 2}), captures=1, failed=1, last_s=1_796_094_000.0)
+"""A firing of `dirtune watch`, the two seconds before it, and its counters."""

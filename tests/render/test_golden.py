@@ -40,6 +40,7 @@ from dirtune.render import (
     run_tables,
     sweep,
     tune,
+    watch,
 )
 from tests.golden import same
 from tests.render import inputs
@@ -171,6 +172,8 @@ OUTPUTS = {
     "plan-verify": lambda: several(plan.verify_table, inputs.HELD, ()),
     "plan-verify-json": lambda: pretty(plan.verify_json(inputs.HELD)),
     "fix_files": fix_folder,
+    "watch": lambda: watch.report(*inputs.WATCHED, inputs.PROFILE, inputs.AUDIT),
+    "watch-prometheus": lambda: watch.metrics(("drops", "overload"), inputs.FIRED).decode(),
     "doctor-table": lambda: several(doctor.table, *inputs.DIAGNOSES),
     "doctor-markdown": lambda: several(doctor.markdown, *inputs.DIAGNOSES),
     "failover": lambda: several(failover.text, *inputs.FAILOVERS),
