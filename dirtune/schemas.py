@@ -18,7 +18,9 @@ from dirtune.bench.tour import Itinerary
 from dirtune.change import record
 from dirtune.change.documents import (
     AppliedDocument,
+    HelloDocument,
     PlanDocument,
+    ResultDocument,
     SettledDocument,
     VerifyDocument,
 )
@@ -59,6 +61,8 @@ PUBLISHED: dict[str, object] = {
     "run": Run,
     "settled": SettledDocument,
     "snapshot": archive.Meta,
+    "stay": HelloDocument,
+    "stay-result": ResultDocument,
     "tune": Session,
     "verify": VerifyDocument,
     "watch": Evidence,

@@ -67,14 +67,14 @@ class VerifyDocument(msgspec.Struct, frozen=True, kw_only=True):
 class HelloDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The first line of `dirtune stay`, which then waits for commands."""
 
-    schema: Literal["dirtune/hello/1"] = "dirtune/hello/1"
+    schema: Literal["dirtune/stay/1"] = "dirtune/stay/1"
     version: str
 
 
 class ResultDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one command of `dirtune stay`."""
 
-    schema: Literal["dirtune/result/1"] = "dirtune/result/1"
+    schema: Literal["dirtune/stay-result/1"] = "dirtune/stay-result/1"
     status: int
     """Exit status."""
     stdout: str

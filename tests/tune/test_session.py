@@ -256,12 +256,12 @@ class Stay:
     async def line(self, *, timeout_s):
         self.connection.check()
         if self.words is None:
-            return json.dumps({"schema": "dirtune/hello/1", "version": __version__})
+            return json.dumps({"schema": "dirtune/stay/1", "version": __version__})
         begin, end = self.words[:2], self.words[-2:]
         assert (begin, end) == (["--require-version", __version__], ["--format", "json"])
         text = await self.connection.host.obey(*self.words[2:-2])
         return json.dumps(
-            {"schema": "dirtune/result/1", "status": 0, "stdout": text, "stderr": ""}
+            {"schema": "dirtune/stay-result/1", "status": 0, "stdout": text, "stderr": ""}
         )
 
     async def end(self, *, within_s):
