@@ -6,6 +6,7 @@ from pathlib import Path
 
 PACKAGES = {
     "altair": "altair",
+    "ansible": "ansible-core",
     "jinja2": "jinja2",
     "MLRsearch": "MLRsearch",
     "pyperf": "pyperf",

@@ -25,6 +25,7 @@ from dirtune.change.documents import (
     VerifyDocument,
 )
 from dirtune.checks import documents
+from dirtune.checks.fleet import FleetDocument
 from dirtune.exit_status import outermost
 from dirtune.lvs.documents import LvsDocument, LvsPlanDocument
 from dirtune.lvs.drift import DriftDocument
@@ -47,6 +48,7 @@ PUBLISHED: dict[str, object] = {
     "difference": json_documents.DifferencesDocument,
     "doctor": Diagnosis,
     "failover": Failover,
+    "fleet": FleetDocument,
     "irqs": json_documents.IrqsDocument,
     "journal": record.Record,
     "lab": json_documents.LabDocument,

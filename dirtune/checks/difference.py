@@ -69,8 +69,9 @@ def compare(a: Snapshot, b: Snapshot) -> Comparison:
     unknown: list[str] = []
     untold: list[str] = []
     compared = []
-    for section, facts in _SECTIONS.items():
-        first, second = facts(a), facts(b)
+    of_a, of_b = facts(a), facts(b)
+    for section in _SECTIONS:
+        first, second = of_a[section], of_b[section]
         if first is None or second is None:
             (untold if first is second else unknown).append(section)
             continue
@@ -81,6 +82,11 @@ def compare(a: Snapshot, b: Snapshot) -> Comparison:
             if first.get(name) != second.get(name)
         ]
     return Comparison(tuple(differences), tuple(unknown), tuple(untold), tuple(compared))
+
+
+def facts(snapshot: Snapshot) -> dict[str, Facts | None]:
+    """Return the settings of a host by section; None for a section that could not be read."""
+    return {section: read(snapshot) for section, read in _SECTIONS.items()}
 
 
 def _kernel(snapshot: Snapshot) -> Facts | None:

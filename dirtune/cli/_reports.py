@@ -11,6 +11,7 @@ from dirtune.analyse.run import Run
 from dirtune.bench import store
 from dirtune.errors import NotPossible
 from dirtune.extras import remedy
+from dirtune.render.blocks import Document
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:=+-]{0,99}")
 _REPORT = ("jinja2", "altair", "vl-convert-python")
@@ -27,6 +28,10 @@ class Renderer(Protocol):
         self, run: Run, figures: frozenset[str] = frozenset(), *, paper: bool = False
     ) -> str:
         """Return the report in Markdown."""
+        ...
+
+    def of_document(self, doc: Document) -> str:
+        """Return a document without charts as an HTML page."""
         ...
 
     def files(self, run: Run, *, paper: bool = False) -> dict[str, str]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,8 +21,12 @@ from dirtune.jobs import audits, snapshots
 from dirtune.render import audit as render
 from dirtune.snapshot import Role
 
+if TYPE_CHECKING:
+    from dirtune.checks.fleet import FleetDocument
+    from dirtune.jobs.inventories import Fleet
+
 _PATH = click.Path(path_type=Path)
-_FORMATS = ("table", "json", "markdown", "prometheus")
+_FORMATS = ("table", "json", "markdown", "html", "prometheus")
 _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
 
 
@@ -42,6 +47,25 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     metavar="HOST|@FILE",
     shell_complete=_completion.hosts,
     help="Audit HOST over SSH, or each host that FILE lists. Repeatable.",
+)
+@click.option(
+    "-i",
+    "--inventory",
+    "inventories",
+    multiple=True,
+    metavar="INVENTORY",
+    help="Audit the hosts of an Ansible inventory: a file, a folder, a script (which runs as you) "
+    "or `lb1,lb2,`. Repeatable.",
+)
+@click.option(
+    "--limit",
+    metavar="PATTERN",
+    help="Audit only the hosts of -i that match PATTERN, as Ansible understands it.",
+)
+@click.option(
+    "--summary/--each",
+    default=None,
+    help="Print one summary of all hosts, or each host's audit.  [default: --summary with -i]",
 )
 @_far.options
 @click.option(
@@ -120,7 +144,7 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     "--output",
     type=_PATH,
     metavar="FILE",
-    help="Write the metrics of --format prometheus to FILE, which is replaced in one step.",
+    help="Write the result of --format prometheus or html to FILE, which is replaced in one step.",
 )
 @click.option(
     "-v", "--verbose", is_flag=True, help="Also list the checks that passed or were skipped."
@@ -128,6 +152,9 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
 def command(
     probe: float | None,
     hosts: tuple[str, ...],
+    inventories: tuple[str, ...],
+    limit: str | None,
+    summary: bool | None,
     cluster: Path | None,
     root: Path | None,
     archive: Path | None,
@@ -153,11 +180,15 @@ def command(
       dirtune audit
       dirtune audit --host lb1 --probe 10
       dirtune audit --cluster plan.toml --fail-on medium
+      dirtune audit -i hosts.ini --limit lb --format html --output fleet.html
       dirtune audit --diff lb1.tar.gz lb2.tar.gz
       dirtune audit --netns ingress_sbox
     """
     enter(netns, host=hosts, root=root, cluster=cluster, diff=diff, **{"from": archive})
-    one_of(**{"host": hosts, "root": root, "from": archive, "diff": diff})
+    one_of(
+        **{"host": hosts, "root": root, "from": archive, "diff": diff, "inventory": inventories}
+    )
+    as_one = _require_fleet(hosts, inventories, limit, summary, format, cluster)
     source = snapshots.Source(root, archive, interval=interval)
     if diff:
         sys.exit(_differ(diff, source, format))
@@ -165,27 +196,91 @@ def command(
     options = audits.Options(
         audits.chosen(select, ignore), accepted, probe, Role(role) if role else None
     )
+    document: FleetDocument | None = None
     if cluster is not None:
-        if hosts or role or root or archive:
+        if hosts or inventories or role or root or archive:
             raise click.UsageError(
                 "--cluster takes hosts and roles from its plan. "
-                "Leave out --host, --role, --root and --from."
+                "Leave out --host, --inventory, --role, --root and --from."
             )
         report = audits.of_cluster(cluster, interval, options)
+    elif inventories or as_one:
+        report, document = audits.of_fleet(_fleet(inventories, limit, hosts, source), options)
     else:
         names = snapshots.hosts_in(hosts)
         report = audits.of_hosts([replace(source, host=n) for n in names] or [source], options)
-    _show(report, format, output, verbose=verbose)
-    sys.exit(_status(report, Severity(fail_on)))
+    if document is not None and as_one:
+        _show_fleet(document, format, output, verbose=verbose)
+    else:
+        _show(report, format, output, verbose=verbose)
+    named = as_one and document is not None and format != "json"
+    sys.exit(_status(report, Severity(fail_on), named=named))
+
+
+def _require_fleet(
+    hosts: tuple[str, ...],
+    inventories: tuple[str, ...],
+    limit: str | None,
+    summary: bool | None,
+    format: str,
+    cluster: Path | None,
+) -> bool:
+    """Return whether the result is one summary; raises `UsageError` for contradictions."""
+    if limit is not None and not inventories:
+        raise click.UsageError("--limit chooses hosts of an inventory. Give -i INVENTORY too.")
+    if summary and (cluster or not (hosts or inventories)):
+        raise click.UsageError("--summary needs several hosts. Give --host or -i INVENTORY.")
+    as_one = bool(inventories) if summary is None else summary
+    if format == "prometheus":
+        return False
+    if format == "html" and not as_one:
+        raise click.UsageError("--format html shows a summary. Give --summary or -i INVENTORY.")
+    return as_one
+
+
+def _fleet(
+    inventories: tuple[str, ...],
+    limit: str | None,
+    hosts: tuple[str, ...],
+    source: snapshots.Source,
+) -> "Fleet":
+    from dirtune.jobs import inventories as jobs
+
+    if inventories:
+        return jobs.read(inventories, limit, source)
+    return jobs.of_names(snapshots.hosts_in(hosts), source)
+
+
+def _show_fleet(
+    summary: "FleetDocument", format: str, output: Path | None, *, verbose: bool
+) -> None:
+    from dirtune.render import fleet
+
+    if format == "html":
+        from dirtune.cli import _reports
+
+        page = _reports.renderer().of_document(fleet.document(summary))
+        if output is not None:
+            writing.replace(output, page.encode())
+        else:
+            _output.result(page)
+        return
+    if output is not None:
+        raise click.UsageError("--output needs --format prometheus or html.")
+    if format == "json":
+        _output.result(fleet.json(summary), format)
+    else:
+        show = fleet.markdown if format == "markdown" else fleet.text
+        _output.result(show(summary, verbose=verbose))
 
 
 def _differ(names: tuple[str, str], source: snapshots.Source, format: str) -> int:
     from dirtune.render import difference
 
     comparison = audits.of_two(names, source)
-    if format == "prometheus":
+    if format in {"prometheus", "html"}:
         raise click.UsageError(
-            "--diff cannot print metrics. Use --format table, json or markdown."
+            "--diff cannot print metrics or a page. Use --format table, json or markdown."
         )
     if format == "json":
         _output.result(json.dumps(difference.document(comparison, names), indent=2), format)
@@ -195,8 +290,9 @@ def _differ(names: tuple[str, str], source: snapshots.Source, format: str) -> in
     return 1 if comparison.differences else 0
 
 
-def _status(report: Report, fail_on: Severity) -> int:
-    for _, reason in report.unreachable:
+def _status(report: Report, fail_on: Severity, *, named: bool) -> int:
+    """Return the exit status; name the unreachable hosts unless the result has *named* them."""
+    for _, reason in () if named else report.unreachable:
         _output.warning(reason)  # which begins with the host
     worst = gravest(report.parts)
     failed = worst is not None and worst.rank <= fail_on.rank
@@ -207,7 +303,7 @@ def _show(report: Report, format: str, output: Path | None, *, verbose: bool) ->
     if format == "prometheus":
         _metrics(report, output)
     elif output is not None:
-        raise click.UsageError("--output needs --format prometheus.")
+        raise click.UsageError("--output needs --format prometheus or html.")
     elif format == "json":
         _output.result(json.dumps(_document(report), indent=2), format)
     elif format == "markdown":

@@ -21,6 +21,8 @@ from dirtune.snapshot import Place, Role, Snapshot, with_probes
 
 if TYPE_CHECKING:
     from dirtune.checks.difference import Comparison
+    from dirtune.checks.fleet import FleetDocument
+    from dirtune.jobs.inventories import Fleet
 
 _PROBES = ("irq", "softirq", "locks")
 """The probes whose results are used by checks."""
@@ -69,10 +71,28 @@ def of_hosts(sources: Sequence[Source], options: Options) -> Report:
     """Audit each of *sources*; if one of several fails, the others are still audited."""
     if any(source.live for source in sources):
         namespaces.warn_of_services_elsewhere()
+    taken, lost = _placed(sources, options, one=len(sources) == 1)
+    return _report(taken, lost, options)
+
+
+def of_fleet(fleet: "Fleet", options: Options) -> tuple[Report, "FleetDocument"]:
+    """Audit the hosts of *fleet*; return the audits, and their summary with the drift."""
+    from dirtune.checks import difference
+    from dirtune.checks.fleet import summary
+
+    taken, lost = _placed(fleet.sources, options, one=False)
+    report = _report(taken, [*lost, *fleet.lost], options)
+    facts = {source.name: difference.facts(snapshot) for source, snapshot in taken.items()}
+    return report, summary(report, fleet.groups, facts)
+
+
+def _placed(
+    sources: Sequence[Source], options: Options, *, one: bool
+) -> tuple[dict[Source, Snapshot], list[tuple[str, str]]]:
+    """Return the snapshot of each source with the role of the options, and the other hosts."""
     place = Place(options.role) if options.role else None
-    taken, lost = _split(snapshots.snapshots_of(sources), one=len(sources) == 1)
-    placed = {source: replace(snapshot, place=place) for source, snapshot in taken.items()}
-    return _report(placed, lost, options)
+    taken, lost = _split(snapshots.snapshots_of(sources), one=one)
+    return {source: replace(snapshot, place=place) for source, snapshot in taken.items()}, lost
 
 
 def of_cluster(path: Path, interval: float, options: Options) -> Report:

@@ -15,7 +15,7 @@ from dirtune.jobs import notes
 from dirtune.snapshot import FIELDS, Snapshot, moving, patterns_of, take_all
 
 if TYPE_CHECKING:
-    from dirtune.remote import Node
+    from dirtune.remote import Node, Target
 
 _PROBE_MORE_S = 180
 """Seconds for compiling and reading the probes, in addition to the measurement."""
@@ -37,6 +37,8 @@ class Source:
     """Whether commands on an SSH host run under `sudo -n`."""
     dirtune: str | None = "dirtune"
     """The dirtune command on the host, for probes; None if the host is not probed."""
+    target: "Target | None" = None
+    """How to reach an SSH host that ssh knows by another name."""
 
     @property
     def live(self) -> bool:
@@ -143,7 +145,9 @@ def _probed_away(
 
     config = sources[0].ssh_config
     hosts = tuple(programs)
-    measured = ask_all(hosts, probe, ssh_config=config, become=frozenset(hosts))
+    measured = ask_all(
+        hosts, probe, ssh_config=config, become=frozenset(hosts), targets=_targets(sources)
+    )
     return {source: _probe_needs(measured[source.host or ""]) for source in sources}
 
 
@@ -251,12 +255,17 @@ def _fetched(
         timeout_s=ANSWER_S + interval,
         ssh_config=sources[0].ssh_config,
         become=_become(sources),
+        targets=_targets(sources),
     )
     return {source: samples_of[source.host or ""] for source in sources}
 
 
 def _become(sources: Sequence[Source]) -> frozenset[str]:
     return frozenset(source.host for source in sources if source.host and source.become)
+
+
+def _targets(sources: Sequence[Source]) -> dict[str, "Target"]:
+    return {source.host or "": source.target for source in sources if source.target}
 
 
 def _listed(path: Path) -> list[str]:

@@ -9,9 +9,10 @@ SSH.
 
 import asyncio
 import shlex
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from dirtune import signals, ssh_names
@@ -19,6 +20,7 @@ from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseErro
 from dirtune.exit_status import fault
 from dirtune.remote import config, room, spawn
 from dirtune.remote.node import GUARD, MISSING, Finished, Node, Process
+from dirtune.remote.target import Target
 from dirtune.ssh_names import LOCAL
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Finished",
     "Node",
     "Process",
+    "Target",
     "ask_all",
     "connect",
     "connect_all",
@@ -54,20 +57,29 @@ _LARGE = 2**20
 _PARSERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="answers")
 
 
-async def connect(host: str, *, ssh_config: Path | None = None, become: bool = False) -> Node:
+async def connect(
+    host: str,
+    *,
+    ssh_config: Path | None = None,
+    become: bool = False,
+    target: Target | None = None,
+) -> Node:
     """Return a connection to *host*: a name that ssh knows, `user@name`, or `local`.
 
-    With *become*, every command runs through `sudo -n`. Raises `NodeUnreachable`, with the host's
+    With *target*, *host* is only its name in messages. With *become*, every command runs through
+    `sudo -n`. Raises `NodeUnreachable`, with the host's
     name and the remedy, if the connection fails.
     """
-    if host == LOCAL:
-        return Node(host, become=become)
-    if refusal := ssh_names.refusal(host):
+    target = target or Target(host)
+    if target.name == LOCAL:
+        return Node(LOCAL, become=become)
+    if refusal := ssh_names.refusal(target.name):
         raise NodeUnreachable(f"{ssh_names.shown(host)}: {refusal}")
     chosen = config.chosen(ssh_config)
     session = await spawn.session()
     try:
-        node = Node(host, config.way(host, chosen, session), become=become)
+        way = config.way(target.name, chosen, session, target.section)
+        node = Node(host, way, become=become)
     except OSError as error:  # a full disk, too many open files
         raise NodeUnreachable(
             f"{host}: ssh could not be started on this machine: {error.strerror}"
@@ -77,7 +89,8 @@ async def connect(host: str, *, ssh_config: Path | None = None, become: bool = F
     except NodeUnreachable as error:
         await node.close()
         by_hand = ("ssh", *(("-F", str(chosen)) if chosen else ()), "-o", "BatchMode=yes")
-        more = shlex.join((*by_hand, host, "true"))
+        settings = (word for row in target.rows for word in ("-o", row))
+        more = shlex.join((*by_hand, *settings, target.name, "true"))
         raise NodeUnreachable(f"{error}. Run `{more}` to see the details") from error
     except BaseException:
         await node.close()
@@ -122,7 +135,7 @@ async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [result for result in done if not isinstance(result, BaseException)]
 
 
-def fetch_all(
+def fetch_all(  # noqa: PLR0913  (all by name: how to reach the hosts)
     hosts: Sequence[str],
     command: str | Sequence[str],
     use: Callable[[str], T],
@@ -130,10 +143,12 @@ def fetch_all(
     timeout_s: float = 60,
     ssh_config: Path | None = None,
     become: frozenset[str] = frozenset(),
+    targets: Mapping[str, Target] = MappingProxyType({}),
 ) -> dict[str, T | NodeUnreachable | NotPossible]:
     """Run *command* on every host and return what *use* makes of each output, by host.
 
-    The hosts run the command in parallel, with at most `CONNECTIONS_AT_ONCE` connections. *use*
+    *targets* says how to reach hosts that ssh knows by another name. The hosts run the command in
+    parallel, with at most `CONNECTIONS_AT_ONCE` connections. *use*
     gets a host's output as soon as the host has answered, while other hosts are still running. The
     result of a host is an error if the host cannot be reached, does not answer within *timeout_s*
     or sends more than `FETCHED_BYTES`, if the command fails, or if *use* raises `ParseError`. An
@@ -141,7 +156,10 @@ def fetch_all(
     """
 
     async def one(host: str) -> T:
-        async with await connect(host, ssh_config=ssh_config, become=host in become) as node:
+        reach = connect(
+            host, ssh_config=ssh_config, become=host in become, target=targets.get(host)
+        )
+        async with await reach as node:
             text = await node.run(command, timeout_s=timeout_s, most_bytes=FETCHED_BYTES)
         return await parsed(text, use)
 
@@ -154,11 +172,15 @@ def ask_all(
     *,
     ssh_config: Path | None = None,
     become: frozenset[str] = frozenset(),
+    targets: Mapping[str, Target] = MappingProxyType({}),
 ) -> dict[str, T | NodeUnreachable | NotPossible]:
     """Return the result of *ask* by host; for a host that fails, the result is the error."""
 
     async def one(host: str) -> T:
-        async with await connect(host, ssh_config=ssh_config, become=host in become) as node:
+        reach = connect(
+            host, ssh_config=ssh_config, become=host in become, target=targets.get(host)
+        )
+        async with await reach as node:
             return await ask(node)
 
     return signals.run(_each(hosts, one))

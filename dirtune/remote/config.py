@@ -110,8 +110,10 @@ class Way:
         self.lock.close()
 
 
-def way(host: str, ssh_config: Path | None, session: str) -> Way:
+def way(host: str, ssh_config: Path | None, session: str, first: str = "") -> Way:
     """Write the configuration for *host* into a folder that only this user can read.
+
+    *first* holds settings that come before those of the operator's file.
 
     *session* is `SESSION`, or empty if the installed ssh does not know the settings in `SESSION`.
     Raises `PlanError` if *ssh_config* cannot be read.
@@ -146,7 +148,7 @@ def way(host: str, ssh_config: Path | None, session: str) -> Way:
         theirs = f"Include {folder.name}/{_COPY}\n"
     lock = Path(folder.name, _CONFIG).open("w", encoding="utf-8")  # noqa: SIM115  (the way's)
     locking.take(lock)
-    lock.write(f"{FORCED}{session}{theirs}")
+    lock.write(f"{FORCED}{session}{first}{theirs}")
     lock.flush()
     user, _, name = host.rpartition("@")
     return Way(folder, lock, user, name, copies)

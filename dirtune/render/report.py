@@ -32,6 +32,11 @@ def html(run: Run, *, paper: bool = False) -> str:
     return page(doc, pictures, _drawn(pictures))
 
 
+def of_document(doc: Document) -> str:
+    """Return *doc*, which has no charts, as an HTML page."""
+    return page(doc, {}, {})
+
+
 def page(doc: Document, pictures: Mapping[str, Picture], drawn: Mapping[str, str]) -> str:
     """Return *doc* as an HTML page.
 

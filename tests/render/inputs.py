@@ -47,6 +47,7 @@ from dirtune.change.presets import judged, parse
 from dirtune.checks import Cause, Check, Finding, Fix, Outcome, Role, Severity, Status, Waiver
 from dirtune.checks.audits import Audit, Report
 from dirtune.checks.difference import compare
+from dirtune.checks.fleet import summary
 from dirtune.collect.ethtool import Card
 from dirtune.collect.sysctls import Sysctls
 from dirtune.lvs.diff import diff
@@ -237,6 +238,22 @@ DIFFERENCE = compare(
         interrupts=machines.line("IO-APIC   11-fasteoi   enp0s16"),
         ethtool={"enp0s16": Card(rings={"rx": 256})},
     ),
+)
+FLEET = summary(
+    Report(
+        (
+            dataclasses.replace(FOUND_NOTHING, host={"name": "lb3"}),
+            AUDIT,
+            dataclasses.replace(FOUND_NOTHING, host={"name": "lb2"}),
+        ),
+        (("lb4", "lb4: connecting to 198.18.0.4 failed: Connection refused"),),
+    ),
+    {"lb": ("lb1", "lb2", "lb3", "lb4")},
+    {
+        "lb1": {"sysctl": {"net/core/netdev_budget": "300"}, "ethtool": None},
+        "lb2": {"sysctl": {"net/core/netdev_budget": "600"}, "ethtool": {}},
+        "lb3": {"sysctl": {"net/core/netdev_budget": "300"}, "ethtool": {}},
+    },
 )
 
 # Runs without some of the crowded line's.

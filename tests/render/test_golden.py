@@ -24,6 +24,7 @@ from dirtune.render import (
     doctor,
     failover,
     fix_files,
+    fleet,
     irqs,
     lvs,
     lvs_diff,
@@ -86,7 +87,17 @@ def agreement(interval):
 
 def page(run):
     module = pytest.importorskip("dirtune.render.report", reason="needs the extra `report`")
-    text = re.sub(r"'sha256-[^']+'", "'sha256-...'", module.html(run))
+    return bare(module.html(run))
+
+
+def fleet_page(summary):
+    module = pytest.importorskip("dirtune.render.report", reason="needs the extra `report`")
+    return bare(module.of_document(fleet.document(summary)))
+
+
+def bare(html):
+    """Return a page without what is the same on each."""
+    text = re.sub(r"'sha256-[^']+'", "'sha256-...'", html)
     return re.sub(r"<(svg|style|script)\b.*?</\1>", r"<\1>...</\1>", text, flags=re.DOTALL)
 
 
@@ -176,6 +187,10 @@ OUTPUTS = {
     "watch-prometheus": lambda: watch.metrics(("drops", "overload"), inputs.FIRED).decode(),
     "doctor-table": lambda: several(doctor.table, *inputs.DIAGNOSES),
     "doctor-markdown": lambda: several(doctor.markdown, *inputs.DIAGNOSES),
+    "fleet-table": lambda: fleet.text(inputs.FLEET),
+    "fleet-markdown": lambda: fleet.markdown(inputs.FLEET),
+    "fleet-json": lambda: pretty(fleet.json(inputs.FLEET)),
+    "fleet-html": lambda: fleet_page(inputs.FLEET),
     "failover": lambda: several(failover.text, *inputs.FAILOVERS),
     "readiness": lambda: several(
         readiness.text,
