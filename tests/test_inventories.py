@@ -225,29 +225,28 @@ def test_a_fleet_is_audited_over_ssh_and_summarised(folder, monkeypatch):
     assert ended.exit_code == exit_status.CANNOT
 
 
-def test_each_prints_the_audits_and_summary_works_for_a_list_of_hosts(folder, monkeypatch):
+def test_each_prints_the_audits_and_summary_works_without_an_inventory(folder, monkeypatch):
     for name in ("a", "b"):
         (folder / name / "proc/sys/kernel").mkdir(parents=True)
         (folder / name / "proc/sys/kernel/osrelease").write_text(f"6.1.{name}\n")
     sources = tuple(Source(root=folder / name) for name in ("a", "b"))
-    fleet = inventories.Fleet(sources, {"lb": tuple(source.name for source in sources)})
+    fleet = inventories.of_sources(sources)
     monkeypatch.setattr(inventories, "read", lambda *given: fleet)
-    monkeypatch.setattr(inventories, "of_names", lambda *given: fleet)
     words = ("audit", "--format", "json", "--fail-on", "critical")
 
     each = CliRunner().invoke(main, (*words, "-i", "x", "--each"))
-    summary = CliRunner().invoke(main, (*words, "--host", "x", "--summary"))
+    summary = CliRunner().invoke(main, (*words, "--root", "a", "--summary"))
 
     assert [a["schema"] for a in json.loads(each.stdout)["audits"]] == ["dirtune/audit/1"] * 2
-    assert len(json.loads(summary.stdout)["hosts"]) == 2
+    assert len(json.loads(summary.stdout)["hosts"]) == 1
 
 
 @pytest.mark.parametrize(
     ("words", "why"),
     [
         (("--limit", "lb"), "--limit chooses hosts of an inventory"),
-        (("--summary",), "--summary needs several hosts"),
-        (("--format", "html"), "--format html shows a summary"),
+        (("--summary", "--cluster", "x"), "--cluster has no summary"),
+        (("--format", "html", "--each"), "--format html shows a summary"),
         (("-i", "x,", "--host", "y"), "each name a source to read"),
         (("-i", "x,", "--cluster", "y"), "--cluster takes hosts and roles from its plan"),
     ],

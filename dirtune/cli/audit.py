@@ -188,7 +188,7 @@ def command(
     one_of(
         **{"host": hosts, "root": root, "from": archive, "diff": diff, "inventory": inventories}
     )
-    as_one = _require_fleet(hosts, inventories, limit, summary, format, cluster)
+    as_one = _as_summary(inventories, limit, summary, format, cluster)
     source = snapshots.Source(root, archive, interval=interval)
     if diff:
         sys.exit(_differ(diff, source, format))
@@ -217,8 +217,7 @@ def command(
     sys.exit(_status(report, Severity(fail_on), named=named))
 
 
-def _require_fleet(
-    hosts: tuple[str, ...],
+def _as_summary(
     inventories: tuple[str, ...],
     limit: str | None,
     summary: bool | None,
@@ -228,14 +227,13 @@ def _require_fleet(
     """Return whether the result is one summary; raises `UsageError` for contradictions."""
     if limit is not None and not inventories:
         raise click.UsageError("--limit chooses hosts of an inventory. Give -i INVENTORY too.")
-    if summary and (cluster or not (hosts or inventories)):
-        raise click.UsageError("--summary needs several hosts. Give --host or -i INVENTORY.")
-    as_one = bool(inventories) if summary is None else summary
+    if cluster and (summary or format == "html"):
+        raise click.UsageError("--cluster has no summary. Leave out --summary and --format html.")
+    if format == "html" and summary is False:
+        raise click.UsageError("--format html shows a summary. Leave out --each.")
     if format == "prometheus":
         return False
-    if format == "html" and not as_one:
-        raise click.UsageError("--format html shows a summary. Give --summary or -i INVENTORY.")
-    return as_one
+    return (bool(inventories) or format == "html") if summary is None else summary
 
 
 def _fleet(
@@ -248,7 +246,8 @@ def _fleet(
 
     if inventories:
         return jobs.read(inventories, limit, source)
-    return jobs.of_names(snapshots.hosts_in(hosts), source)
+    names = snapshots.hosts_in(hosts)
+    return jobs.of_sources(tuple(replace(source, host=name) for name in names) or (source,))
 
 
 def _show_fleet(

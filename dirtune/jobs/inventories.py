@@ -94,10 +94,9 @@ def read(inventories: Sequence[str], limit: str | None, source: Source) -> Fleet
     return Fleet(tuple(sources), {g: tuple(n) for g, n in sorted(groups.items())}, tuple(lost))
 
 
-def of_names(names: Sequence[str], source: Source) -> Fleet:
-    """Return the hosts *names* as a fleet with one group."""
-    sources = tuple(replace(source, host=name) for name in names)
-    return Fleet(sources, {"all hosts": tuple(names)})
+def of_sources(sources: tuple[Source, ...]) -> Fleet:
+    """Return the hosts of *sources* as a fleet with one group."""
+    return Fleet(sources, {"all hosts": tuple(source.name for source in sources)})
 
 
 def _answer(inventories: Sequence[str], limit: str) -> _Answer:
