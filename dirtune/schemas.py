@@ -25,6 +25,7 @@ from dirtune.change.documents import (
     VerifyDocument,
 )
 from dirtune.checks import documents
+from dirtune.checks.events import Event
 from dirtune.checks.fleet import FleetDocument
 from dirtune.exit_status import outermost
 from dirtune.lvs.documents import LvsDocument, LvsPlanDocument
@@ -47,6 +48,7 @@ PUBLISHED: dict[str, object] = {
     "comparisons": ComparisonsDocument,
     "difference": json_documents.DifferencesDocument,
     "doctor": Diagnosis,
+    "event": Event,
     "failover": Failover,
     "fleet": FleetDocument,
     "irqs": json_documents.IrqsDocument,

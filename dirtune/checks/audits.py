@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 from dirtune import checks
-from dirtune.checks import Check, Cluster, Outcome, Role, Severity, host_roles
+from dirtune.checks import Check, Cluster, Outcome, Role, Severity, host_roles, measures
 from dirtune.checks.accepted import Accepted
+from dirtune.checks.measures import Measures
 from dirtune.checks.together import one_per_cause
 from dirtune.snapshot import Snapshot
 
@@ -31,6 +32,8 @@ class Audit:
     outcomes: tuple[Outcome, ...]
     known: int = 0
     """Number of findings left out because an earlier audit reported them."""
+    measures: Measures | None = None
+    """None for checks that compare hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,13 @@ def of_snapshot(
         "samples": 1 if snapshot.earlier is None else 2,
     }
     outcomes, known = accepted.of(checks.run(chosen, snapshot), name)
-    return Audit(host, host_roles.roles(snapshot), tuple(map(one_per_cause, outcomes)), known)
+    return Audit(
+        host,
+        host_roles.roles(snapshot),
+        tuple(map(one_per_cause, outcomes)),
+        known,
+        measures.of(snapshot),
+    )
 
 
 def of_cluster(

@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dirtune import writing
-from dirtune.checks import Severity, documents
+from dirtune.checks import Severity, documents, events
 from dirtune.checks.audits import Report, gravest
 from dirtune.cli import _amount, _completion, _far, _output
 from dirtune.cli._group import Command
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from dirtune.jobs.inventories import Fleet
 
 _PATH = click.Path(path_type=Path)
-_FORMATS = ("table", "json", "markdown", "html", "prometheus")
+_FORMATS = ("table", "json", "jsonl", "markdown", "html", "prometheus")
 _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
 
 
@@ -138,7 +139,7 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     type=click.Choice(_FORMATS),
     default="table",
     show_default=True,
-    help="Print the result in this format.",
+    help="Print the result in this format; jsonl has one line per finding, for log pipelines.",
 )
 @click.option(
     "--output",
@@ -209,7 +210,9 @@ def command(
     else:
         names = snapshots.hosts_in(hosts)
         report = audits.of_hosts([replace(source, host=n) for n in names] or [source], options)
-    if document is not None and as_one:
+    if format == "jsonl":
+        _show_events(report, document, output)
+    elif document is not None and as_one:
         _show_fleet(document, format, output, verbose=verbose)
     else:
         _show(report, format, output, verbose=verbose)
@@ -231,7 +234,7 @@ def _as_summary(
         raise click.UsageError("--cluster has no summary. Leave out --summary and --format html.")
     if format == "html" and summary is False:
         raise click.UsageError("--format html shows a summary. Leave out --each.")
-    if format == "prometheus":
+    if format in {"prometheus", "jsonl"}:
         return False
     return (bool(inventories) or format == "html") if summary is None else summary
 
@@ -273,13 +276,21 @@ def _show_fleet(
         _output.result(show(summary, verbose=verbose))
 
 
+def _show_events(report: Report, summary: "FleetDocument | None", output: Path | None) -> None:
+    if output is not None:
+        raise click.UsageError("--output needs --format prometheus or html.")
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    for event in events.of_report(report, summary.drift if summary else (), at):
+        _output.answer(events.line(event))
+
+
 def _differ(names: tuple[str, str], source: snapshots.Source, format: str) -> int:
     from dirtune.render import difference
 
     comparison = audits.of_two(names, source)
-    if format in {"prometheus", "html"}:
+    if format in {"prometheus", "html", "jsonl"}:
         raise click.UsageError(
-            "--diff cannot print metrics or a page. Use --format table, json or markdown."
+            "--diff cannot print metrics, events or a page. Use --format table, json or markdown."
         )
     if format == "json":
         _output.result(json.dumps(difference.document(comparison, names), indent=2), format)

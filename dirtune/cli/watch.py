@@ -3,10 +3,12 @@
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from dirtune.checks import events
 from dirtune.cli import _amount, _output
 from dirtune.cli._group import Command
 from dirtune.cli._options import NETNS, NEW_FOLDER, enter
@@ -87,6 +89,14 @@ _MOST = 32
     metavar="FILE",
     help="Count firings in FILE for the textfile collector of Prometheus' node_exporter.",
 )
+@click.option(
+    "--format",
+    type=click.Choice(["table", "jsonl"]),
+    default="table",
+    show_default=True,
+    help="Print the folders of the captures at the end; with jsonl, print each firing and capture "
+    "as one line of JSON when it happens.",
+)
 def command(
     whens: tuple[str, ...],
     netns: str | None,
@@ -99,6 +109,7 @@ def command(
     keep_mb: float,
     command_line: str | None,
     metrics: Path | None,
+    format: str,
 ) -> None:
     """Sample this host once a second until a condition comes true, then keep the evidence.
 
@@ -146,10 +157,16 @@ def command(
         capture,
         () if probes == "none" else tuple(filter(None, probes.split(","))),
     )
+    if format == "jsonl":
+        options = replace(options, tell=_tell)
     folders = watches.watch(options, render.report, render.metrics)
-    for folder in folders:
+    for folder in folders if format == "table" else ():
         _output.result(str(folder))
     sys.exit(1 if folders else 0)
+
+
+def _tell(event: events.Event) -> None:
+    _output.answer(events.line(event))
 
 
 def _argv(command_line: str | None) -> tuple[str, ...]:

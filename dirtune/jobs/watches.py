@@ -1,13 +1,16 @@
 """The job of `dirtune watch`: sample once a second, and keep evidence when a condition fires."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dirtune import writing
+from dirtune.checks.events import Event, Kind
 from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.escape import one_line
 from dirtune.host import notify
@@ -58,6 +61,8 @@ class Options:
     """How long to profile, in seconds; 0 takes no profile."""
     probes: tuple[str, ...] = ()
     interval_s: float = 1.0
+    tell: Callable[[Event], None] = lambda _: None
+    """A function that gets each firing and capture when it happens."""
 
 
 Metrics = Callable[[Sequence[str], Counts], bytes]
@@ -188,6 +193,7 @@ class _Watch:
         )
         self._counts.fired.update({document.when for document in fired})
         self._counts.last_s = time.time()
+        self._event("fired", message, fired)
         if self._captured_s is not None and at_s - self._captured_s < options.quiet_s:
             left = options.quiet_s - (at_s - self._captured_s)
             notes.progress(f"{message} (no capture: the quiet period lasts {left:.0f} s more)")
@@ -216,14 +222,23 @@ class _Watch:
         except (DirtuneError, OSError) as error:
             self._counts.failed += 1
             notes.warning(f"The evidence could not be kept: {error}")
+            self._event("capture-failed", f"The evidence could not be kept: {error}", None)
             return
         self._counts.captures += 1
         self._folders.append(folder)
         notes.progress(f"evidence: {folder}")
+        self._event("captured", f"The evidence is in {folder}.", {"folder": str(folder)})
         for path in self._store.trim(options.keep_bytes):
             notes.progress(f"removed the oldest evidence to stay below --keep-mb: {path}")
         if options.argv:
             self._say_failed(self._notify, folder, fired[0], message)
+
+    def _event(self, kind: Kind, message: str, data: object) -> None:
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        host = os.uname().nodename
+        self._options.tell(
+            Event(at=at, kind=kind, host=host, message=one_line(message), data=data)
+        )
 
     def _notify(self, folder: Path, fired: FiringDocument, message: str) -> None:
         texts = {

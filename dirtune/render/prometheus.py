@@ -1,20 +1,35 @@
 """Render an audit as metrics for the textfile collector of node_exporter.
 
-The labels are hosts, checks, severities and statuses, which have few values. The subject of a
-finding is no label, because it may be any address.
+The labels are hosts, checks, severities, statuses, interfaces and the busiest interrupts, which
+have few values. The subject of a finding is no label, because it may be any address.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dirtune.checks import Severity, Status
 from dirtune.checks.audits import Report
+from dirtune.checks.measures import Measures
 from dirtune.escape import one_line
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 _RECORDED = "recorded host"
+_LONGEST = 100
+_LARGEST = 1 << 64
+_TOTALS = {
+    "backlog_drops": "Packets dropped because a CPU's backlog was full, since boot.",
+    "time_squeezes": "Runs of NET_RX that ended with packets left, since boot.",
+    "ipvs_connections": "New connections of IPVS, since its counters were reset.",
+}
+_GAUGES = {
+    "conntrack_entries": "Entries of the connection tracking table.",
+    "conntrack_limit": "Most entries that the connection tracking table may have.",
+    "ipvs_entries": "Entries of the IPVS connection table.",
+    "ipvs_buckets": "Buckets of the IPVS connection table.",
+}
 
 
 def registry(report: Report, at_s: float) -> "CollectorRegistry":
@@ -57,9 +72,78 @@ def registry(report: Report, at_s: float) -> "CollectorRegistry":
             totals.labels(host, severity.value).set(number)
         for (check, graveness), number in rows.items():
             by_check.labels(host, check, graveness.value).set(number)
+    unreachable = Gauge(
+        "dirtune_audit_unreachable",
+        "1 for a host that could not be audited in full.",
+        ("host",),
+        registry=collector,
+    )
+    for name, _ in report.unreachable:
+        unreachable.labels(one_line(name)).set(1)
+    measures = {
+        one_line(str(audit.host["name"] or _RECORDED)): audit.measures
+        for audit in report.audits
+        if audit.measures
+    }
+    _add_totals(collector, measures)
+    _add_rates(collector, measures)
     Gauge(
         "dirtune_audit_timestamp_seconds",
         "Time of the audit, in seconds since 1970.",
         registry=collector,
     ).set(at_s)
     return collector
+
+
+def _add_totals(collector: "CollectorRegistry", measures: Mapping[str, Measures]) -> None:
+    """Add the numbers that need one sample; a number that is unknown has no series."""
+    from prometheus_client import Counter as Total  # noqa: PLC0415
+    from prometheus_client import Gauge, disable_created_metrics  # noqa: PLC0415
+
+    # The times at which this process made its counters would be a series each.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    for name, about in _TOTALS.items():
+        total = Total(f"dirtune_{name}", about, ("host",), registry=collector)
+        for host, values in measures.items():
+            value = getattr(values, name)
+            if value is not None:
+                total.labels(host).inc(min(value, _LARGEST))
+    for name, about in _GAUGES.items():
+        gauge = Gauge(f"dirtune_{name}", about, ("host",), registry=collector)
+        for host, values in measures.items():
+            value = getattr(values, name)
+            if value is not None:
+                gauge.labels(host).set(min(value, _LARGEST))
+
+
+def _add_rates(collector: "CollectorRegistry", measures: Mapping[str, Measures]) -> None:
+    """Add the numbers that need two samples or a probe."""
+    from prometheus_client import Gauge  # noqa: PLC0415
+
+    losses = Gauge(
+        "dirtune_nic_lost_packets_per_second",
+        "Packets/s that a NIC lost because its ring was full, between the audit's two samples.",
+        ("host", "interface"),
+        registry=collector,
+    )
+    interrupts = Gauge(
+        "dirtune_interrupts_per_second",
+        "Interrupts/s on one of the busiest lines, between the audit's two samples.",
+        ("host", "irq", "actions"),
+        registry=collector,
+    )
+    wasted = Gauge(
+        "dirtune_wasted_handler_ratio",
+        "Share of one CPU, 0 to 1, in handlers that found nothing to do on a NIC's interrupt "
+        "line. Only an audit with --probe measures it.",
+        ("host", "irq"),
+        registry=collector,
+    )
+    for host, values in measures.items():
+        for interface, rate in values.nic_losses.items():
+            losses.labels(host, one_line(interface)).set(min(rate, _LARGEST))
+        for line in values.interrupts:
+            actions = one_line(", ".join(line.actions))[:_LONGEST]
+            interrupts.labels(host, line.irq, actions).set(line.per_second)
+        for irq, share in values.wasted.items():
+            wasted.labels(host, irq).set(share)

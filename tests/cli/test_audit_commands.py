@@ -498,6 +498,19 @@ def test_metrics_for_a_textfile(root, tmp_path):
     assert "dirtune_audit_findings{" in call(*argv).output
 
 
+def test_events_are_one_line_each(root):
+    argv = ("audit", "--root", root(NOAPIC), "--select", "irq/", "--format", "jsonl")
+
+    result = call(*argv)
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+
+    assert result.exit_code == 1
+    assert {event["schema"] for event in found} == {"dirtune/event/1"}
+    assert [event["kind"] for event in found] == ["finding", "finding", "audited"]
+    assert found[-1]["data"]["summary"]["high"] == 2
+    assert call(*argv, "--output", "x.jsonl").exit_code == 2
+
+
 def test_two_directors_that_differ(root, tmp_path):
     other = tmp_path / "other"
     (other / "proc").mkdir(parents=True)

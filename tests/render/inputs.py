@@ -48,6 +48,7 @@ from dirtune.checks import Cause, Check, Finding, Fix, Outcome, Role, Severity, 
 from dirtune.checks.audits import Audit, Report
 from dirtune.checks.difference import compare
 from dirtune.checks.fleet import summary
+from dirtune.checks.measures import InterruptRate, Measures
 from dirtune.collect.ethtool import Card
 from dirtune.collect.sysctls import Sysctls
 from dirtune.lvs.diff import diff
@@ -203,6 +204,18 @@ AUDIT = Audit(
             role=(Role.CLIENT,),
         ),
         _outcome(Status.ERROR, "KeyError: 1", name="nic/pause-frames", cause=Cause.FAILED),
+    ),
+    measures=Measures(
+        backlog_drops=159,
+        time_squeezes=103,
+        nic_losses={"eth0": 12.5},
+        conntrack_entries=196_608,
+        conntrack_limit=262_144,
+        ipvs_connections=4_000_000,
+        ipvs_entries=30_000,
+        ipvs_buckets=4096,
+        interrupts=(InterruptRate("10", ("i801_smbus", "sym53c8xx", "enp0s16"), 2942.0),),
+        wasted={"10": 0.031},
     ),
 )
 OVERVIEWS = (

@@ -14,7 +14,7 @@ import dirtune.render
 from dirtune.analyse import capacity
 from dirtune.bench import store
 from dirtune.change.preparation import director_document
-from dirtune.checks import documents
+from dirtune.checks import documents, events
 from dirtune.lvs.documents import plan_document
 from dirtune.render import (
     audit,
@@ -133,6 +133,12 @@ OUTPUTS = {
     "overview": lambda: "\n".join(overview.overview(*case) for case in inputs.OVERVIEWS),
     "audit-markdown": lambda: audit.markdown(inputs.AUDIT),
     "audit-json": lambda: pretty(documents.of_report(inputs.REPORT)),
+    "audit-jsonl": lambda: "\n".join(
+        map(
+            events.line,
+            events.of_report(inputs.REPORT, inputs.FLEET.drift, "2026-12-01T03:00:00Z"),
+        )
+    ),
     "prometheus": lambda: generate_latest(prometheus.registry(inputs.REPORT, 1e9)).decode(),
     "irqs-table": lambda: several(lambda of: irqs.text(*of), IRQS, COUNTED),
     "irqs-markdown": lambda: several(lambda of: irqs.markdown(*of), IRQS, COUNTED),
