@@ -18,6 +18,8 @@ from dirtune.escape import ascii_json, one_line, visible
 # The sequences that click.style writes for the colours in use here.
 _COLOUR = re.compile(r"(\x1b\[(?:[0-2]|3[1346]|91)m)")
 
+_ASCII = str.maketrans("·└─", "-`-")
+
 
 def result(
     text: str | bytes, form: str = "table", *, end: str = "\n", coloured: bool = False
@@ -52,12 +54,14 @@ def warning(text: str) -> None:
 
 
 def _colours_allowed() -> bool:
-    """Return whether a terminal gets colours; NO_COLOR turns them off."""
-    return not os.environ.get("NO_COLOR")
+    """Return whether a terminal gets colours; NO_COLOR and a dumb terminal turn them off."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _write(text: str, stream: TextIO, *, colour: bool | None = False) -> None:
-    # A terminal without UTF-8 shows the characters that it lacks as escapes.
+    # A terminal without UTF-8 shows other signs for lines and dots, and the rest as escapes.
     encoding = getattr(stream, "encoding", None) or "utf-8"
+    if not encoding.lower().replace("_", "-").startswith("utf"):
+        text = text.translate(_ASCII)
     shown = text.encode(encoding, "backslashreplace").decode(encoding)
     click.echo(shown, file=stream, color=colour, nl=False)

@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from dirtune.cli._group import Command
 from dirtune.cli._options import NETNS, enter, one_of
 from dirtune.jobs import audits, snapshots
 from dirtune.render import audit as render
+from dirtune.render import first_screen
 from dirtune.snapshot import Role
 
 if TYPE_CHECKING:
@@ -148,7 +149,10 @@ _ROLES = [role.value for role in (Role.DIRECTOR, Role.REAL_SERVER, Role.CLIENT)]
     help="Write the result of --format prometheus or html to FILE, which is replaced in one step.",
 )
 @click.option(
-    "-v", "--verbose", is_flag=True, help="Also list the checks that passed or were skipped."
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Show each finding in full, with reason and fix, and list the other checks.",
 )
 def command(
     probe: float | None,
@@ -198,6 +202,7 @@ def command(
         audits.chosen(select, ignore), accepted, probe, Role(role) if role else None
     )
     document: FleetDocument | None = None
+    where: tuple[str, ...] | None = None
     if cluster is not None:
         if hosts or inventories or role or root or archive:
             raise click.UsageError(
@@ -209,13 +214,14 @@ def command(
         report, document = audits.of_fleet(_fleet(inventories, limit, hosts, source), options)
     else:
         names = snapshots.hosts_in(hosts)
+        where = None if archive or netns else _where(root, names)
         report = audits.of_hosts([replace(source, host=n) for n in names] or [source], options)
     if format == "jsonl":
         _show_events(report, document, output)
     elif document is not None and as_one:
         _show_fleet(document, format, output, verbose=verbose)
     else:
-        _show(report, format, output, verbose=verbose)
+        _show(report, format, output, where, verbose=verbose)
     named = as_one and document is not None and format != "json"
     sys.exit(_status(report, Severity(fail_on), named=named))
 
@@ -309,7 +315,22 @@ def _status(report: Report, fail_on: Severity, *, named: bool) -> int:
     return 2 if report.unreachable else 1 if failed else 0
 
 
-def _show(report: Report, format: str, output: Path | None, *, verbose: bool) -> None:
+def _where(root: Path | None, hosts: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the options with which `dirtune fix plan` reads the host; None for several hosts."""
+    if len(hosts) > 1:
+        return None
+    return ("--root", str(root)) if root else ("--host", hosts[0]) if hosts else ()
+
+
+def _show(
+    report: Report,
+    format: str,
+    output: Path | None,
+    where: tuple[str, ...] | None,
+    *,
+    verbose: bool,
+) -> None:
+    """Print the report; *where* is None if `dirtune fix plan` cannot read the audited host."""
     if format == "prometheus":
         _metrics(report, output)
     elif output is not None:
@@ -319,8 +340,11 @@ def _show(report: Report, format: str, output: Path | None, *, verbose: bool) ->
     elif format == "markdown":
         _output.result("\n\n".join(render.markdown(audit) for audit in report.parts))
     else:
-        width = min(max(shutil.get_terminal_size().columns, 60), 110)
-        texts = (render.text(a, width=width, verbose=verbose) for a in report.parts)
+        width = min(max(shutil.get_terminal_size().columns, 40), 110)
+        if verbose:
+            texts = [render.text(a, width=width, verbose=True) for a in report.parts]
+        else:
+            texts = [first_screen.text(a, width=width, where=where) for a in report.parts]
         _output.result("\n\n\n".join(texts), coloured=True)
 
 

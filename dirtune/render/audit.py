@@ -14,7 +14,7 @@ from dirtune.render.each_text import each_text
 from dirtune.render.markdown import escaped, inline_code
 from dirtune.render.overview import overview
 
-_COLOURS = {
+COLOURS = {
     Severity.CRITICAL: "bright_red",
     Severity.HIGH: "red",
     Severity.MEDIUM: "yellow",
@@ -36,10 +36,12 @@ _ANY = "any finding of the check"
 
 
 @dataclass(frozen=True, slots=True)
-class _Node:
+class Node:
+    """A finding, with the findings that it causes."""
+
     outcome: Outcome
     finding: Finding
-    children: "tuple[_Node, ...]"
+    children: "tuple[Node, ...]"
     first: bool
     """Whether this is the first finding of its check, below which the check's reason is shown."""
 
@@ -51,12 +53,12 @@ def text(audit: Audit, *, width: int = 100, verbose: bool = False) -> str:
     that cause.
     """
     audit = each_text(audit, one_line)  # so that colours are the only escape sequences
-    blocks = ["\n".join(_heading(audit, width, verbose=verbose))]
-    blocks += ["\n".join(_node(node, 0, width, frozenset())) for node in _tree(audit.outcomes)]
+    blocks = ["\n".join(heading(audit, width, verbose=verbose))]
+    blocks += ["\n".join(_node(node, 0, width, frozenset())) for node in tree(audit.outcomes)]
     blocks.append("\n".join(_waived(audit, width)))
     if verbose:
         blocks.append("\n".join(_undecided(audit, width)))
-    blocks.append(_counts(audit))
+    blocks.append(counts(audit))
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -65,10 +67,10 @@ def markdown(audit: Audit) -> str:
     name = escaped(str(audit.host["name"] or "a host"))
     summary = overview(audit.outcomes, audit.roles, known=audit.known)
     lines = [f"# Audit of {name}", "", f"**{summary}**", "", f"{escaped(_facts(audit))}.", ""]
-    for node in _tree(audit.outcomes):
+    for node in tree(audit.outcomes):
         lines += _node_markdown(node, 2)
     lines += [f"- {escaped(row)}" for row in _waived(audit, _UNWRAPPED)]
-    lines += ["", f"{_counts(audit)}", ""]
+    lines += ["", f"{counts(audit)}", ""]
     rows = [o for o in audit.outcomes if o.status is not Status.FINDING]
     if rows:
         lines += ["| check | status | reason |", "|---|---|---|"]
@@ -78,7 +80,7 @@ def markdown(audit: Audit) -> str:
     return "\n".join(lines)
 
 
-def _tree(outcomes: Sequence[Outcome]) -> tuple[_Node, ...]:
+def tree(outcomes: Sequence[Outcome]) -> tuple[Node, ...]:
     """Return the findings as trees, sorted by severity; each finding is below its cause.
 
     Causes are looked up by key, because a hostile host can report so many findings that comparing
@@ -100,10 +102,10 @@ def _tree(outcomes: Sequence[Outcome]) -> tuple[_Node, ...]:
         for cause in causes:
             below.setdefault(cause, []).append(place)
 
-    def grown(place: int) -> _Node:
+    def grown(place: int) -> Node:
         outcome, finding = every[place]
         children = tuple(map(grown, below.get(place, ())))
-        return _Node(outcome, finding, children, finding is first[outcome.check.id])
+        return Node(outcome, finding, children, finding is first[outcome.check.id])
 
     return tuple(map(grown, tops))
 
@@ -137,7 +139,8 @@ def _irqs(finding: Finding) -> tuple[object, ...]:
     return tuple(irq for irq in dict.fromkeys(irqs) if irq is not None)
 
 
-def _heading(audit: Audit, width: int, *, verbose: bool) -> Iterator[str]:
+def heading(audit: Audit, width: int, *, verbose: bool) -> Iterator[str]:
+    """Yield the rows of the overview, then the row of facts about the host."""
     name = str(audit.host["name"] or "recorded host")
     remedy = "" if verbose else _REMEDY
     # The name is coloured after wrapping, because colour codes would count as width.
@@ -156,11 +159,11 @@ def _facts(audit: Audit) -> str:
     return " · ".join(str(fact) for fact in facts if fact)
 
 
-def _node(node: _Node, depth: int, width: int, shown: frozenset[str]) -> Iterator[str]:
+def _node(node: Node, depth: int, width: int, shown: frozenset[str]) -> Iterator[str]:
     """Yield the rows of a finding, without the fixes that are already *shown* above it."""
     margin = "   " * depth
     finding, check = node.finding, node.outcome.check
-    severity = click.style(finding.severity.upper(), fg=_COLOURS[finding.severity], bold=True)
+    severity = click.style(finding.severity.upper(), fg=COLOURS[finding.severity], bold=True)
     arrow = "└─ " if depth else ""
     yield f"{margin[3:]}{arrow}{severity}  {click.style(check.id, bold=True)}  {finding.subject}"
     inner = f"{margin}   "
@@ -229,15 +232,16 @@ def _undecided(audit: Audit, width: int) -> Iterator[str]:
         yield from textwrap.wrap(row, width, subsequent_indent=indent)
 
 
-def _counts(audit: Audit) -> str:
-    counts = summary(audit)
+def counts(audit: Audit) -> str:
+    """Return the number of findings by severity, and of the other checks by status."""
+    numbers = summary(audit)
     severities = {severity.value for severity in Severity}
-    findings = [f"{n} {name}" for name, n in counts.items() if n and name in severities]
-    rest = [f"{n} {k.replace('_', ' ')}" for k, n in counts.items() if n and k not in severities]
+    findings = [f"{n} {name}" for name, n in numbers.items() if n and name in severities]
+    rest = [f"{n} {k.replace('_', ' ')}" for k, n in numbers.items() if n and k not in severities]
     return " · ".join(filter(None, (", ".join(findings), ", ".join(rest)))) or "no check was run"
 
 
-def _node_markdown(node: _Node, level: int) -> Iterator[str]:
+def _node_markdown(node: Node, level: int) -> Iterator[str]:
     finding, check = node.finding, node.outcome.check
     yield f"{'#' * level} {finding.severity}: {check.id}, {escaped(finding.subject)}"
     yield ""

@@ -23,6 +23,7 @@ from dirtune.render import (
     difference,
     doctor,
     failover,
+    first_screen,
     fix_files,
     fleet,
     irqs,
@@ -129,6 +130,7 @@ PLANNED = (inputs.CHANGES.modules, tuple(edit.title for edit in inputs.CHANGES.e
 APPLIED = (inputs.FIXES, inputs.JOURNAL)
 OUTPUTS = {
     "audit-table": lambda: several(audit.text, inputs.AUDIT, inputs.FOUND_NOTHING),
+    "first_screen": lambda: several(first_screen.text, inputs.AUDIT, inputs.FOUND_NOTHING),
     "audit-table-verbose": lambda: audit.text(inputs.AUDIT, width=80, verbose=True),
     "overview": lambda: "\n".join(overview.overview(*case) for case in inputs.OVERVIEWS),
     "audit-markdown": lambda: audit.markdown(inputs.AUDIT),
