@@ -8,7 +8,7 @@ PACKAGES := python3 python3-venv python3-bpfcc linux-image-amd64 linux-headers-a
 	zstd busybox-static nginx-light nghttp2-client httperf wrk netpipe-tcp openssh-client \
 	openssh-server keepalived tcsh fish netcat-openbsd procps sysstat bpfcc-tools util-linux ethtool \
 	nftables iptables pciutils strace libbpf1 clang-14 llvm-14 zsh bash-completion groff-base \
-	chromium fonts-dejavu-core
+	chromium fonts-dejavu-core prometheus
 # For `make dist` and its tests.
 DIST_PACKAGES := gcc libc6-dev zlib1g-dev libbpf1 git man-db debootstrap rpm zsh fish
 
