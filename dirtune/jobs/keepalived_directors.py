@@ -1,8 +1,11 @@
 """Propose the changes to this host's IPVS table that go through keepalived's configuration."""
 
+import shlex
+import stat
 import tempfile
 from pathlib import Path
 
+from dirtune.change import private
 from dirtune.change import through_keepalived as through
 from dirtune.change.plan import Plan, Refusal, joined
 from dirtune.change.table import FRESH, Changes
@@ -127,6 +130,7 @@ def _around(
 
 def _refused(daemon: Daemon, owner: Owner, texts: dict[str, str]) -> tuple[Refusal, ...]:
     """Let `keepalived -t` read a copy of the whole configuration as it would be."""
+    _require_of_root(daemon.program)
     name = ("-i", owner.config_id) if owner.config_id else ()
     with tempfile.TemporaryDirectory(prefix="dirtune-") as made:
         copy = _copied(Path(owner.path), Path(made) / "copy", texts)
@@ -141,6 +145,18 @@ def _refused(daemon: Daemon, owner: Owner, texts: dict[str, str]) -> tuple[Refus
             why = f"would not pass keepalived -t: {reason}"
             return (Refusal("lvs", "lvs", owner.path, why, "keepalived-t"),)
     return ()
+
+
+def _require_of_root(program: str) -> None:
+    """Raise `NotPossible` if another user could exchange *program*, which runs as root."""
+    private.require_safe_way(Path(program), "ExecStart= of keepalived's service")
+    now = Path(program).stat()
+    if now.st_uid != 0 or now.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        path = shlex.quote(program)
+        raise NotPossible(
+            f"Users other than root can change {program}. Check the file, then run: "
+            f"chown root: {path} && chmod go-w {path}"
+        )
 
 
 def _copied(main: Path, folder: Path, texts: dict[str, str]) -> Path:

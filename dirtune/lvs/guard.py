@@ -21,6 +21,7 @@ from dirtune.packages import install
 
 OWNERS = ("keepalived", "kube-proxy", "ldirectord")
 """Programs that manage the IPVS table and would undo other programs' changes."""
+_ROOT = re.compile(r"^Uid:\t0\t", re.MULTILINE)
 _RELEASE = "/proc/sys/kernel/osrelease"
 _LISTS = ("/lib/modules/{}/modules.dep", "/lib/modules/{}/modules.builtin")
 
@@ -150,11 +151,16 @@ def _mixed(actual: Table, after: Table) -> Iterator[Refusal]:
 
 
 def _owners(host: Host) -> Iterator[tuple[str, int]]:
+    """Yield the owners of the IPVS table that root has started: any user can use their names."""
     here = _namespace(host, "self")
     for process in read_processes(host):
         # keepalived can be configured to name its children keepalived_vrrp and the like.
         name = next((n for n in OWNERS if re.fullmatch(rf"{n}(_\w+)?", process.name)), None)
-        if name is not None and _namespace(host, str(process.pid)) in {here, None}:
+        if (
+            name is not None
+            and _namespace(host, str(process.pid)) in {here, None}
+            and _ROOT.search(text_in(host, f"/proc/{process.pid}/status") or "")
+        ):
             yield name, process.pid
 
 

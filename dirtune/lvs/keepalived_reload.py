@@ -4,7 +4,7 @@ import time
 
 from dirtune.collect import keepalived_daemon
 from dirtune.collect.keepalived_daemon import Daemon
-from dirtune.errors import ApplyError, NotPossible
+from dirtune.errors import ApplyError
 from dirtune.host import Host, WritableHost
 from dirtune.keepalived import reading
 from dirtune.keepalived.model import Conf
@@ -42,11 +42,9 @@ def restore(
     """Let keepalived read the file *path* again, which was restored.
 
     A keepalived whose systemd service *unit* failed is started. One that somebody has stopped is
-    left alone.
+    left alone. Raises `NotPossible` if more than one keepalived runs.
     """
-    try:
-        keepalived_daemon.find(host)
-    except NotPossible:
+    if keepalived_daemon.running(host) is None:
         if unit and _failed(host, unit):
             host.run(("systemctl", "restart", unit))
         return

@@ -9,13 +9,16 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 
+from dirtune.collect import keepalived_daemon
 from dirtune.errors import require_files
+from dirtune.host import LiveHost
 from dirtune.watch.addresses import Addresses
 from dirtune.watch.metrics import ADDRESSES, KEEPALIVED
 from dirtune.watch.moment import Moment
 
 _CHUNK_BYTES = 1 << 16
 _LARGEST_BYTES = 32 << 20
+_MOST_PROCESSES = 16
 _SEARCH_S = 30.0
 """A search for keepalived's processes reads all of /proc, so two are at least this far apart."""
 
@@ -102,9 +105,11 @@ class Sources:
         for entry in os.scandir("/proc"):
             if entry.name.isdecimal():
                 with suppress(OSError), open(f"/proc/{entry.name}/comm", "rb") as file:  # noqa: PTH123
-                    if file.read().strip() == b"keepalived":
+                    if file.read().strip() == b"keepalived" and keepalived_daemon.is_keepalived(
+                        LiveHost(), int(entry.name)
+                    ):
                         paths.append(f"/proc/{entry.name}/schedstat")
-        self._keepalived = tuple(sorted(paths))
+        self._keepalived = tuple(sorted(paths)[:_MOST_PROCESSES])
 
 
 def _whole(descriptor: int) -> bytes:

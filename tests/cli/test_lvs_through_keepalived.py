@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -111,9 +112,11 @@ class Keepalived:
         self.ipvs = ipvs
         self.pid, self.broken, self.unit, self.hangups = os.getpid(), "", "", 0
 
-    def find(self, _host):
+    def running(self, _host):
         if self.pid is None:
-            raise NotPossible("keepalived is not running in this network namespace. Start it")
+            return None
+        if self.broken == "twice":
+            raise NotPossible("More than one keepalived runs here: processes 7 and 8. End one")
         return Daemon(self.pid, "1", PROGRAM, self.unit, str(self.main), "lb1")
 
     def hang_up(self, pid, still):
@@ -147,7 +150,7 @@ def keepalived(monkeypatch, tmp_path):
     table = Table((HTTPS,), Timeouts(900, 120, 300), ())
     ipvs = install(monkeypatch, Kept(tmp_path / "table", table))
     made = Keepalived(folder, ipvs)
-    monkeypatch.setattr(keepalived_daemon, "find", made.find)
+    monkeypatch.setattr(keepalived_daemon, "running", made.running)
     monkeypatch.setattr(
         keepalived_daemon, "started", lambda host, pid: "1" if pid == made.pid else None
     )
@@ -319,6 +322,35 @@ def test_a_service_that_crashed_is_started_again_and_a_stopped_one_is_not(
 
     assert (("systemctl", "restart", "k.service") in ran) is restarted
     assert (keepalived.files(), tables(keepalived)) == (before, BEFORE)
+
+
+def test_an_undo_that_cannot_tell_which_keepalived_to_reload_is_tried_again(keepalived, tmp_path):
+    assert lvs("apply", tmp_path, "--force", "include").exit_code == 0
+    hangups, keepalived.broken = keepalived.hangups, "twice"
+
+    stuck = CliRunner().invoke(main, ["rollback"])
+
+    assert stuck.exit_code == 2
+    assert "More than one keepalived runs" in stuck.stderr
+    keepalived.broken = ""
+    assert CliRunner().invoke(main, ["rollback"]).exit_code == 0
+    assert keepalived.hangups > hangups
+    assert tables(keepalived) == BEFORE
+
+
+def test_a_program_that_others_could_exchange_is_not_run(keepalived, tmp_path, monkeypatch):
+    program = tmp_path / "sbin"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    program.chmod(0o777)
+    monkeypatch.setattr(sys.modules[__name__], "PROGRAM", str(program))
+    before = keepalived.files()
+
+    done = lvs("apply", tmp_path, "--force", "include")
+
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert f"Users other than root can change {program}" in done.stderr
+    assert not (tmp_path / "ran").exists()
+    assert keepalived.files() == before
 
 
 def test_timeouts_go_into_the_own_file_and_back(keepalived, tmp_path):

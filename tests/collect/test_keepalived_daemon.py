@@ -12,6 +12,9 @@ from dirtune.host import LiveHost
 
 # proc(5): the parent is the fourth cell, the start the 22nd.
 STAT = "{pid} ({name}) S {parent} {before} {pid}0 {after}\n"
+ROOT_MOUNT = (
+    "21 1 {} {} / rw,relatime shared:1 - ext4 /dev/vda rw\n22 21 0:20 / /proc rw - proc proc rw\n"
+)
 BEFORE, AFTER = " ".join("0" * 17), " ".join("0" * 30)
 
 
@@ -26,13 +29,15 @@ def process(root, pid, parent, words=(), **other):
     (folder / "cmdline").write_bytes(b"".join(f"{w}\0".encode() for w in ("keepalived", *words)))
     (folder / "cgroup").write_text("0::/system.slice/keepalived.service\n")
     (folder / "ns/net").symlink_to(f"net:[{net}]")
-    (folder / "exe").symlink_to("/usr/sbin/keepalived (deleted)")
+    (folder / "exe").symlink_to(other.get("exe", "/usr/sbin/keepalived (deleted)"))
+    (folder / "mountinfo").write_text(ROOT_MOUNT.format(*other.get("mounted", ("254:0", "/"))))
 
 
 @pytest.fixture
 def root(tmp_path):
     (tmp_path / "proc/self/ns").mkdir(parents=True)
     (tmp_path / "proc/self/ns/net").symlink_to("net:[1]")
+    (tmp_path / "proc/self/mountinfo").write_text(ROOT_MOUNT.format("254:0", "/"))
     return tmp_path
 
 
@@ -42,6 +47,10 @@ def test_the_main_process_is_the_one_without_a_keepalived_above_it(root):
     process(root, 72, 70)
     process(root, 80, 1, net=2)  # another namespace's
     process(root, 81, 1, uid=1000)  # somebody's program of that name
+    process(root, 82, 1, exe="/usr/bin/sudo")  # sudo, started through a link of that name
+    process(root, 83, 1, mounted=("0:44", "/"))  # a container's
+    process(root, 84, 1, mounted=("254:0", "/srv/a"))  # a container on the same disk
+    process(root, 85, 1, ("-tx", "-f", "/etc/lb/k.conf"))  # tests a configuration, and ends
 
     found = keepalived_daemon.find(LiveHost(root))
 
@@ -68,6 +77,8 @@ def test_none_and_two_are_refused(root):
         (("--pid", "--use-file=/b"), {}),
         (("--namespace", "x", "--use-file=/b"), {"f": "/b"}),
         (("-f",), {"f": ""}),
+        (("-tf", "-f/a"), {"t": "", "f": "/a"}),
+        (("--config-test=/l",), {"t": "/l"}),
         ((), {}),
     ],
 )

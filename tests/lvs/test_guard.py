@@ -13,9 +13,11 @@ STAT = "{} ({}) S 1 " + "0 " * 60
 WEB = Service("tcp", "198.18.0.100", 80, "rr")
 
 
-def host(*, processes=(), modules=("ip_vs", "ip_vs_rr"), dep="", builtin="", spaces=None):
+def host(*, processes=(), modules=("ip_vs", "ip_vs_rr"), dep="", builtin="", spaces=None, uid=0):
     files = {"/proc/net/fib_trie": TRIE, "/proc/sys/kernel/osrelease": "6.1\n"}
     files |= {f"/proc/{pid}/stat": STAT.format(pid, name) for pid, name in processes}
+    status = f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n"
+    files |= {f"/proc/{pid}/status": status for pid, _ in processes}
     files |= {"/proc/1/stat": STAT.format(1, "init")}
     files |= {f"/sys/module/{name}/refcnt": "1\n" for name in modules}
     files |= {"/proc/net/ip_vs": "IP Virtual Server\n"} if "ip_vs" in modules else {}
@@ -41,6 +43,10 @@ def test_an_owner_is_named_with_its_process(name):
 
     assert refused == name.removesuffix("_vrrp")
     assert "process 77) owns the IPVS table" in why
+
+
+def test_any_user_can_use_an_owners_name_but_owns_nothing():
+    assert said(Table((WEB,)), host(processes=[(77, "kube-proxy")], uid=1000)) == []
 
 
 def test_an_owner_elsewhere_owns_another_table():

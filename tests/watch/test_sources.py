@@ -61,6 +61,30 @@ def test_keepalived_is_found_and_found_again(tmp_path, monkeypatch):
     assert gone == {}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start another user's program")
+def test_other_users_programs_of_that_name_do_not_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "_SEARCH_S", 0)
+    tmp_path.chmod(0o755)
+    link = tmp_path / "keepalived"
+    link.symlink_to(shutil.which("sleep"))  # root's, but the file is not keepalived's
+    argvs = ((link, "60"), ("setpriv", "--reuid=65534", "--clear-groups", link, "60"))
+    with closing(Sources([KEEPALIVED])) as opened:
+        if opened.moment().texts:
+            pytest.skip("keepalived runs on this machine")
+        for argv in argvs:
+            with subprocess.Popen(argv) as process:
+                _wait_for_name(process.pid, b"keepalived")
+                texts = opened.moment().texts
+                process.kill()
+            assert texts == {}
+
+
+def _wait_for_name(pid, name):
+    end = time.monotonic() + 10
+    while Path(f"/proc/{pid}/comm").read_bytes().strip() != name and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def test_a_sample_takes_less_than_a_thousandth_of_a_second_of_cpu_time():
     expressions = tuple(parse(text) for text in SETS["drops"])
     judge = Judge(expressions)
