@@ -9,16 +9,39 @@ import click
 from dirtune import __version__
 from dirtune.cli import main
 
-_FILES = (
-    (
+_FILES = {
+    "": (
         "/etc/dirtune/dirtune.toml",
         "Waivers of this host; ~/.config/dirtune/dirtune.toml adds more.",
     ),
-    (
+    "plan": (
+        "dirtune.toml",
+        "The plan, in the current folder, if the command line names no other one.",
+    ),
+    "host": (
+        "~/.ssh/config",
+        ("How ssh(1) reaches a host. DIRTUNE_SSH_CONFIG names another file; dirtune uses no "
+        "password, and the host key must be in known_hosts."),
+    ),
+    "out": (
+        "dirtune-runs",
+        "Folders of runs, below the current folder, unless --out names another one.",
+    ),
+    "journal": (
         "/var/lib/dirtune",
         "Journals of changes, for `dirtune rollback`. DIRTUNE_STATE overrides it.",
     ),
-)
+}
+"""The files of a page, by the parameter of commands that read or write them; "" is any command."""
+_OF_PARAMETERS = {
+    "hosts": "host",
+    "inventories": "host",
+    "nodes": "host",
+    "runs": "out",
+    "run": "out",
+    "before": "out",
+    "confirm_s": "journal",
+}
 _EXAMPLES = "Examples:\n"
 _STATUS = "Exit status"
 
@@ -58,7 +81,7 @@ def page(ctx: click.Context, date: str) -> str:
         ".SH OPTIONS\n" + "\n".join(_options(ctx)),
         ".SH EXIT STATUS\n" + "\n.PP\n".join(map(_text, status or (_common(),))),
         ".SH FILES\n"
-        + "\n".join(f".TP\n.I {_text(path)}\n{_text(what)}" for path, what in _FILES),
+        + "\n".join(f".TP\n.I {_text(path)}\n{_text(what)}" for path, what in _files(ctx)),
         *(
             f".SH EXAMPLES\n.nf\n{_text(inspect.cleandoc(text.removeprefix(_EXAMPLES)))}\n.fi"
             for text in examples
@@ -72,6 +95,26 @@ def _common() -> str:
     """Return the paragraph of `dirtune --help` about exit statuses."""
     text = inspect.cleandoc(main.help or "")
     return next(one for one in text.split("\n\n") if one.startswith(_STATUS))
+
+
+def _files(ctx: click.Context) -> list[tuple[str, str]]:
+    """Return the files of a command; a group has those of all its commands."""
+    names = {""} | set(_parameters(ctx))
+    names |= {_OF_PARAMETERS[name] for name in names & _OF_PARAMETERS.keys()}
+    return [row for name, row in _FILES.items() if name in names]
+
+
+def _parameters(ctx: click.Context) -> Iterator[str]:
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        if name != "out" or str(parameter.default) == "dirtune-runs":
+            yield name
+    if isinstance(ctx.command, click.Group):
+        for name in ctx.command.list_commands(ctx):
+            command = ctx.command.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                with click.Context(command, info_name=name, parent=ctx) as inner:
+                    yield from _parameters(inner)
 
 
 def _commands(ctx: click.Context) -> Iterator[str]:

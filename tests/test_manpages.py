@@ -31,11 +31,27 @@ def test_the_pages_have_no_fault_and_the_headings():
     )
 
     assert ended.stderr == ""
-    audit = PAGES["dirtune-audit"]
-    assert [row[4:] for row in audit.splitlines() if row.startswith(".SH")] == [
-        *HEADINGS,
-        "SEE ALSO",
-    ]
+    for name, page in PAGES.items():
+        headings = [row[4:] for row in page.splitlines() if row.startswith(".SH")]
+        assert [h for h in headings if h != "COMMANDS"] == [*HEADINGS, "SEE ALSO"], name
     assert ended.stdout.count("\nEXIT STATUS\n") == len(PAGES)
     # A line of an example keeps its hyphens, so that it can be pasted.
     assert "\n       dirtune fix apply ipvs/conn-reuse-delay --confirm 60\n" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "named", "not_named"),
+    [
+        ("dirtune-audit", "~/.ssh/config", "dirtune\\-runs"),
+        ("dirtune-fix-apply", "/var/lib/dirtune", "dirtune\\-runs"),
+        ("dirtune-bench-run", "dirtune\\-runs", "/var/lib/dirtune"),
+        ("dirtune-rollback", "/var/lib/dirtune", "dirtune\\-runs"),
+        ("dirtune-watch", "/etc/dirtune/dirtune.toml", "dirtune\\-runs"),
+        ("dirtune-explain", "/etc/dirtune/dirtune.toml", "~/.ssh/config"),
+    ],
+)
+def test_a_page_names_the_files_of_its_command(name, named, not_named):
+    files = PAGES[name].partition(".SH FILES\n")[2].partition(".SH")[0]
+
+    assert f".I {named}\n" in files
+    assert f".I {not_named}\n" not in files

@@ -4,6 +4,7 @@ A shell starts dirtune at each Tab, so a module is imported only when its words 
 here raises: an error message would end up in the line that the user is typing.
 """
 
+import os
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from click.shell_completion import CompletionItem
 from dirtune import reading
 from dirtune.escape import one_line
 
-_CONFIG = Path(".ssh/config")
+_CONFIG = Path(".ssh/config")  # below the home folder
 # Where `bench run` puts them without --out, and what makes a folder a run.
 _RUNS = "dirtune-runs/*/run.json"
 _WILD = frozenset("*?!")
@@ -26,12 +27,37 @@ def checks(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) ->
 
 
 def hosts(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the hosts in the user's ssh_config(5) whose names begin with *incomplete*."""
+    """Return the hosts of ssh_config(5) and of ./dirtune.toml that begin with *incomplete*."""
+    of_plan, config = _plan()
+    names = {*of_plan, *ssh_hosts(_text(_CONFIG)), *(ssh_hosts(_text(config)) if config else ())}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def _plan() -> tuple[tuple[str, ...], Path | None]:
+    """Return the hosts of ./dirtune.toml, and the ssh_config that commands use."""
+    from dirtune import plan as plans
+    from dirtune.errors import DirtuneError
+    from dirtune.jobs import plan_files
+
+    named = os.environ.get("DIRTUNE_SSH_CONFIG")
+    config = Path(named).absolute() if named else None
+    if not plan_files.DEFAULT.is_file():
+        return (), config
     try:
-        text = reading.read_text(Path.home() / _CONFIG)
+        plan = plans.read(plan_files.locate(None))
+    except (DirtuneError, OSError):
+        return (), config
+    names = (plan.director.host, *((plan.backup.host,) if plan.backup else ()), *plan.hosts)
+    plain = tuple(name for name in names if name == one_line(name))
+    return plain, Path(plan.ssh_config).absolute() if plan.ssh_config else config
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file, whose path may be relative to the home folder; "" if unread."""
+    try:
+        return reading.read_text(Path.home() / path)
     except (OSError, ValueError, RuntimeError):  # no such file, not UTF-8, or no home
-        return []
-    return [name for name in ssh_hosts(text) if name.startswith(incomplete)]
+        return ""
 
 
 def ssh_hosts(text: str) -> list[str]:

@@ -50,6 +50,11 @@ def command() -> None:
 
     The lab lives in namespaces and control groups, which `dirtune lab down` removes. It is not
     connected to this machine's networks.
+
+    Examples:
+      dirtune lab up
+      dirtune lab demo
+      dirtune lab down
     """
 
 

@@ -1,9 +1,12 @@
 """Completion, as real shells ask for it."""
 
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,25 @@ from dirtune.cli._completion import ssh_hosts
 
 BIN = Path(sys.executable).parent
 CONFIG = 'Host lb1 lb2.example *.lab !bad\n  HostName 198.18.0.1\nhost = "db"\nMatch all\n'
+PLAN = """
+ssh_config = "hosts"
+[director]
+host = "gate"
+[[services]]
+vip = "198.18.0.100"
+port = 80
+[[services.destinations]]
+node = "rs1"
+forwarding = "nat"
+[[real_servers]]
+name = "rs1"
+host = "lb.rs1"
+address = "198.18.0.11"
+[[clients]]
+host = "client1"
+[load]
+rates = [200]
+"""
 
 
 @pytest.fixture
@@ -70,6 +92,22 @@ def test_shells_complete_names(home, shell, words, offered):
     assert completed(shell, home, *words) == offered
 
 
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_hosts_of_the_plan_in_this_folder_are_offered_too(home, shell):
+    (home / "dirtune.toml").write_text(PLAN)
+    (home / "hosts").write_text("Host lb9\n")
+
+    assert completed(shell, home, "dirtune", "audit", "--host", "lb") == [
+        *("lb.rs1", "lb1", "lb2.example", "lb9"),
+    ]
+
+
+def test_a_plan_that_is_no_plan_costs_only_its_hosts(home):
+    (home / "dirtune.toml").write_text("[director\n")
+
+    assert completed("bash", home, "dirtune", "audit", "--host", "lb") == ["lb1", "lb2.example"]
+
+
 def test_patterns_of_ssh_config_are_no_hosts():
     assert ssh_hosts(CONFIG) == ["db", "lb1", "lb2.example"]
 
@@ -87,16 +125,59 @@ def test_the_script_of_each_shell_is_valid(shell, home):
     subprocess.run((shell, "-n"), input=script, check=True, text=True, cwd=home)
 
 
-def test_zsh_gets_what_the_others_get(home):
-    env = {
-        "HOME": str(home),
-        "PATH": os.environ["PATH"],
-        "_DIRTUNE_COMPLETE": "zsh_complete",
-        "COMP_WORDS": "dirtune audit --host lb",
-        "COMP_CWORD": "3",
-    }
-    ended = subprocess.run(
-        (BIN / "dirtune",), check=True, capture_output=True, text=True, env=env, cwd=home
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("dirtune explain irq/shared", "dirtune explain irq/shared-with-nic "),
+        ("dirtune fix plan --host gat", "dirtune fix plan --host gate "),
+        ("dirtune report dirtune-runs/a", "dirtune report dirtune-runs/a "),
+    ],
+)
+def test_zsh_completes_the_line_at_tab(home, typed, line):
+    """In a terminal of its own, a widget prints the line as Tab left it."""
+    (home / "dirtune.toml").write_text(PLAN)
+    (home / ".zshrc").write_text(
+        "autoload -Uz compinit; compinit -u -D\n"
+        'eval "$(_DIRTUNE_COMPLETE=zsh_source dirtune)"\n'
+        "shown() { print -r -- \"<<$BUFFER>>\" >$HOME/line; }; zle -N shown; bindkey '^X' shown\n"
+        "PS1=ready:\n"
     )
+    main, far = pty.openpty()
+    path = f"{BIN}:{os.environ['PATH']}"
+    env = {"HOME": str(home), "ZDOTDIR": str(home), "PATH": path, "TERM": "dumb"}
+    shell = subprocess.Popen(
+        ("zsh", "-i", "-o", "no_global_rcs"),
+        stdin=far,
+        stdout=far,
+        stderr=far,
+        env=env,
+        cwd=home,
+        start_new_session=True,
+    )
+    os.close(far)
+    try:
+        output = read_until(main, b"ready:")
+        os.write(main, f"{typed}\t\x18".encode())
+        wait_for(lambda: (home / "line").exists() and (home / "line").read_text().endswith("\n"))
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(main)
 
-    assert ended.stdout.splitlines()[1::3] == ["lb1", "lb2.example"]
+    assert (home / "line").read_text() == f"<<{line}>>\n", output
+
+
+def read_until(descriptor, mark):
+    output = b""
+    while mark not in output:
+        assert select.select([descriptor], [], [], 60)[0], output
+        output += os.read(descriptor, 4096)
+    return output
+
+
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
