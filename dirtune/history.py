@@ -21,8 +21,8 @@ _LARGEST = 2**63
 _LONGEST_S = 86400
 _Rate = Annotated[float, msgspec.Meta(ge=0, le=_LARGEST)]
 _Text = Annotated[str, msgspec.Meta(max_length=64)]
-_Name = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^\S+$")]
-_CpuName = Annotated[str, msgspec.Meta(pattern="^(all|-1|[0-9]{1,5})$")]
+_Name = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^\S+$(?!\n)")]
+_CpuName = Annotated[str, msgspec.Meta(pattern=r"^(all|-1|[0-9]{1,5})$(?!\n)")]
 
 
 class _Cpu(msgspec.Struct):
@@ -84,7 +84,7 @@ class _Entry(msgspec.Struct):
 
 
 class _Host(msgspec.Struct):
-    nodename: Annotated[str, msgspec.Meta(max_length=256, pattern=r"^\S*$")]
+    nodename: Annotated[str, msgspec.Meta(max_length=256, pattern=r"^\S*$(?!\n)")]
     release: _Text = ""
     timezone: _Text = ""
     statistics: tuple[_Entry, ...] = ()

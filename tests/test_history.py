@@ -1,8 +1,10 @@
 """A day of sysstat becomes two samples of its worst interval. Expected counters are by hand."""
 
 import json
+import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -175,3 +177,23 @@ def test_a_command_that_prints_without_end_is_ended():
     assert run_bounded(("echo", "x"), timeout_s=30, most_bytes=1 << 20) == "x\n"
     with pytest.raises(NotPossible, match=r"^cat /nonexistent: "):
         run_bounded(("cat", "/nonexistent"), timeout_s=30, most_bytes=1 << 20)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up its rights")
+def test_a_day_file_is_read_without_the_rights_of_root(tmp_path, monkeypatch, request):
+    folder = Path(tempfile.mkdtemp())  # the user nobody cannot enter tmp_path
+    request.addfinalizer(lambda: shutil.rmtree(folder))
+    folder.chmod(0o755)
+    sadf = folder / "sadf"
+    sadf.write_text("#!/bin/sh\nid -u; id -g; id -G; ulimit -v; for last; do :; done; exit 0\n")
+    sadf.chmod(0o755)
+    day = tmp_path / "sa01"
+    day.write_bytes(b"\x96\xd5")
+    day.chmod(0o600)
+    seen = []
+    monkeypatch.setattr(shutil, "which", lambda name: str(sadf))
+    monkeypatch.setattr(history, "of_day", lambda path, text: seen.append(text))
+
+    histories.of_day_file(day)
+
+    assert seen == ["65534\n65534\n65534\n1048576\n"]

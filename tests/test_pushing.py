@@ -414,6 +414,19 @@ def test_a_kept_file_that_differs_is_not_used(host, monkeypatch):
     assert host.pushed() == [old]
 
 
+def test_a_kept_file_is_not_used_where_all_users_may_write(host):
+    sending.choose(Sending(keep=True))
+    host.ask()
+    (old,) = host.pushed()
+    old.rename(host.folders[1] / old.name)
+
+    sending.choose(Sending())
+    assert host.ask() == "J1"
+
+    sent = {line.split("/cache")[0].split()[-1] for line in host.trace.read_text().splitlines()}
+    assert sorted(path.rsplit("/", 1)[0] for path in sent) == ["/run", "/run"]
+
+
 def test_a_folder_stays_while_a_watchdog_needs_it(host, monkeypatch):
     standing_in(host, ': >"${0%/*}/watch.J1"; ' + ANSWER, monkeypatch)
 

@@ -697,6 +697,20 @@ def test_a_command_that_never_reads_is_given_up(monkeypatch):
         locally(use)
 
 
+def test_a_command_that_reads_a_little_now_and_then_is_given_up(monkeypatch):
+    monkeypatch.setattr(node, "_SEND_ALL_S", 1)
+
+    async def use(it):
+        reads = "while sleep 0.2; do head -c 65536 >/dev/null; done"
+        async with await it.start(reads, guarded=False) as process:
+            await process.send_bytes(b"x" * 2**24)
+
+    began = time.monotonic()
+    with pytest.raises(NodeUnreachable, match="not answer in time"):
+        locally(use)
+    assert time.monotonic() - began < 15
+
+
 def test_a_line_without_an_end_is_an_error():
     async def use(it):
         async with await it.start("tr '\\0' ':' </dev/zero") as process:

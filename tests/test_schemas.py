@@ -1,5 +1,6 @@
 """The published schemas are those of the code, and say what plans and results hold."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -88,3 +89,20 @@ def test_every_schema_that_is_named_is_published():
     found = {name for path in package.rglob("*.py") for name in named.findall(path.read_text())}
 
     assert found == set(schemas.PUBLISHED) - {"plan-file"}
+
+
+def test_no_pattern_accepts_a_newline_at_the_end():
+    """`$` also matches before a newline that ends the text, in Python but not in JSON Schema."""
+    package = Path(schemas.__file__).parent
+    patterns = [
+        ast.literal_eval(keyword.value)
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "Meta"
+        for keyword in node.keywords
+        if keyword.arg == "pattern"
+    ]
+
+    assert len(patterns) > 3
+    for pattern in patterns:
+        assert pattern.endswith(r"$(?!\n)"), pattern

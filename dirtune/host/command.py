@@ -11,20 +11,28 @@ from typing import IO
 from dirtune.errors import NotPossible, require_files
 from dirtune.host.texts import readable
 
+_NOBODY = 65534
+"""The user and the group that own nothing, on every Linux distribution."""
+_CONFINED_BYTES = 1 << 30
 
-def run_bounded(argv: Sequence[str], *, timeout_s: float, most_bytes: int) -> str:
+
+def run_bounded(
+    argv: Sequence[str], *, timeout_s: float, most_bytes: int, confined: bool = False
+) -> str:
     """Run *argv* as `run` does; a command that prints more than *most_bytes* is ended.
 
-    Raises `NotPossible` as `run` does, and if the command prints too much.
+    A *confined* command parses a file of strangers: it has at most 1 GiB of memory, and if root
+    runs dirtune, the command runs as nobody. Raises `NotPossible` as `run` does, and if the
+    command prints too much.
     """
     with tempfile.TemporaryFile() as out:
         # The kernel ends a process that makes a file larger than its limit (SIGXFSZ).
-        limit = f"--fsize={most_bytes}"
+        limits = [f"--fsize={most_bytes}", *([f"--as={_CONFINED_BYTES}"] if confined else [])]
         complaint = ""
         try:
-            _done(("prlimit", limit, "--", *argv), timeout_s, out)
+            _done(("prlimit", *limits, "--", *argv), timeout_s, out, confined=confined)
         except NotPossible as error:
-            complaint = str(error).removeprefix(f"prlimit {limit} -- ")
+            complaint = str(error).removeprefix(f"prlimit {' '.join(limits)} -- ")
         if out.seek(0, os.SEEK_END) >= most_bytes:
             raise NotPossible(f"{argv[0]}: the output is larger than {most_bytes >> 20} MiB")
         if complaint:
@@ -43,10 +51,15 @@ def run(argv: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> st
 
 
 def _done(
-    argv: Sequence[str], timeout_s: float, out: "int | IO[bytes]", *, check: bool = True
+    argv: Sequence[str],
+    timeout_s: float,
+    out: "int | IO[bytes]",
+    *,
+    check: bool = True,
+    confined: bool = False,
 ) -> "subprocess.CompletedProcess[bytes]":
     try:
-        done = _alone(argv, timeout_s, out)
+        done = _alone(argv, timeout_s, out, confined=confined)
     except FileNotFoundError as error:
         raise NotPossible(f"{argv[0]}: the command was not found") from error
     except subprocess.TimeoutExpired as error:
@@ -65,19 +78,23 @@ def _done(
 
 
 def _alone(
-    argv: Sequence[str], timeout_s: float, out: "int | IO[bytes]"
+    argv: Sequence[str], timeout_s: float, out: "int | IO[bytes]", *, confined: bool
 ) -> "subprocess.CompletedProcess[bytes]":
     """Run *argv* in its own process group, so that Ctrl-C in the terminal reaches only dirtune.
 
     Otherwise Ctrl-C during an undo would end the command that undoes the change. If dirtune stops
     waiting for the command, it kills the whole group.
     """
+    nobody = _NOBODY if confined and os.geteuid() == 0 else None
     with subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=out,
         stderr=subprocess.PIPE,
         process_group=0,
+        user=nobody,
+        group=nobody,
+        extra_groups=None if nobody is None else (),
     ) as process:
         try:
             printed, err = process.communicate(timeout=timeout_s)

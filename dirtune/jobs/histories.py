@@ -1,6 +1,7 @@
 """Read the day files of sysstat with sysstat's own sadf(1)."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from dirtune import history, reading
@@ -10,7 +11,7 @@ from dirtune.host import run_bounded
 
 _LARGEST_FILE = 256 << 20
 _LARGEST_TEXT = 512 << 20
-_MOST_S = 120
+_MOST_S = 20
 # sysstat before 11.5.2 has no SOFT.
 _NETWORK = ("DEV,EDEV,SOFT", "DEV,EDEV")
 
@@ -41,15 +42,27 @@ def _is_day_file(path: Path) -> bool:
 
 
 def _printed(program: str, path: Path) -> str:
+    """Return what sadf prints of a copy of the file, which it reads without root's rights."""
+    with tempfile.TemporaryDirectory(prefix="dirtune-") as made:
+        Path(made).chmod(0o711)
+        copy = Path(made) / "day"
+        with open(reading.open_regular(path, _LARGEST_FILE), "rb") as day, copy.open("wb") as file:  # noqa: PTH123
+            shutil.copyfileobj(day, file)
+        copy.chmod(0o444)
+        return _converted(program, copy, path)
+
+
+def _converted(program: str, copy: Path, path: Path) -> str:
     reason = ""
     for network in _NETWORK:
         # Times of the host that wrote the file, and decimal points.
         options = ("-u", "ALL", "-P", "ALL", "-n", network)
-        argv = ("env", "LC_ALL=C", program, "-j", "-t", str(path.absolute()), "--", *options)
+        argv = ("env", "LC_ALL=C", program, "-j", "-t", str(copy), "--", *options)
         try:
-            return run_bounded(argv, timeout_s=_MOST_S, most_bytes=_LARGEST_TEXT)
+            return run_bounded(argv, timeout_s=_MOST_S, most_bytes=_LARGEST_TEXT, confined=True)
         except NotPossible as error:
-            reason = reason or str(error).removeprefix(f"{' '.join(argv)}: ")
+            complaint = str(error).removeprefix(f"{' '.join(argv)}: ")
+            reason = reason or complaint.replace(str(copy), str(path))
     raise NotPossible(
         f"{path}: sadf cannot read this file of sysstat ({reason}). Convert the file of an older "
         "version with `sadf -c`, or read it on a host with the sysstat that wrote it"

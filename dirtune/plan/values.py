@@ -13,7 +13,7 @@ from dirtune.errors import PlanError
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Scheduler = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{1,15}$")]
+Scheduler = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,15}$(?!\n)")]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e15)]
 """A finite number; TOML would also allow `inf`."""
 Count = Annotated[int, msgspec.Meta(ge=1)]

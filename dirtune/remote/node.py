@@ -33,6 +33,8 @@ _PAUSES_S = (0.5, 1, 2, 4)
 _START_S = 20
 _SEND_S = 60
 """Longest time in seconds until the node has read a part of `_PART_BYTES`."""
+_SEND_ALL_S = 900
+"""Longest time in seconds until the node has read all parts."""
 _PART_BYTES = 2**18
 _GRACE_S = 2
 _SOON_S = 0.5
@@ -100,9 +102,10 @@ class Process:
     async def send_bytes(self, data: bytes) -> None:
         """Write *data* to the standard input of the command, as fast as the node reads it."""
         with self._node.errors():
-            for start in range(0, len(data), _PART_BYTES):
-                part = data[start : start + _PART_BYTES]
-                await asyncio.wait_for(spawn.write(self._pipes, part), _SEND_S)
+            async with asyncio.timeout(_SEND_ALL_S):
+                for start in range(0, len(data), _PART_BYTES):
+                    part = data[start : start + _PART_BYTES]
+                    await asyncio.wait_for(spawn.write(self._pipes, part), _SEND_S)
 
     async def line(self, *, timeout_s: float) -> str:
         """Return the next line of output without its newline.

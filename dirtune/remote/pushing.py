@@ -11,7 +11,9 @@ connection, loses it or dies. Then it removes the folder, unless somebody else u
 * `kept`: `--keep` left the folder for later commands.
 
 So a dirtune that undoes its changes after the connection was lost keeps its files. A holder first
-removes the folders that killed holders or a reboot left.
+removes the folders that killed holders or a reboot left. A kept file is used only from /run and
+/root: in a folder where all users may write, another user could exchange it after its digest was
+compared.
 """
 
 import re
@@ -65,7 +67,9 @@ for old in $(for place in $places; do say "$place/dirtune-push.*"; done); do
     if [ "$(cat "$old/boot")" != "$boot" ]; then rm -rf "$old"
     elif ! needed "$old"; then rm -rf "$old"
     elif [ "$kept$folder" = yes ] && [ -e "$old/kept" ]; then
-        [ "$(sha256 "$old/dirtune")" != "$digest" ] || folder=$old
+        case $old in
+        /run/*|/root/*) [ "$(sha256 "$old/dirtune")" != "$digest" ] || folder=$old ;;
+        esac
     fi
 done
 if [ -n "$folder" ]; then

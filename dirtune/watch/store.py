@@ -44,7 +44,11 @@ class Store:
 
     def trim(self, keep_bytes: int) -> tuple[Path, ...]:
         """Remove the oldest folders beyond *keep_bytes*, never the newest; return their paths."""
-        kept, removed = sorted(self._folders()), []
+        removed: list[Path] = []
+        try:
+            kept = sorted(self._folders())
+        except OSError:
+            return ()  # somebody removed the folder; the next capture says so
         sizes = {folder: _size(folder) for folder in kept}
         while len(kept) > 1 and sum(sizes[folder] for folder in kept) > keep_bytes:
             oldest = kept.pop(0)
@@ -76,9 +80,10 @@ def opened(folder: Path) -> Iterator[Store]:
         folder.mkdir(_PRIVATE, parents=True, exist_ok=True)
         for path in (folder.absolute(), *folder.absolute().parents):
             writing.require_not_planted(path)
-        if folder.stat().st_mode & stat.S_IWOTH:
+        now = folder.stat()
+        if now.st_uid != os.geteuid() or now.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise NotPossible(
-                f"{folder} can be written by all users, who could exchange the evidence. "
+                f"Other users can write to {folder}, and could exchange the evidence. "
                 "Choose another folder with --out."
             )
         descriptor = os.open(
@@ -100,4 +105,8 @@ def opened(folder: Path) -> Iterator[Store]:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.iterdir())
+    """Return the bytes of the files in *folder*; 0 if somebody is removing it."""
+    try:
+        return sum(path.lstat().st_size for path in folder.iterdir())
+    except OSError:
+        return 0

@@ -1,6 +1,7 @@
 """The folder of evidence: complete captures only, and not too many of them."""
 
 import os
+import shutil
 
 import pytest
 
@@ -66,12 +67,29 @@ def test_two_watches_share_no_folder(tmp_path):
         pass
 
 
-def test_a_folder_that_anybody_can_write_is_refused(tmp_path):
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o777)
+@pytest.mark.parametrize(("mode", "owner"), [(0o777, None), (0o770, None), (0o700, 65534)])
+def test_a_folder_that_others_can_write_is_refused(tmp_path, mode, owner):
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(mode)
+    if owner is not None:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a folder away")
+        os.chown(folder, owner, owner)
 
-    with pytest.raises(NotPossible, match="all users"), store.opened(tmp_path / "open"):
+    with pytest.raises(NotPossible, match="Other users can write"), store.opened(folder):
         pass
+
+
+def test_folders_that_vanish_while_they_are_counted_do_no_harm(tmp_path, monkeypatch):
+    with store.opened(tmp_path / "kept") as opened:
+        paths = [fill(opened, f"20261201T03000{n}Z-x", 400) for n in range(2)]
+        monkeypatch.setattr(store.Store, "_folders", lambda self: iter(paths))
+        shutil.rmtree(paths[0])
+        assert opened.trim(1000) == ()
+        monkeypatch.undo()
+        shutil.rmtree(tmp_path / "kept")
+        assert opened.trim(1) == ()
 
 
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
