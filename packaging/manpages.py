@@ -20,8 +20,10 @@ _FILES = {
     ),
     "host": (
         "~/.ssh/config",
-        ("How ssh(1) reaches a host. DIRTUNE_SSH_CONFIG names another file; dirtune uses no "
-        "password, and the host key must be in known_hosts."),
+        (
+            "How ssh(1) reaches a host. DIRTUNE_SSH_CONFIG names another file; dirtune uses no "
+            "password, and the host key must be in known_hosts."
+        ),
     ),
     "out": (
         "dirtune-runs",

@@ -198,3 +198,26 @@ def test_a_far_dirtune_gets_the_namespace_as_one_word(monkeypatch):
     with pytest.raises(NotPossible, match="enough"):
         asyncio.run(far_directors._table(Far(), "lb1", "x; reboot"))
     assert asked == [("lvs", "show", "--netns=x; reboot")]
+
+
+@needs_root
+def test_namespaces_of_root_are_listed_before_those_of_users(request):
+    argv = (
+        "setpriv",
+        "--reuid=65534",
+        "--clear-groups",
+        "unshare",
+        "-rn",
+        "sh",
+        "-c",
+        "echo; cat",
+    )
+    with subprocess.Popen(argv, stdin=-1, stdout=-1) as process:
+        if not process.stdout.readline():
+            pytest.skip("users may not make namespaces on this machine")
+        inside = request.getfixturevalue("inside")
+
+        listed = list(namespace.others())
+
+        assert listed.index(str(inside)) < listed.index(str(process.pid))
+        process.stdin.close()

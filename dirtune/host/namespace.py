@@ -102,9 +102,17 @@ def _named() -> Iterator[tuple[str, str]]:
 
 def _of_processes() -> Iterator[tuple[str, str]]:
     with os.scandir("/proc") as entries:
-        ids = (entry.name for entry in entries if entry.name.isdecimal())
-        for process in islice(ids, _MOST_PROCESSES):
-            yield process, f"/proc/{process}/ns/net"
+        processes = list(islice((e for e in entries if e.name.isdecimal()), _MOST_PROCESSES))
+    # Any user can make namespaces, and with thousands of them hide those of root.
+    for process in sorted(processes, key=_is_of_a_user):
+        yield process.name, f"/proc/{process.name}/ns/net"
+
+
+def _is_of_a_user(process: "os.DirEntry[str]") -> bool:
+    try:
+        return process.stat().st_uid != 0
+    except OSError:  # it has ended
+        return True
 
 
 def _identity(path: str) -> tuple[int, int] | None:
