@@ -4,6 +4,7 @@ A shell starts dirtune at each Tab, so a module is imported only when its words 
 here raises: an error message would end up in the line that the user is typing.
 """
 
+import ast
 import os
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from dirtune.escape import one_line
 _CONFIG = Path(".ssh/config")  # below the home folder
 # Where `bench run` puts them without --out, and what makes a folder a run.
 _RUNS = "dirtune-runs/*/run.json"
+_MAKE_FIXES = frozenset({"Fix", "sysctl", "commands", "boot"})
+"""The functions in whose calls a check names the id of a fix, as first or second argument."""
 _WILD = frozenset("*?!")
 
 
@@ -24,6 +27,39 @@ def checks(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) ->
     from dirtune.checks.discovery import all_checks
 
     return [check.id for check in all_checks() if check.id.startswith(incomplete)]
+
+
+def fixes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the ids of checks, or after CHECK/ the fixes of this check, as CHECK/FIX."""
+    family, _, rest = incomplete.partition("/")
+    name, slash, _ = rest.partition("/")
+    if not slash:
+        return checks(ctx, parameter, incomplete)
+    words = (f"{family}/{name}/{fix}" for fix in _fixes_in(family, name))
+    return sorted(word for word in words if word.startswith(incomplete))
+
+
+def _fixes_in(family: str, name: str) -> set[str]:
+    """Return the ids of fixes in the source of a check, which makes them only for a finding."""
+    from dirtune.checks import discovery
+
+    if discovery.no_such(f"{family}/{name}"):
+        return set()
+    path = Path(discovery.__file__).parent / family / f"{name.replace('-', '_')}.py"
+    try:
+        nodes = ast.walk(ast.parse(reading.read_text(path)))
+    except (OSError, ValueError):  # an installation without sources
+        return set()
+    calls = (node for node in nodes if isinstance(node, ast.Call))
+    args = (a for c in calls if getattr(c.func, "id", "") in _MAKE_FIXES for a in c.args[:2])
+    texts = (arg.value for arg in args if isinstance(arg, ast.Constant))
+    return {text for text in texts if isinstance(text, str)} | _by_themselves(f"{family}/{name}")
+
+
+def _by_themselves(check: str) -> set[str]:
+    from dirtune.change.fixes import all_fixes
+
+    return {fix.id for fix in all_fixes() if check in fix.checks}
 
 
 def hosts(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -15,7 +15,7 @@ from dirtune.jobs.root import require_root
 from dirtune.render import markdown
 
 _CHECKS = click.argument(
-    "checks", nargs=-1, metavar="[CHECK[/FIX]]...", shell_complete=_completion.checks
+    "checks", nargs=-1, metavar="[CHECK[/FIX]]...", shell_complete=_completion.fixes
 )
 _HOST = _far.host("Work on HOST over SSH, as root, instead of on this host.")
 _ON_TRIAL = click.option(

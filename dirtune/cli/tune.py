@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "words",
     multiple=True,
     metavar="CHECK[/FIX]",
-    shell_complete=_completion.checks,
+    shell_complete=_completion.fixes,
     help="Try the fix of CHECK, or the fix named FIX. Repeatable.  [default: all safe fixes]",
 )
 @click.option("--all", "together", is_flag=True, help="Try all fixes together, as one.")

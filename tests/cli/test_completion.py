@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dirtune.cli._completion import ssh_hosts
+from dirtune.cli._completion import fixes, ssh_hosts
 
 BIN = Path(sys.executable).parent
 CONFIG = 'Host lb1 lb2.example *.lab !bad\n  HostName 198.18.0.1\nhost = "db"\nMatch all\n'
@@ -82,6 +82,10 @@ def completed(shell, home, *words):
         (("dirtune", "expl"), ["explain"]),
         (("dirtune", "explain", "irq/shared"), ["irq/shared-with-nic"]),
         (("dirtune", "fix", "plan", "irq/shared"), ["irq/shared-with-nic"]),
+        (
+            ("dirtune", "fix", "plan", "irq/shared-with-nic/u"),
+            ["irq/shared-with-nic/unbind-partners"],
+        ),
         (("dirtune", "audit", "--select", "irq/shared"), ["irq/shared-with-nic"]),
         (("dirtune", "audit", "--host", "lb"), ["lb1", "lb2.example"]),
         (("dirtune", "report", "dirtune-runs/"), ["dirtune-runs/a", "dirtune-runs/b"]),
@@ -106,6 +110,22 @@ def test_a_plan_that_is_no_plan_costs_only_its_hosts(home):
     (home / "dirtune.toml").write_text("[director\n")
 
     assert completed("bash", home, "dirtune", "audit", "--host", "lb") == ["lb1", "lb2.example"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("ipvs/conn-reuse-delay/", "ipvs/conn-reuse-delay/stop-ipvs-conntrack"),
+        ("ipvs/schedule-icmp/", "ipvs/schedule-icmp/schedule-icmp"),
+    ],
+)
+def test_fixes_of_a_check_are_offered_after_its_slash(typed, offered):
+    assert offered in fixes(None, None, typed)
+    assert fixes(None, None, f"{typed}zzz") == []
+
+
+def test_an_unknown_check_has_no_fixes():
+    assert fixes(None, None, "../etc/passwd/") == fixes(None, None, "ipvs/nosuch/") == []
 
 
 def test_patterns_of_ssh_config_are_no_hosts():
