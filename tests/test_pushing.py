@@ -21,7 +21,7 @@ import pytest
 
 from dirtune import remote, sending
 from dirtune.errors import NodeUnreachable, NotInstalled, NotPossible
-from dirtune.remote import one_file, pushing
+from dirtune.remote import far_dirtune, one_file, pushing
 from dirtune.remote.far_dirtune import FarDirtune
 from dirtune.sending import Sending
 from tests.test_remote import SSHD, keygen
@@ -156,6 +156,50 @@ def test_it_is_sent_into_a_private_folder_used_and_removed(host):
     assert said[0].startswith("far: sending dirtune, 0 MB, to /run/dirtune-push.")
     folder = said[0].split()[-1]
     assert host.trace.read_text() == f"700 0 {folder}/cache\n" * 2
+
+
+def test_a_session_sends_it_once_over_a_connection_of_its_own(host):
+    said = []
+    sending.choose(Sending(say=said.append))
+
+    def connect():
+        return remote.connect("far", ssh_config=host.config)
+
+    async def ask():
+        async with await connect() as node:
+            return await FarDirtune(node, "dirtune").ask(("x",), Answer, timeout_s=20)
+
+    async def session():
+        async with far_dirtune.lending("far", connect):
+            await ask()
+            await ask()
+            assert len(host.pushed()) == 1
+            shutil.rmtree(host.pushed()[0])  # as a reboot does, before the connection is missed
+            await ask()
+        assert host.gone()
+        await ask()
+
+    asyncio.run(session())
+
+    assert host.gone()
+    assert len(said) == 3
+    assert len(host.trace.read_text().splitlines()) == 4
+
+
+def test_a_session_with_an_installed_dirtune_opens_no_connection_of_its_own(host):
+    host.has("dirtune", """printf '{"journal": "installed"}'""")
+
+    def connect():
+        raise AssertionError
+
+    async def session():
+        async with (
+            far_dirtune.lending("far", connect),
+            await remote.connect("far", ssh_config=host.config) as node,
+        ):
+            return await FarDirtune(node, "dirtune").ask(("x",), Answer, timeout_s=20)
+
+    assert asyncio.run(session()).document.journal == "installed"
 
 
 @pytest.mark.parametrize("shell", ["tcsh", "fish", "rbash"])

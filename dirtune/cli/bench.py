@@ -11,7 +11,7 @@ from dirtune import plan as plans
 from dirtune import signals
 from dirtune.analyse.run import Run
 from dirtune.bench import ports_and_duration
-from dirtune.cli import _amount, _completion, _output
+from dirtune.cli import _amount, _completion, _far, _output
 from dirtune.cli._group import Group
 from dirtune.errors import PlanError
 from dirtune.jobs import booting, plan_files
@@ -102,6 +102,7 @@ def check(plan: str | None, format: str) -> None:
     type=click.Path(path_type=Path),
     help="Continue the interrupted run in the folder RUN.",
 )
+@_far.options
 @_FORMAT
 def run(
     plan: str | None,

@@ -143,13 +143,15 @@ def apply(
       dirtune fix apply ipvs/conn-reuse-delay --host lb1 --confirm 60
     """
     if host is not None:
+        from dirtune.change import fixes as known
+
+        known.named(checks)
         options = (
-            *(() if confirm_s is None else (f"--confirm={confirm_s:g}",)),
             *(("--persist",) if persist else ()),
             *(f"--force={name}" for name in force),
-            *((f"--on-trial={on_trial}",) if on_trial else ()),
+            *_far_words(confirm_s, on_trial),
         )
-        _far_apply(host, checks, options, form)
+        _far_changes(host, ("apply", *checks, *options), form)
         return
     from dirtune.change import overdue, transaction
     from dirtune.host import WritableHost
@@ -178,13 +180,18 @@ def apply(
         overdue.require_standing(at, machine, journal)
 
 
-def _far_apply(host: str, checks: tuple[str, ...], options: tuple[str, ...], form: str) -> None:
-    from dirtune.change import fixes
+def _far_words(confirm_s: float | None, on_trial: str) -> tuple[str, ...]:
+    return (
+        *(() if confirm_s is None else (f"--confirm={confirm_s:g}",)),
+        *((f"--on-trial={on_trial}",) if on_trial else ()),
+    )
+
+
+def _far_changes(host: str, words: tuple[str, ...], form: str) -> None:
     from dirtune.jobs import far_hosts
     from dirtune.render import plan as render
 
-    fixes.named(checks)
-    done = far_hosts.applied(host, ("apply", *checks, *options))
+    done = far_hosts.applied(host, words)
     shown = render.far_applied_json if form == "json" else render.far_applied_table
     _output.result(markdown.literal(shown(done, host), form), form)
 
@@ -205,8 +212,12 @@ def _warn(notes: tuple[str, ...], form: str) -> None:
     "[default: the time that JOURNAL had]",
 )
 @_ON_TRIAL
+@_HOST
+@_far.options
 @FORMAT
-def reapply(journal: str, confirm_s: float | None, on_trial: str, form: str) -> None:
+def reapply(
+    journal: str, confirm_s: float | None, on_trial: str, host: str | None, form: str
+) -> None:
     """Make the changes of JOURNAL again, which were rolled back since the last reboot.
 
     This looks for no findings: it makes exactly the changes that the journal records, and so it
@@ -214,23 +225,27 @@ def reapply(journal: str, confirm_s: float | None, on_trial: str, form: str) -> 
 
     Examples:
       dirtune fix reapply 000003-20261130T130000.000000Z --confirm 60
+      dirtune fix reapply 000003-20261130T130000.000000Z --host lb1
     """
+    if host is not None:
+        _far_changes(host, ("reapply", journal, *_far_words(confirm_s, on_trial)), form)
+        return
     from dirtune.change import again, overdue, transaction
     from dirtune.change.plan import Plan
     from dirtune.host import WritableHost
     from dirtune.render import plan as render
 
     require_root("fix reapply")
-    host, at = WritableHost(), transaction.place()
-    planned = again.rolled_back(at, host, journal)
+    machine, at = WritableHost(), transaction.place()
+    planned = again.rolled_back(at, machine, journal)
     made = Plan(planned.changes, ())
     seconds = planned.confirm_s if confirm_s is None else confirm_s
     new = transaction.carry_out(
-        made, host, at, confirm_s=seconds, forced=planned.forced, on_trial=on_trial
+        made, machine, at, confirm_s=seconds, forced=planned.forced, on_trial=on_trial
     )
     text = render.applied_json if form == "json" else render.applied_table
     _output.result(markdown.literal(text(made, new, seconds), form), form)
-    overdue.require_standing(at, host, new)  # whoever reads the output may be slow
+    overdue.require_standing(at, machine, new)  # whoever reads the output may be slow
 
 
 @command.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dirtune.cli import _completion, _output, _reports
+from dirtune.cli import _completion, _far, _output, _reports
 from dirtune.cli._amount import Amount
 from dirtune.cli._group import Command
 from dirtune.cli._options import FORMAT
@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     metavar="RUN",
     help="Take the noise floor from RUN, the folder of a run without a change (A/A).",
 )
+@_far.options
 @FORMAT
 def command(
     plan: str | None,

@@ -1,5 +1,6 @@
 """The job of `dirtune tune`: read the plan, and run a session."""
 
+from functools import partial
 from pathlib import Path
 
 from dirtune import plan as plans
@@ -12,8 +13,9 @@ from dirtune.errors import PlanError
 from dirtune.jobs import booting, notes
 from dirtune.plan import checking
 from dirtune.plan.tables import Plan
+from dirtune.remote import far_dirtune
 from dirtune.signals import Ended
-from dirtune.tune import decide, live, session
+from dirtune.tune import decide, director, live, session
 from dirtune.tune.decide import Session
 from dirtune.tune.session import Finished, Kept, Request, Tune
 
@@ -80,12 +82,19 @@ def run(tune: Tune, request: Request | None) -> tuple[Kept, str | None]:
         kept = signals.run(session.begin(tune, request))
     _say(f"session {kept.folder}")
     try:
-        done = signals.run(session.go_on(tune, kept))
+        done = signals.run(_go_on(tune, kept))
     except Ended as error:
         raise Ended(error.number, _left_as(kept, tune.plan.director.host)) from error
     host = tune.plan.director.host
     waits = None if done else f"boot {host}, then run the same command with --resume"
     return kept, waits
+
+
+async def _go_on(tune: Tune, kept: Kept) -> bool:
+    """Carry out the remaining attempts, which send dirtune to the director at most once."""
+    connect = partial(director.connect, tune.plan)
+    async with far_dirtune.lending(tune.plan.director.host, connect):
+        return await session.go_on(tune, kept)
 
 
 def _left_as(kept: Kept, host: str) -> str:

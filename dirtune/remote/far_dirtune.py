@@ -7,8 +7,9 @@ options (`sending`) or the plan name the dirtune to use. An answer is limited in
 Its text may be printed, but is never executed.
 """
 
+import asyncio
 import shlex
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from dirtune.exit_status import CANNOT
 from dirtune.formats import from_json
 from dirtune.remote import DOCUMENT_BYTES, MISSING, parsed, pushing
 from dirtune.remote.node import Finished, Node
+from dirtune.signals import to_the_end
 from dirtune.ssh_names import LOCAL
 
 T = TypeVar("T")
@@ -142,8 +144,16 @@ class FarDirtune:
         if not self._may_be_sent or not _lacks(done):
             self.node.sent = ""
             return done
-        self.node.sent = await pushing.push(self.node)
-        return await run()
+        lender = _LENDERS.get(self.node.name)
+        if lender is None:
+            self.node.sent = await pushing.push(self.node)
+            return await run()
+        self.node.sent = await lender.folder()
+        if _lacks(done := await run()):  # the host was booted meanwhile, which emptied the folder
+            await lender.close()
+            self.node.sent = await lender.folder()
+            done = await run()
+        return done
 
     @property
     def _may_be_sent(self) -> bool:
@@ -188,6 +198,54 @@ async def opened(
     """Connect to *host*, and yield the dirtune there; it runs as root if *become* is set."""
     async with await remote.connect(host, ssh_config=ssh_config, become=become) as node:
         yield FarDirtune(node, program)
+
+
+class _Lender:
+    """A connection that sends the one file when it is first needed, and keeps it there."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Node]]) -> None:
+        self._connect = connect
+        self._node: Node | None = None
+        self._lock = asyncio.Lock()
+
+    async def folder(self) -> str:
+        """Return the folder on the host that holds the file; raises the errors of `push`."""
+        async with self._lock:
+            if self._node is None or not self._node.alive:
+                await self.close()
+                node = await self._connect()
+                try:
+                    node.sent = await pushing.push(node)
+                except BaseException:
+                    await node.close()
+                    raise
+                self._node = node
+            return self._node.sent or ""
+
+    async def close(self) -> None:
+        """Close the connection, which removes the file."""
+        node, self._node = self._node, None
+        if node is not None:
+            await node.close()
+
+
+_LENDERS: dict[str, _Lender] = {}
+"""What `lending` has for each host."""
+
+
+@asynccontextmanager
+async def lending(host: str, connect: Callable[[], Awaitable[Node]]) -> AsyncIterator[None]:
+    """Send dirtune to *host* at most once, over a connection of its own that *connect* opens.
+
+    Otherwise every connection of a long session would send it again. The other connections must
+    have the same user there.
+    """
+    lender = _LENDERS[host] = _Lender(connect)
+    try:
+        yield
+    finally:
+        del _LENDERS[host]
+        await to_the_end(lender.close())
 
 
 def _lacks(done: Finished) -> bool:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from dirtune.change import journal, transaction, watchdog
 from dirtune.change.action import Saved
+from dirtune.change.documents import AppliedDocument
 from dirtune.change.record import Begun
 from dirtune.cli import _output, main
 from tests.change.machine import LINE, build
@@ -524,3 +525,26 @@ def test_an_apply_that_was_not_confirmed_in_time_does_not_exit_as_if_it_had_been
     assert done.exit_code == 2
     (line,) = [row for row in done.stderr.splitlines() if "confirmed in time" in row]
     assert ("was rolled back" in line) is undone
+
+
+def test_reapply_on_another_host_is_asked_of_the_dirtune_there(monkeypatch):
+    asked = []
+
+    def applied(host, words):
+        asked.append((host, words))
+        return AppliedDocument(
+            journal="000003-x",
+            state="applied",
+            confirm_s=60.0,
+            risk=None,
+            changes=(),
+            refusals=(),
+            left_out=(),
+        )
+
+    monkeypatch.setattr("dirtune.jobs.far_hosts.applied", applied)
+    done = dirtune("fix", "reapply", "000002-x", "--confirm", "60", "--host", "lb1")
+
+    assert done.exit_code == 0, done.output
+    assert asked == [("lb1", ("reapply", "000002-x", "--confirm=60"))]
+    assert "000003-x" in done.stdout
