@@ -26,6 +26,13 @@ _HERE = Path(__file__).parent
 _SETTLING = ("confirm", "rollback")
 # Another dirtune calls these over SSH; help does not list them.
 _HIDDEN = frozenset({"netlink", "stay"})
+_TASKS = {
+    "Look": ("audit", "explain", "irqs", "snapshot", "watch"),
+    "Measure": ("profile", "bench", "compare", "report"),
+    "Change": ("fix", "lvs", "tune", "confirm", "rollback"),
+    "Lab": ("lab",),
+}
+"""The commands by task, in the order in which help lists them; other commands follow."""
 
 
 class Commands(Group):
@@ -44,9 +51,15 @@ class Commands(Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _first_line(name)) for name in self.list_commands(ctx)])
+        """Write the commands by task, without importing them."""
+        names = self.list_commands(ctx)
+        grouped = {name for task in _TASKS.values() for name in task}
+        others = tuple(name for name in names if name not in grouped)
+        for title, task in {**_TASKS, "Other commands": others}.items():
+            with formatter.section(title):
+                # One width for all sections, so that the descriptions are below each other.
+                rows = [(f"{name:{max(map(len, names))}}", _first_line(name)) for name in task]
+                formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -17,14 +17,37 @@ from dirtune.nearest import no_such
 
 _EXAMPLES = "\n\nExamples:\n"
 _HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click 8.2
+_MANY = 8
+"""From this number of options on, help groups them."""
+_GROUPS = {
+    "Which host": """--host --inventory -i --limit --cluster --root --from --netns --diff
+        --interval --role --installed --no-push --keep --become""",
+    "Output": """--format --output -o --out --open --summary --fail-on -v --verbose -q --quiet
+        -h --help""",
+}
+"""The groups of options that several commands have; options of no group come first."""
 
 
 class Command(click.Command):
-    """A command whose help shows examples."""
+    """A command whose help shows examples, and groups options if there are many."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  (click's own)
         super().__init__(*args, **options)
         self.help = _with_examples(self.help)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in groups."""
+        sections: dict[str, list[tuple[str, str]]] = {"Options": [], **{g: [] for g in _GROUPS}}
+        shown = [
+            (param, row) for param in self.get_params(ctx) if (row := param.get_help_record(ctx))
+        ]
+        for param, row in shown:
+            title = _group_of(param) if len(shown) >= _MANY else "Options"
+            sections[title].append(row)
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 class Group(click.Group):
@@ -45,6 +68,11 @@ class Group(click.Group):
             remedy = f"`{ctx.command_path} --help` lists them."
             raise click.UsageError(no_such("command", args[0], names, remedy))
         return super().resolve_command(ctx, args)
+
+
+def _group_of(param: click.Parameter) -> str:
+    titles = (title for title, names in _GROUPS.items() if {*param.opts} & {*names.split()})
+    return next(titles, "Options")
 
 
 @contextmanager

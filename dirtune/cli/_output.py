@@ -24,10 +24,16 @@ _ASCII = str.maketrans("·└─", "-`-")
 def result(
     text: str | bytes, form: str = "table", *, end: str = "\n", coloured: bool = False
 ) -> None:
-    """Print a result in the format *form*; a JSON text keeps its own escapes."""
+    """Print a result in the format *form*; a JSON text keeps its own escapes.
+
+    JSON is indented on a terminal, and one line elsewhere, because programs read lines.
+    """
     shown = text.decode() if isinstance(text, bytes) else text
     if form == "json":
-        clean = ascii_json(shown)
+        import msgspec  # help starts without it
+
+        indent = 2 if sys.stdout.isatty() else -1
+        clean = ascii_json(msgspec.json.format(shown, indent=indent))
     elif coloured:
         clean = "".join(
             part if n % 2 else visible(part) for n, part in enumerate(_COLOUR.split(shown))
@@ -39,7 +45,7 @@ def result(
 
 def answer(line: str) -> None:
     """Print one line of JSON at once, because another program waits for it."""
-    result(line, "json")
+    _write(f"{ascii_json(line)}\n", sys.stdout)
     sys.stdout.flush()
 
 

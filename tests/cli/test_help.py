@@ -28,9 +28,29 @@ def call(*words):
 
 
 def test_help_lists_the_commands_that_the_readme_documents():
-    listed = call("--help").output.partition("Commands:")[2]
+    listed = call("--help").output.partition("Look:")[2]
 
     assert set(re.findall(r"^  (\S+)", listed, re.MULTILINE)) == DOCUMENTED
+
+
+def test_help_lists_each_command_once_by_task():
+    listed = re.findall(r"^(?:  (\S+)|(\S.*):)", call("--help").output, re.MULTILINE)
+    titles = [title for _, title in listed if title]
+    commands = [name for name, _ in listed if name in MODULES]
+
+    assert titles[-5:] == ["Look", "Measure", "Change", "Lab", "Other commands"]
+    assert sorted(commands) == sorted(DOCUMENTED)
+
+
+def test_help_groups_the_options_of_a_command_that_has_many():
+    text = call("audit", "--help").output
+    which = text.partition("\nWhich host:\n")[2].partition("\n\n")[0]
+    output = text.partition("\nOutput:\n")[2]
+
+    assert "  --root DIR " in which
+    assert "  --format " in output
+    assert "  --select PREFIX " in text.partition("\nOptions:\n")[2].partition("\n\n")[0]
+    assert "\nOutput:\n" not in call("explain", "--help").output
 
 
 @pytest.mark.parametrize("name", HIDDEN)
