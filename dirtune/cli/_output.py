@@ -30,10 +30,7 @@ def result(
     """
     shown = text.decode() if isinstance(text, bytes) else text
     if form == "json":
-        import msgspec  # help starts without it
-
-        indent = 2 if sys.stdout.isatty() else -1
-        clean = ascii_json(msgspec.json.format(shown, indent=indent))
+        clean, end = ascii_json(_laid_out(shown)), "\n"
     elif coloured:
         clean = "".join(
             part if n % 2 else visible(part) for n, part in enumerate(_COLOUR.split(shown))
@@ -41,6 +38,15 @@ def result(
     else:
         clean = visible(shown)
     _write(f"{clean}{end}", sys.stdout, colour=None if coloured and _colours_allowed() else False)
+
+
+def _laid_out(text: str) -> str:
+    import msgspec  # help starts without it
+
+    try:
+        return msgspec.json.format(text, indent=2 if sys.stdout.isatty() else -1)
+    except msgspec.DecodeError:  # several documents, or a number that JSON lacks
+        return text.rstrip("\n")
 
 
 def answer(line: str) -> None:

@@ -13,4 +13,4 @@ def command() -> None:
     from dirtune.host import LiveHost
 
     for path, answer in netlink.answers(LiveHost()).items():
-        _output.result(f"{path} {answer}", "json")
+        _output.answer(f"{path} {answer}")
