@@ -50,7 +50,7 @@ _STATUS = "Exit status"
 
 def pages(epoch: int) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each page, dated at *epoch* in seconds since 1970."""
-    with click.Context(main, info_name="dirtune") as ctx:
+    with click.Context(main, info_name="dirtune", **main.context_settings) as ctx:
         yield from _pages(ctx, time.strftime("%Y-%m-%d", time.gmtime(epoch)))
 
 

@@ -160,7 +160,7 @@ def test_a_heading_and_a_lower_case_sentence_are_seen():
 def commands(command: click.Command, name: str = "dirtune") -> Iterator[tuple[str, click.Command]]:
     yield name, command
     if isinstance(command, click.Group):
-        with click.Context(command) as context:
+        with click.Context(command, **main.context_settings) as context:
             for word in command.list_commands(context):
                 below = command.get_command(context, word)
                 assert below is not None
@@ -174,7 +174,7 @@ GENERIC = {"TEXT", "INTEGER", "FLOAT", "PATH", "FILENAME", "VALUE", "STRING", "N
 @pytest.mark.parametrize("name", COMMANDS)
 def test_options_say_what_their_value_is(name):
     command = COMMANDS[name]
-    with click.Context(command) as context:
+    with click.Context(command, **main.context_settings) as context:
         wrong = [
             f"{option.opts[-1]} {option.make_metavar(context)}"
             for option in command.params

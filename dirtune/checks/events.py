@@ -31,7 +31,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     check: str | None = None
     subject: str | None = None
     message: str
-    """What happened, as a sentence."""
+    """A sentence that says what happened."""
     data: object = None
     """The finding of `dirtune/audit/1`, the summary of the audit, the drift of `dirtune/fleet/1`,
     the conditions of `dirtune/watch/1` that fired, or the folder of the capture."""

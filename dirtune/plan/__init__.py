@@ -15,12 +15,14 @@ import msgspec
 from dirtune import reading
 from dirtune.errors import PlanError
 from dirtune.formats import from_json, from_toml
-from dirtune.plan import checking, profiles
+from dirtune.nearest import near
+from dirtune.plan import checking, keys, profiles
 from dirtune.plan.configuration import Configuration
 from dirtune.plan.example import EXAMPLE as EXAMPLE
 from dirtune.plan.tables import Plan, Traffic
 from dirtune.plan.toml_lines import line_of, path_of
 
+_LONGEST_KEY = 64
 _Parsed = TypeVar("_Parsed", bound=Configuration)
 
 
@@ -181,7 +183,15 @@ def _converted(document: dict[str, object], kind: type[_Parsed]) -> _Parsed:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
         problem, _, where = str(error).partition(" - at `$")
-        raise PlanError(": ".join(filter(None, (where.strip("`."), problem)))) from error
+        key = where.strip("`.")
+        raise PlanError(": ".join(filter(None, (key, _hinted(problem, key, kind))))) from error
+
+
+def _hinted(problem: str, key: str, kind: type) -> str:
+    """Return *problem*, and if it is an unknown key of the table *key*, the nearest known keys."""
+    unknown = re.search(rf"unknown field `(\w{{1,{_LONGEST_KEY}}})`", problem)
+    known = near(unknown[1], keys.at(kind, path_of(key))) if unknown else []
+    return f"{problem}. Did you mean {' or '.join(known)}?" if known else problem
 
 
 @contextmanager
