@@ -1,4 +1,4 @@
-"""The keys that a table of a plan can have, to suggest the one that an unknown key may stand for."""
+"""The keys that a table of a plan can have, to suggest one for an unknown key."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,19 +15,19 @@ def at(kind: type, path: Sequence[str | int]) -> tuple[str, ...]:
         types = [inner for outer in _structs(types) for inner in _below(outer, word)]
     return tuple(
         field.encode_name
-        for each in _structs(types)
-        if isinstance(each, inspect.StructType)
-        for field in each.fields
+        for table in _structs(types)
+        if isinstance(table, inspect.StructType)
+        for field in table.fields
     )
 
 
 def _structs(types: Sequence[inspect.Type]) -> Iterator[inspect.Type]:
     """Yield *types*, and the members of each union instead of the union."""
-    for each in types:
-        if isinstance(each, inspect.UnionType):
-            yield from _structs(each.types)
+    for kind in types:
+        if isinstance(kind, inspect.UnionType):
+            yield from _structs(kind.types)
         else:
-            yield each
+            yield kind
 
 
 def _below(outer: inspect.Type, word: str | int) -> Iterator[inspect.Type]:
