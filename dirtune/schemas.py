@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from dirtune import archive, writing
+from dirtune import archive, field_descriptions, writing
 from dirtune.analyse.doctor import Diagnosis
 from dirtune.analyse.failover import Failover
 from dirtune.analyse.profile import Profile
@@ -27,9 +27,11 @@ from dirtune.change.documents import (
 from dirtune.checks import documents
 from dirtune.checks.events import Event
 from dirtune.checks.fleet import FleetDocument
+from dirtune.errors import NotPossible
 from dirtune.exit_status import outermost
 from dirtune.lvs.documents import LvsDocument, LvsPlanDocument
 from dirtune.lvs.drift import DriftDocument
+from dirtune.nearest import no_such
 from dirtune.plan.tables import Plan
 from dirtune.render import json_documents
 from dirtune.render.comparison import ComparisonsDocument
@@ -76,12 +78,20 @@ PUBLISHED: dict[str, object] = {
 
 def texts() -> dict[str, str]:
     """Return the text of each schema by file name."""
-    return {f"{name}.json": _text(kind) for name, kind in PUBLISHED.items()}
+    return {f"{name}.json": text(name) for name in PUBLISHED}
 
 
-def _text(kind: object) -> str:
-    schema = _canonical(msgspec.json.schema(kind, schema_hook=_anything))
-    return msgspec.json.format(_encoded(schema)).decode() + "\n"
+def text(name: str) -> str:
+    """Return the JSON Schema of the type *name*. Raises `NotPossible` if there is none."""
+    if name not in PUBLISHED:
+        raise NotPossible(no_such("schema", name, PUBLISHED, "`dirtune schema` lists them."))
+    kind = PUBLISHED[name]
+    schema = msgspec.json.schema(kind, schema_hook=_anything)
+    described = field_descriptions.by_type(kind)
+    for definition in schema.get("$defs", {}).values():
+        for field, description in described.get(definition.get("title"), {}).items():
+            definition["properties"][field]["description"] = description
+    return msgspec.json.format(_encoded(_canonical(schema))).decode() + "\n"
 
 
 def _canonical(value: object, key: str = "") -> object:
@@ -116,8 +126,8 @@ def _anything(kind: type) -> dict[str, object]:
 def _write() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts().items():
-        writing.replace(folder / name, text.encode())
+    for name, schema in texts().items():
+        writing.replace(folder / name, schema.encode())
 
 
 if __name__ == "__main__":

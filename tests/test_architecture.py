@@ -48,9 +48,10 @@ LAYERS = [
     "tune",
     "lab",
     "jobs",
+    "field_descriptions",
+    "schemas",
     "cli",
     "start",
-    "schemas",
 ]
 # Decisions are made on data alone: these see no host, no process, no file, no clock.
 PURE = [

@@ -3,13 +3,14 @@
 import ast
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
 from click.testing import CliRunner
 
-from dirtune import schemas
+from dirtune import field_descriptions, schemas
 from dirtune.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +90,34 @@ def test_every_schema_that_is_named_is_published():
     found = {name for path in package.rglob("*.py") for name in named.findall(path.read_text())}
 
     assert found == set(schemas.PUBLISHED) - {"plan-file"}
+
+
+def test_a_schema_is_printed_and_an_unknown_one_suggests_the_nearest():
+    printed = CliRunner().invoke(main, ["schema", "audit"])
+    assert printed.stdout == (DOCS / "audit.json").read_text()
+    assert "audit" in CliRunner().invoke(main, ["schema"]).stdout.split()
+
+    refused = CliRunner().invoke(main, ["schema", "adit"])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr == "dirtune: No such schema: adit. Did you mean audit or audits?\n"
+
+
+def test_the_docstring_below_a_field_describes_it():
+    @dataclass
+    class Below:
+        hidden: int
+        """Not in JSON."""
+
+    class Outer(msgspec.Struct, rename="camel"):
+        first_ms: int
+        """Time in
+        milliseconds."""
+        second: tuple[Below, ...] = ()
+
+    assert field_descriptions.by_type(Outer | None) == {
+        "Outer": {"firstMs": "Time in\nmilliseconds."},
+        "Below": {"hidden": "Not in JSON."},
+    }
 
 
 def test_no_pattern_accepts_a_newline_at_the_end():
