@@ -91,10 +91,10 @@ def forecast(
     microseconds of CPU time for each. If either number is unknown, the forecast has no ratio.
 
     The interval shows how precisely the time in needless calls was measured; the real gain may lie
-    outside it. Both ends include 1.96 times the counting error of the calls. The end with the
-    smaller gain also subtracts what the probe itself may add to each call beyond the time that was
-    measured and is not in the times. The kernel's work
-    around a call is not included, because the probe cannot measure it.
+    outside it. A call is needless if the handler's device did not interrupt. Both ends include
+    1.96 times the counting error of the calls. The probe itself also takes time in each call, and
+    not all of it can be measured: the end with the smaller gain subtracts the most that it can be.
+    The kernel's work around a call is not included, because the probe cannot measure it.
     """
     chosen = frozenset(irqs)
     lines = tuple(w for w in wasted(window, nic_actions) if w.irq in chosen)

@@ -16,7 +16,7 @@ from dirtune.jobs.snapshots import Source
 from dirtune.lab import demo, handler_order
 from dirtune.lab.state import Folder
 from dirtune.plan.tables import Plan
-from dirtune.render import audit
+from dirtune.render import first_screen
 from dirtune.snapshot import Snapshot
 from dirtune.tune import turn
 from dirtune.tune.decide import Trying
@@ -51,13 +51,14 @@ def _look(place: Folder, plan: Plan, say: Say) -> Snapshot:
     source = Source(host=director, ssh_config=place.ssh_config)
     snapshot = snapshots.snapshot_of(source)
     audited = audits.of_snapshot(director, snapshot, discovery.all_checks())
-    _output.result(f"\n{audit.text(audited, width=100)}\n", coloured=True)
+    screen = first_screen.text(audited, where=("--host", director))
+    _output.result(f"\n{screen}\n", coloured=True)
     return snapshot
 
 
 def _still(trying: Trying, out: Path, say: Say) -> Trying:
     """Measure the noise floor first, and return *trying* with its trials."""
-    say("A/A: as many pairs of trials, all without the fix, to measure the noise floor")
+    say("A/A: measuring the noise floor with the same number of pairs, all without the fix")
     kept = signals.run(demo.noise(trying, out, say))
     usual = relative.calibrated(trying.plan, kept.run.trials)
     _close(kept)

@@ -32,7 +32,7 @@ NETNS = click.option(
 def enter(netns: str | None, **given: object) -> None:
     """Move this process to the network namespace *netns*, if one is given.
 
-    Raises `UsageError` if an option *given* names another source to read.
+    Raises `UsageError` if one of the options in *given* is set: they name other hosts or records.
     """
     if netns is None:
         return

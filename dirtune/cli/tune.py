@@ -63,8 +63,8 @@ if TYPE_CHECKING:
 @click.option(
     "--keep-equivalent",
     is_flag=True,
-    help="Keep every fix with the verdict equivalent (no effect that matters), even if it mends "
-    "no fault.",
+    help="Also keep a fix with the verdict `equivalent` (no effect that matters) that mends no "
+    "fault.",
 )
 @click.option("--resume", is_flag=True, help="Continue the last session that is not finished.")
 @click.option(

@@ -1,4 +1,4 @@
-"""Warn of probes that measured nothing, or not until the end of the window."""
+"""Warn of probes that measured nothing, or stopped before the end of the window."""
 
 from dirtune.analyse.probed import Probed
 from dirtune.jobs import notes

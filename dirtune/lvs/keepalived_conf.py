@@ -34,11 +34,11 @@ _NAT = Forwarding("NAT")
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A table, and what keepalived corrects to get it."""
+    """The IPVS table that keepalived makes of a file, and where it does not take the file's values."""
 
     table: Table
     notes: tuple[str, ...]
-    """Sentences about corrections, and about parts of the configuration that no table has."""
+    """Sentences about values that keepalived changes, and about keywords that set up no table."""
 
 
 def derive(conf: Conf) -> Derived:

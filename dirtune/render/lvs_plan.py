@@ -25,7 +25,7 @@ def plan(table: Table) -> str:
 
 
 def document(table: Table) -> str:
-    """Return the same plan as JSON, one line per service; it is read much faster than TOML."""
+    """Return *table* as a plan in JSON, one line per service, which is read faster than TOML."""
     tables = _tables(table)
     services = (msgspec.json.encode(_service(service)).decode() for service in table.services)
     head = msgspec.json.encode({**tables, "services": []}).decode()

@@ -39,8 +39,8 @@ def generator_bound(cluster: Cluster) -> Verdicts:
     Use more clients, or faster ones.
 
     ## Known problems
-    Some kernels do not account interrupt time, and the check then ignores it on clients and
-    directors.
+    Some kernels do not measure the time of interrupts. If that of one node does not, the check
+    ignores this time on all nodes.
 
     ## References
     - httperf, a tool for measuring web server performance: limits to client-sustainable load

@@ -95,7 +95,7 @@ def may_touch(row: str, addresses: frozenset[str]) -> bool:
 
 
 def _network(row: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    """Return the network of the destinations of a rule; None if the rule may have others."""
+    """Return the network to which a rule limits destinations; None if it does not limit them."""
     destination = _DESTINATION.search(row)
     if not destination or destination["negated"] or destination["other"]:
         return None

@@ -59,7 +59,7 @@ def _fix(snapshot: Snapshot, service: Service) -> Fix:
     if other is None:
         return Fix(
             "equal-weights",
-            "Give all destinations equal weights, because dh ignores them",
+            "Give all destinations equal weights, because dh ignores weights",
             Risk.SAFE,
         )
     return commands(

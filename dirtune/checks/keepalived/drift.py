@@ -45,9 +45,9 @@ def drift(snapshot: Snapshot, keepalived: Conf, services: tuple[Service, ...]) -
     were made by hand into keepalived.conf.
 
     ## Known problems
-    The check concludes that a health check fails because the real server has one and is not in the
-    table; somebody may also have removed the real server by hand. It does not compare persistence
-    and flags.
+    If a real server has a health check and is not in the table, the check concludes that the
+    health check fails. Somebody may also have removed the real server by hand. The check does not
+    compare persistence and flags.
 
     ## References
     - keepalived.conf(5), `inhibit_on_failure`, `quorum`

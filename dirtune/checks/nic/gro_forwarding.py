@@ -53,7 +53,7 @@ def gro_forwarding(snapshot: Snapshot) -> Verdicts:
     learn the smaller MTU.
 
     ## Remediation
-    Run `ethtool -K IF gro off`, or use a kernel with the correction. With tunnels, also let the
+    Run `ethtool -K IF gro off`, or use a kernel in which this is corrected. With tunnels, also let the
     real servers announce a smaller MSS (`realserver/tun-mss`).
 
     ## Known problems
@@ -111,7 +111,7 @@ def _finding(
 ) -> Finding:
     row = CardValues(port.name, FEATURES, {"rx-gro": 0})
     off = commands(snapshot, "turn-gro-off", f"Turn GRO off on {port.name}", (row,))
-    newer = Fix("newer-kernel", "Use a kernel with the correction", Risk.REBOOT)
+    newer = Fix("newer-kernel", "Use a kernel in which this fault is corrected", Risk.REBOOT)
     release = snapshot.kernel.osrelease if snapshot.kernel else None
     return Finding(
         subject=port.name,
