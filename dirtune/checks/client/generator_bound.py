@@ -39,8 +39,8 @@ def generator_bound(cluster: Cluster) -> Verdicts:
     Use more clients, or faster ones.
 
     ## Known problems
-    Some kernels do not measure the time of interrupts. If that of one node does not, the check
-    ignores this time on all nodes.
+    Some kernels do not measure the time of interrupts. On a client or director with such a kernel,
+    the check does not count this time as busy.
 
     ## References
     - httperf, a tool for measuring web server performance: limits to client-sustainable load

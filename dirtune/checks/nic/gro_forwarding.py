@@ -53,8 +53,8 @@ def gro_forwarding(snapshot: Snapshot) -> Verdicts:
     learn the smaller MTU.
 
     ## Remediation
-    Run `ethtool -K IF gro off`, or use a kernel in which this is corrected. With tunnels, also let the
-    real servers announce a smaller MSS (`realserver/tun-mss`).
+    Run `ethtool -K IF gro off`, or use a kernel in which this is corrected. With tunnels, also let
+    the real servers announce a smaller MSS (`realserver/tun-mss`).
 
     ## Known problems
     Distributions have put both corrections into older kernels: Red Hat's 2.6.18-308.18.1.el5 and
