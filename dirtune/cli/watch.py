@@ -87,8 +87,8 @@ _MOST = 32
     "--metrics",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write to FILE how often each condition was met, for the textfile collector of Prometheus' "
-    "node_exporter.",
+    help="Write to FILE how often each condition was met, for the textfile collector of "
+    "Prometheus' node_exporter.",
 )
 @click.option(
     "--format",

@@ -34,7 +34,7 @@ _NAT = Forwarding("NAT")
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """The IPVS table that keepalived makes of a file, and where it does not take the file's values."""
+    """The IPVS table that keepalived makes of a file, and where it changes the file's values."""
 
     table: Table
     notes: tuple[str, ...]
