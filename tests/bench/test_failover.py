@@ -175,8 +175,14 @@ def test_a_server_that_is_away_for_three_seconds(service):
     plan, stop, start = service
 
     status, result = failed_over(plan, f"{stop}; sleep 3; {start}")
+    if status == 1:
+        # A machine that runs other tests too may not start the server again in time. It does so
+        # a second time only if something else is wrong.
+        subprocess.run(["sh", "-c", f"{stop}; sleep 1; {start}"], check=True)
+        time.sleep(5)
+        status, result = failed_over(plan, f"{stop}; sleep 3; {start}")
 
-    assert status == 0
+    assert status == 0, result
     assert result["recovered"]
     # The server starts in well under 2 s, unless this machine is very busy.
     assert 2.9 < result["silence_s"] < 10
