@@ -34,7 +34,7 @@ def judge(facts: Facts, plan: Plan) -> Trial:
         pair=order.pair,
         started=facts.started,
         offered_rate=_offered(facts, rate, plan),
-        window_s=plan.load.window_s,
+        window_s=round(_lasted_s(facts), 3),
         intended=outcome.intended(facts, plan),
         attempted=outcome.attempted(facts, plan),
         replied=outcome.replied(facts),
@@ -43,7 +43,7 @@ def judge(facts: Facts, plan: Plan) -> Trial:
         latency=latency,
         validity=verdict,
         reason=reason,
-        metrics=_metrics(facts, rate, latency, plan),
+        metrics=_metrics(facts, rate, latency),
         counters=_counters(facts),
         settle_s=facts.settle_s,
         settled=facts.settled,
@@ -166,10 +166,8 @@ def _rank(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _metrics(
-    facts: Facts, reply_rate: float, latency: Latency | None, plan: Plan
-) -> dict[str, float]:
-    connections = _passed(facts, reply_rate, plan)
+def _metrics(facts: Facts, reply_rate: float, latency: Latency | None) -> dict[str, float]:
+    connections = _passed(facts, reply_rate)
     busy, stolen = cpu.busy_s(*facts.edges), facts.stolen_s
     if busy is not None and stolen is not None:
         # A guest's clock runs on while its CPU is stolen, and the guest counts this time as work.
@@ -187,7 +185,7 @@ def _metrics(
         "packets_per_connection": per(packets, connections),
         "director_idle_percent": cpu.idle_percent(*facts.edges),
         "director_connections_per_s": per(
-            outcome.delta(facts.edges, "connections"), facts.edges[1].at_s - facts.edges[0].at_s
+            outcome.delta(facts.edges, "connections"), _lasted_s(facts)
         ),
         "connect_ms": weighted([(r.connect_ms, r.replied) for r in facts.reports()]),
         "latency_p50_ms": None if latency is None else latency.p50_ms,
@@ -197,11 +195,19 @@ def _metrics(
     return {name: value for name, value in metrics.items() if value is not None}
 
 
-def _passed(facts: Facts, reply_rate: float, plan: Plan) -> float | None:
+def _passed(facts: Facts, reply_rate: float) -> float | None:
     """Return the number of connections through the director within the window; None if unknown."""
     if facts.order.path == LoadPath.IPVS:
         return outcome.delta(facts.edges, "connections")
-    return reply_rate * plan.load.window_s if facts.order.path == LoadPath.ROUTED else None
+    return reply_rate * _lasted_s(facts) if facts.order.path == LoadPath.ROUTED else None
+
+
+def _lasted_s(facts: Facts) -> float:
+    """Return the seconds of the window in which the director's counters rose, by its own clock.
+
+    A busy machine reads the first sample late, and so makes the window shorter than planned.
+    """
+    return facts.edges[1].at_s - facts.edges[0].at_s
 
 
 def per(amount: float | None, connections: float | None) -> float | None:

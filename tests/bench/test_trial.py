@@ -308,6 +308,31 @@ def test_what_does_not_pass_ipvs_is_not_held_against_its_count(path, validity, c
     assert trial.reply_rate == pytest.approx(150, abs=0.5)
 
 
+class SlowOnce(Director):
+    """A director whose first sample under load comes two seconds late."""
+
+    answers_late = True
+
+    async def sample(self):
+        if self.rate and self.answers_late:
+            self.answers_late = False
+            self.pass_time(2)
+        return await super().sample()
+
+
+@pytest.mark.parametrize("path", ["ipvs", "routed"])
+def test_a_window_that_opens_late_is_as_long_as_it_was_and_prices_stay(path):
+    director = SlowOnce(cost_us=2000)
+    director.leak = float(path == "routed")  # IPVS counts no routed connection
+
+    trial = conducted(director, replace(ORDER, path=path)).trial
+
+    assert trial.window_s == pytest.approx(8, abs=0.01)
+    assert trial.metrics["cpu_us_per_connection"] == pytest.approx(2000, rel=0.01)
+    if path == "ipvs":
+        assert trial.counters["connections"] == pytest.approx(8 * 150, rel=0.01)
+
+
 def test_what_is_missing_past_the_director_is_still_the_clients():
     director = Director()
     director.leak, director.lacks = 1.0, {"fd-unavail": 30}

@@ -130,7 +130,9 @@ def test_controls_and_cells_go_their_way_and_leave_every_node_as_it_was(tmp_path
     direct, routed, cell = trials.values()
     # Only the cell's connections are IPVS's; the routed ones cost the director as well.
     assert (direct["counters"]["connections"], routed["counters"]["connections"]) == (0, 0)
-    assert cell["counters"]["connections"] == pytest.approx(750, rel=0.05)
+    # A busy machine opens the window late, and so makes it shorter than the plan's 5 s.
+    assert cell["window_s"] <= 6
+    assert cell["counters"]["connections"] == pytest.approx(150 * cell["window_s"], rel=0.05)
     assert routed["metrics"]["cpu_us_per_connection"] > 100
     assert "cpu_us_per_connection" not in direct["metrics"]
     assert direct["metrics"]["director_idle_percent"] > routed["metrics"]["director_idle_percent"]
