@@ -26,7 +26,8 @@ from tests.render.test_hostile_names import hostile
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the package chromium")
-IMAGES = Path(__file__).parents[2] / "docs/images"
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "docs/images"
 
 
 def timed():
@@ -64,6 +65,7 @@ SHAPES = {
     "paper": lambda: html(store.example("paper"), paper=True),
     "unfinished": lambda: html(UNFINISHED),
     "hostile": lambda: html(long_names()),
+    "recorded": lambda: html(store.load(ROOT / "reports/crowded-line")),
 }
 
 
@@ -258,7 +260,7 @@ def test_hostile_names_run_nothing(show):
 @pytest.mark.skipif("UPDATE_SCREENSHOTS" not in os.environ, reason="UPDATE_SCREENSHOTS is not set")
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (360, "light")])
 def test_screenshots_for_the_documentation(show, width, scheme):
-    page = show("compared", width=width, color_scheme=scheme)
+    page = show("recorded", width=width, color_scheme=scheme)
     page.wait_for_selector("[data-chart='ratio'][data-drawn='done']")
     IMAGES.mkdir(exist_ok=True)
     page.screenshot(path=IMAGES / f"report-{width}-{scheme}.png")
