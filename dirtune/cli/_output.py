@@ -8,15 +8,20 @@ cleans the names in it.
 
 import os
 import re
+import shutil
 import sys
 from typing import TextIO
 
 import click
 
 from dirtune.escape import ascii_json, one_line, visible
+from dirtune.render.folded import folded
 
 # The sequences that click.style writes for the colours in use here.
 _COLOUR = re.compile(r"(\x1b\[(?:[0-2]|3[1346]|91)m)")
+
+_NARROWEST = 40
+"""Columns that dirtune assumes of the narrowest terminal."""
 
 _ASCII = str.maketrans("·└─", "-`-")
 
@@ -26,7 +31,9 @@ def result(
 ) -> None:
     """Print a result in the format *form*; a JSON text keeps its own escapes.
 
-    JSON is indented on a terminal, and one line elsewhere, because programs read lines.
+    JSON is indented on a terminal, and one line elsewhere, because programs read lines. On a
+    terminal, tables are folded to its width. Everything else is printed as it is: Markdown, and
+    with the form `text` what people copy or feed to programs.
     """
     shown = text.decode() if isinstance(text, bytes) else text
     if form == "json":
@@ -37,7 +44,14 @@ def result(
         )
     else:
         clean = visible(shown)
+    if form == "table" and (width := columns()):
+        clean = folded(clean, width)
     _write(f"{clean}{end}", sys.stdout, colour=None if coloured and _colours_allowed() else False)
+
+
+def columns() -> int | None:
+    """Return the width of the terminal that shows the result; None if it goes elsewhere."""
+    return max(shutil.get_terminal_size().columns, _NARROWEST) if sys.stdout.isatty() else None
 
 
 def _laid_out(text: str) -> str:

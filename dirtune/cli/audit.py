@@ -271,7 +271,7 @@ def _show_fleet(
         if output is not None:
             writing.replace(output, page.encode())
         else:
-            _output.result(page)
+            _output.result(page, format)
         return
     if output is not None:
         raise click.UsageError("--output needs --format prometheus or html.")
@@ -279,7 +279,7 @@ def _show_fleet(
         _output.result(fleet.json(summary), format)
     else:
         show = fleet.markdown if format == "markdown" else fleet.text
-        _output.result(show(summary, verbose=verbose))
+        _output.result(show(summary, verbose=verbose), format)
 
 
 def _show_events(report: Report, summary: "FleetDocument | None", output: Path | None) -> None:
@@ -302,7 +302,7 @@ def _differ(names: tuple[str, str], source: snapshots.Source, format: str) -> in
         _output.result(json.dumps(difference.document(comparison, names), indent=2), format)
     else:
         show = difference.markdown if format == "markdown" else difference.text
-        _output.result(show(comparison, names))
+        _output.result(show(comparison, names), format)
     return 1 if comparison.differences else 0
 
 
@@ -338,7 +338,7 @@ def _show(
     elif format == "json":
         _output.result(json.dumps(_document(report), indent=2), format)
     elif format == "markdown":
-        _output.result("\n\n".join(render.markdown(audit) for audit in report.parts))
+        _output.result("\n\n".join(render.markdown(audit) for audit in report.parts), format)
     else:
         width = min(max(shutil.get_terminal_size().columns, 40), 110)
         if verbose:
@@ -360,6 +360,6 @@ def _metrics(report: Report, output: Path | None) -> None:
 
     metrics = generate_latest(prometheus.registry(report, time.time()))
     if output is None:
-        _output.result(metrics, end="")
+        _output.result(metrics, "text", end="")
         return
     writing.replace(output, metrics)

@@ -49,7 +49,7 @@ def example() -> None:
     Examples:
       dirtune bench example > dirtune.toml
     """
-    _output.result(plans.EXAMPLE, end="")
+    _output.result(plans.EXAMPLE, "text", end="")
 
 
 @command.command()
@@ -71,7 +71,7 @@ def check(plan: str | None, format: str) -> None:
     if format == "json":
         _output.result(msgspec.json.format(msgspec.json.encode(result)), format)
     else:
-        _output.result(markdown.literal(readiness.text(result), format))
+        _output.result(markdown.literal(readiness.text(result), format), format)
     if not result.ready:
         _output.warning("The plan cannot be run yet. The table above names the reasons.")
         sys.exit(2)
@@ -199,7 +199,7 @@ def failover(
     if format == "json":
         _output.result(msgspec.json.format(msgspec.json.encode(result)), format)
     else:
-        _output.result(markdown.literal(render.text(result), format))
+        _output.result(markdown.literal(render.text(result), format), format)
     sys.exit(0 if result.recovered else 1)
 
 

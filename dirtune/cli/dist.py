@@ -26,4 +26,4 @@ def command(build: bool) -> None:
     if build:
         dist.build()
     file = dist.found()
-    _output.result(f"{file.digest}  {file.path}")
+    _output.result(f"{file.digest}  {file.path}", "text")

@@ -28,6 +28,6 @@ def command(form: str) -> None:
     if form == "json":
         _output.result(msgspec.json.encode(diagnosis), form)
     elif form == "markdown":
-        _output.result(doctor.markdown(diagnosis))
+        _output.result(doctor.markdown(diagnosis), "markdown")
     else:
         _output.result(doctor.table(diagnosis))

@@ -9,6 +9,7 @@ from dirtune.cli import _completion, _output
 from dirtune.cli._group import Command
 from dirtune.errors import NotPossible
 from dirtune.render import catalogue
+from dirtune.render.folded import filled
 
 
 @click.command(cls=Command)
@@ -33,8 +34,14 @@ def command(check: str | None, format: str) -> None:
     if format == "json":
         _output.result(json.dumps(catalogue.document(pages), indent=2), format)
     elif check is not None:
-        _output.result(catalogue.page(pages[0]))
+        _output.result(_page(catalogue.page(pages[0]), format), "text")
     elif format == "markdown":
-        _output.result(catalogue.book(pages), end="")
+        _output.result(catalogue.book(pages), format, end="")
     else:
         _output.result(catalogue.listing(pages))
+
+
+def _page(text: str, format: str) -> str:
+    """Return the page of a check; on a terminal, its paragraphs are as wide as the terminal."""
+    width = _output.columns()
+    return filled(text, width) if width and format == "table" else text

@@ -76,6 +76,6 @@ def command(
     if form == "json":
         _output.result(json.dumps(render.document(taken, table)), form)
     elif form == "markdown":
-        _output.result(render.markdown(taken, table, verbose=verbose))
+        _output.result(render.markdown(taken, table, verbose=verbose), form)
     else:
         _output.result(render.text(taken, table, verbose=verbose), coloured=True)

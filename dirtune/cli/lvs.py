@@ -342,7 +342,7 @@ def import_(text: TextIO, config_id: str | None, form: str) -> None:
     from dirtune.render import lvs_plan
 
     show = lvs_plan.document if form == "json" else lvs_plan.plan
-    _output.result(show(lvs_plans.imported(text, config_id)), end="")
+    _output.result(show(lvs_plans.imported(text, config_id)), "text", end="")
 
 
 @command.command()
@@ -387,7 +387,8 @@ def export(
     texts = {"plan": lvs_plan.plan, "json": lvs_plan.document}
     texts["kube-proxy"] = lvs_kube_proxy.config_map
     texts["keepalived"] = partial(keepalived_text.blocks, checker=checker)
-    _output.result(texts.get(form, ipvsadm.export)(lvs_tables.exported(plan, host, netns)), end="")
+    table = lvs_tables.exported(plan, host, netns)
+    _output.result(texts.get(form, ipvsadm.export)(table), "text", end="")
 
 
 def _print_and_exit(text: str, status: int, form: str) -> NoReturn:

@@ -212,10 +212,10 @@ def _print(profile: Profile, before: Profile | None, form: str, *, verbose: bool
         if form == "json":
             _output.result(msgspec.json.format(msgspec.json.encode(rows)), form)
         else:
-            _output.result(render.difference(rows, markdown=form == "markdown"), end="")
+            _output.result(render.difference(rows, markdown=form == "markdown"), form, end="")
     else:
         show = render.table if form == "table" else render.markdown
-        _output.result(show(profile, verbose=verbose), end="")
+        _output.result(show(profile, verbose=verbose), form, end="")
 
 
 def _write_folded(profile: Profile, path: Path) -> None:

@@ -73,7 +73,7 @@ def command(
     folders = beside if out is None else _reports.places(loaded, out)
     for run, place in zip(loaded, folders, strict=True):
         page = _reports.write(run, place, paper=paper)
-        _output.result(str(page))
+        _output.result(str(page), "text")
         if opened and click.launch(str(page.resolve())):
             _output.warning(f"No web browser could be started. Open {page} yourself.")
 

@@ -23,4 +23,4 @@ def command(name: str | None) -> None:
     if name is None:
         _output.result("\n".join(sorted(schemas.PUBLISHED)))
     else:
-        _output.result(schemas.text(name).rstrip("\n"))
+        _output.result(schemas.text(name).rstrip("\n"), "text")

@@ -162,7 +162,7 @@ def command(
         options = replace(options, tell=_tell)
     folders = watches.watch(options, render.report, render.metrics)
     for folder in folders if format == "table" else ():
-        _output.result(str(folder))
+        _output.result(str(folder), "text")
     sys.exit(1 if folders else 0)
 
 

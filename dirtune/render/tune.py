@@ -50,7 +50,7 @@ class Results(msgspec.Struct, frozen=True):
 
 def table(results: Results) -> str:
     """Return a table with one row per fix, and the next steps."""
-    lines = [cells.table(_cells(results), _headers(results), "plain")] if results.rows else []
+    lines = [cells.table(_cells(results), _headers(results), "plain"), ""] if results.rows else []
     lines += [one_line(row.sentence) for row in results.rows if row.sentence]
     lines += map(one_line, _next(results))
     return "\n".join(lines)

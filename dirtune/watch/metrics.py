@@ -190,21 +190,21 @@ _CPU_COLUMNS = {
 }
 _BACKLOG_COLUMNS = {
     "processed": "packets taken from backlogs and queues",
-    "dropped": "packets dropped because a CPU's backlog was full",
+    "dropped": "packets dropped: a CPU's backlog was full",
     "time_squeeze": "runs of NET_RX that ended with packets left",
 }
 _DEVICE_COLUMNS = {
     "rx_packets": "packets received",
     "tx_packets": "packets sent",
-    "rx_dropped": "received packets that the kernel or the NIC dropped",
+    "rx_dropped": "received packets that kernel or NIC dropped",
     "tx_dropped": "packets dropped when sending",
     "rx_errors": "receive errors",
     "rx_fifo_errors": "packets that the NIC had no room for",
 }
 _STACK_COUNTERS = {
-    "TcpExt.ListenDrops": (NETSTAT, "connections refused because a listener's queue was full"),
+    "TcpExt.ListenDrops": (NETSTAT, "connections refused: accept queue was full"),
     "TcpExt.ListenOverflows": (NETSTAT, "overflows of accept queues"),
-    "TcpExt.TCPBacklogDrop": (NETSTAT, "TCP packets dropped because a socket's backlog was full"),
+    "TcpExt.TCPBacklogDrop": (NETSTAT, "TCP packets dropped: socket backlog was full"),
     "Tcp.RetransSegs": (snmp.SOURCE, "TCP segments sent again"),
     "Tcp.OutRsts": (snmp.SOURCE, "TCP resets sent"),
     "Udp.RcvbufErrors": (snmp.SOURCE, "UDP packets dropped because a socket was full"),
@@ -268,7 +268,7 @@ METRICS = (
     ),
     Metric(
         "keepalived.delay",
-        "time that keepalived waited for a CPU since the last sample",
+        "keepalived's wait for a CPU, since last sample",
         (KEEPALIVED,),
         _delay,
         Unit.SECONDS,

@@ -4,12 +4,19 @@
 """
 
 import io
+import os
+import pty
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from dirtune.cli import main
+from dirtune.checks import discovery
+from dirtune.cli import _output, main
 from tests.cli.test_audit_commands import NOAPIC
 from tests.golden import same
 
@@ -98,3 +105,88 @@ def test_a_terminal_without_utf_8_gets_ascii_without_escapes(tmp_path, monkeypat
 
 def test_no_screen_is_left_over():
     assert {path.stem for path in SCREENS.glob("*")} == set(CASES)
+
+
+def invoked(argv, folder, monkeypatch, width):
+    """Return what a terminal with *width* columns shows of a command on a recorded host."""
+    (folder / "host/proc").mkdir(parents=True)
+    (folder / "host/proc/interrupts").write_text(NOAPIC)
+    (folder / "host/proc/cmdline").write_text("quiet noapic\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(_output, "columns", lambda: width)
+    result = CliRunner().invoke(main, argv, color=True, env={"COLUMNS": str(width)})
+    assert result.exit_code in {0, 1}, result.output
+    return plain(result.stdout)
+
+
+HOST = ("--root", "host")
+EVERY = [
+    (*AUDIT, "-v"),
+    (*AUDIT, "--summary"),
+    ("audit", "--diff", "host", "host"),
+    ("irqs", *HOST),
+    ("irqs", *HOST, "-v"),
+    ("fix", "plan", *HOST),
+    ("explain",),
+    *(("explain", check.id) for check in discovery.all_checks()),
+    ("doctor",),
+    ("lab", "status", "--scenarios"),
+    ("schema",),
+]
+
+
+@pytest.mark.parametrize("argv", EVERY, ids=" ".join)
+def test_the_result_fits_a_terminal_of_80_columns(tmp_path, monkeypatch, argv):
+    rows = invoked(argv, tmp_path, monkeypatch, 80).splitlines()
+
+    assert [row for row in rows if len(row) > 80 and not is_copied_whole(row)] == []
+
+
+def is_copied_whole(row):
+    """Whether a row is a command of a plan, or one word, such as a path or a quoted command."""
+    return row.startswith("    ") or len(row.replace("`", " ").split()) <= 2
+
+
+def every_help(command=main, path=()):
+    yield path
+    if isinstance(command, click.Group):
+        with click.Context(command) as context:
+            for name in command.list_commands(context):
+                yield from every_help(command.get_command(context, name), (*path, name))
+
+
+@pytest.mark.parametrize("path", tuple(every_help()), ids=" ".join)
+def test_help_fits_a_terminal_of_80_columns(path):
+    shown = CliRunner().invoke(main, (*path, "--help"), env={"COLUMNS": "80"}).stdout
+
+    assert shown.startswith("Usage:")
+    examples = shown.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
+    assert [row for row in shown.splitlines() if len(row) > 80 and row not in examples] == []
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_real_terminal_has_its_own_width(width):
+    """A pseudo-terminal of this width gets rows of that width, and a pipe gets whole rows."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, width))
+    argv = [sys.executable, "-c", "from dirtune.start import main; main()", "explain"]
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    with subprocess.Popen(argv, stdout=theirs, env=environment) as started:
+        os.close(theirs)
+        shown = bytearray()
+        while piece := _read(ours):
+            shown += piece
+    os.close(ours)
+    longest = max(len(row.rstrip()) for row in shown.decode().splitlines())
+    piped = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment)
+
+    assert started.returncode == 0
+    assert width - 20 < longest <= width
+    assert max(map(len, piped.stdout.splitlines())) > 120
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # EIO: the program has closed the terminal
+        return b""

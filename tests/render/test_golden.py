@@ -51,6 +51,7 @@ from tests.render.crowded import RUN
 GOLDEN = Path(__file__).parent / "golden"
 NO_OUTPUT = {
     "blocks",
+    "folded",
     "cells",
     "each_text",
     "figures",
