@@ -81,6 +81,8 @@ class Document:
     byline: str
     sections: tuple[Section, ...]
     """The evidence; HTML shows only the headings until the reader opens a section."""
+    remark: str = ""
+    """What a long verdict says after its first sentence."""
     asked: str = ""
     """The question that the run was to answer."""
     picture: Figure | None = None

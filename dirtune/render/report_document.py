@@ -63,13 +63,15 @@ def document(run: Run) -> Document:
         Section("Steps", tuple(_steps(run))),
         Section("Notes", tuple(Text(note) for note in run.notes)),
     )
+    verdict, dot, remark = (run.verdict or _headline(run)).partition(". ")
     return Document(
         title=run.title,
-        verdict=run.verdict or _headline(run),
+        verdict=f"{verdict}{dot.strip()}",
         tone=first.verdict if first else "",
         facts=tuple(_facts(first, run.forecast)),
         byline=_byline(run),
         sections=tuple(section for section in sections if section.blocks),
+        remark=remark,
         asked=report_summary.asked(run),
         picture=report_summary.picture(run),
         cause=report_summary.cause(run),
