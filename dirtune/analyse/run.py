@@ -134,8 +134,8 @@ class Trial(msgspec.Struct, frozen=True):
     offered_rate: float
     """Connections/s in the clients' schedules; for a closed loop, the reply rate."""
     window_s: float
-    """Seconds between the director's two samples, by its own clock; a busy machine may make them
-    fewer than the plan's window. The plan's window if the trial failed."""
+    """Seconds between the director's two samples, by the controller's clock. On a busy machine,
+    they are fewer than the plan's window. The plan's window if the trial failed."""
     intended: int
     """Number of connections in the clients' schedules; 0 for a closed loop, which has no
     schedule."""

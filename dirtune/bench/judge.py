@@ -34,7 +34,7 @@ def judge(facts: Facts, plan: Plan) -> Trial:
         pair=order.pair,
         started=facts.started,
         offered_rate=_offered(facts, rate, plan),
-        window_s=round(_lasted_s(facts), 3),
+        window_s=round(facts.apart_s, 3),
         intended=outcome.intended(facts, plan),
         attempted=outcome.attempted(facts, plan),
         replied=outcome.replied(facts),
@@ -185,7 +185,7 @@ def _metrics(facts: Facts, reply_rate: float, latency: Latency | None) -> dict[s
         "packets_per_connection": per(packets, connections),
         "director_idle_percent": cpu.idle_percent(*facts.edges),
         "director_connections_per_s": per(
-            outcome.delta(facts.edges, "connections"), _lasted_s(facts)
+            outcome.delta(facts.edges, "connections"), facts.edges[1].at_s - facts.edges[0].at_s
         ),
         "connect_ms": weighted([(r.connect_ms, r.replied) for r in facts.reports()]),
         "latency_p50_ms": None if latency is None else latency.p50_ms,
@@ -199,15 +199,7 @@ def _passed(facts: Facts, reply_rate: float) -> float | None:
     """Return the number of connections through the director within the window; None if unknown."""
     if facts.order.path == LoadPath.IPVS:
         return outcome.delta(facts.edges, "connections")
-    return reply_rate * _lasted_s(facts) if facts.order.path == LoadPath.ROUTED else None
-
-
-def _lasted_s(facts: Facts) -> float:
-    """Return the seconds of the window in which the director's counters rose, by its own clock.
-
-    A busy machine reads the first sample late, and so makes the window shorter than planned.
-    """
-    return facts.edges[1].at_s - facts.edges[0].at_s
+    return reply_rate * facts.apart_s if facts.order.path == LoadPath.ROUTED else None
 
 
 def per(amount: float | None, connections: float | None) -> float | None:

@@ -6,7 +6,6 @@ explains a result, and is never compared. All times come from the rig's clock, s
 run the same code with a simulated director. The module `judge` decides if the trial is valid.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -155,15 +154,10 @@ async def _measure(
 ) -> tuple[Facts, dict[str, str]]:
     ticks = schedules(order.rate, len(plan.clients), plan.load.load_s)
     quiet = order.kind in QUIET
-    # The director lists its programs while the clients get ready.
-    reading = asyncio.ensure_future(_programs(rig, quiet=quiet))
+    # Before the load begins, because a slow director needs longer than the warm-up to list them.
+    programs = await _programs(rig, quiet=quiet)
+    loading = await rig.load(ticks)
     try:
-        loading = await rig.load(ticks)
-    except BaseException:
-        await asyncio.gather(reading, return_exceptions=True)
-        raise
-    try:
-        programs = await reading
         lead_s = await _warmed(rig, plan, loading.began_s)
         seen = await watch(rig, loading.began_s + lead_s, plan.load.window_s)
         clients, raw = await loading.finish()

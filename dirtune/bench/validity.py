@@ -21,6 +21,8 @@ from dirtune.plan.values import seconds
 _BURST_MIN = 3
 # If more than this percentage of the attempted connections failed, the trial gets a label.
 _NOTABLE = 0.1
+# A window that lasted less than this share of the plan's window is noise.
+_SHORTEST = 0.8
 # Seconds by which one sample may reach this machine later than the other.
 _ANSWER_S = 0.5
 # Connections by which the share of a real server may differ, if the load ends within a round.
@@ -231,6 +233,11 @@ def _apart(facts: Facts, plan: Plan) -> Iterator[str]:
 def _noise(facts: Facts, plan: Plan) -> Iterator[str]:
     limits = plan.validity
     yield from _apart(facts, plan)
+    if facts.apart_s < _SHORTEST * plan.load.window_s:
+        yield (
+            f"the window lasted {facts.apart_s:.1f} s instead of {plan.load.window_s:g} s, as the "
+            "director's first sample came late; check if the director is overloaded"
+        )
     before, after = facts.edges
     advanced_s = after.at_s - before.at_s
     if abs(advanced_s - facts.apart_s) > facts.apart_s * limits.clock / 100 + _ANSWER_S:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import queue
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -74,6 +75,7 @@ class Keeper:
         """
         self._say("building the network")
         _private_mounts(self._folder)
+        _hide_from_boots(self._folder)
         for line in network_commands(self._spec):
             run(("ip", *line.split()))
         self._say("starting the real servers and clients")
@@ -233,6 +235,25 @@ def _private_mounts(folder: Folder) -> None:
     names = Path("/run/netns")
     names.mkdir(parents=True, exist_ok=True)
     run(("mount", "-t", "tmpfs", "-o", "mode=0755", "dirtune-lab", str(names)))
+
+
+# These rules load drivers, and name NICs and the ports of the boot script.
+_UDEV_RULES = ("50-udev-default", "75-net-description", "80-drivers", "80-net-setup-link")
+
+
+def _hide_from_boots(folder: Folder) -> None:
+    """Hide the rules of udev and of systemd-tmpfiles that no guest needs.
+
+    With them, an emulated CPU needs 6 s more for each boot.
+    """
+    usual = Path("/usr/lib/udev/rules.d")
+    rules, nothing = folder.path / "udev", folder.path / "tmpfiles"
+    for place in (rules, nothing):
+        place.mkdir()
+    for name in _UDEV_RULES:
+        shutil.copy(usual / f"{name}.rules", rules)
+    run(("mount", "--bind", str(rules), str(usual)))
+    run(("mount", "--bind", str(nothing), "/usr/lib/tmpfiles.d"))
 
 
 def _wait_for_ssh(node: Node, process: "subprocess.Popen[bytes]", limit_s: float) -> None:

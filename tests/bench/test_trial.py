@@ -309,14 +309,14 @@ def test_what_does_not_pass_ipvs_is_not_held_against_its_count(path, validity, c
 
 
 class SlowOnce(Director):
-    """A director whose first sample under load comes two seconds late."""
+    """A director whose first sample under load comes late."""
 
-    answers_late = True
+    first_late_s = 2
 
     async def sample(self):
-        if self.rate and self.answers_late:
-            self.answers_late = False
-            self.pass_time(2)
+        if self.rate and self.first_late_s:
+            self.pass_time(self.first_late_s)
+            self.first_late_s = 0
         return await super().sample()
 
 
@@ -327,10 +327,35 @@ def test_a_window_that_opens_late_is_as_long_as_it_was_and_prices_stay(path):
 
     trial = conducted(director, replace(ORDER, path=path)).trial
 
+    assert trial.validity == "valid"
     assert trial.window_s == pytest.approx(8, abs=0.01)
     assert trial.metrics["cpu_us_per_connection"] == pytest.approx(2000, rel=0.01)
     if path == "ipvs":
         assert trial.counters["connections"] == pytest.approx(8 * 150, rel=0.01)
+
+
+def test_a_window_of_less_than_four_fifths_is_noise():
+    director = SlowOnce()
+    director.first_late_s = 2.1
+
+    trial = conducted(director).trial
+
+    assert trial.validity == "noisy"
+    assert trial.reason.startswith("the window lasted 7.9 s instead of 10 s")
+
+
+def test_the_director_lists_its_programs_before_the_load_begins():
+    director = Director()
+    rates = []
+
+    async def programs():
+        rates.append(director.rate)
+        return ()
+
+    director.programs = programs
+    conducted(director)
+
+    assert rates == [0, 0]
 
 
 def test_what_is_missing_past_the_director_is_still_the_clients():

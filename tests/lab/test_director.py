@@ -130,8 +130,8 @@ def test_controls_and_cells_go_their_way_and_leave_every_node_as_it_was(tmp_path
     direct, routed, cell = trials.values()
     # Only the cell's connections are IPVS's; the routed ones cost the director as well.
     assert (direct["counters"]["connections"], routed["counters"]["connections"]) == (0, 0)
-    # A busy machine opens the window late, and so makes it shorter than the plan's 5 s.
-    assert cell["window_s"] <= 6
+    # A busy machine may read the first sample late, and so make the window shorter than 5 s.
+    assert 4 <= cell["window_s"] <= 6
     assert cell["counters"]["connections"] == pytest.approx(150 * cell["window_s"], rel=0.05)
     assert routed["metrics"]["cpu_us_per_connection"] > 100
     assert "cpu_us_per_connection" not in direct["metrics"]
