@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import dirtune
 
@@ -66,6 +67,20 @@ PLAY = """
         dest: {folder}/results
         content: >-
           {{{{ [audit, safe, named, applied, broken, missing, ansible_facts] | to_json }}}}
+"""
+
+# The role's first task; in place of apt, a command that shows what it was given, and fails.
+ROLE_PLAY = """
+- hosts: all
+  gather_facts: false
+  vars: {{director_package_file: {folder}/dirtune_1_amd64.deb}}
+  tasks:
+    - ignore_errors: true
+      block: {tasks}
+"""
+INSTALL = """
+copy={copy}; stat -c '%a %u' "${{copy%/*}}" "$copy" >{folder}/seen
+echo "${{copy%/*}}" >>{folder}/seen; cat "$copy" >>{folder}/seen; exit {status}
 """
 
 
@@ -157,3 +172,26 @@ def test_the_collection_has_the_version_of_dirtune():
     (version,) = re.findall(r"^version: (.*)$", (COLLECTION / "galaxy.yml").read_text(), re.M)
 
     assert version == dirtune.__version__.partition(".dev")[0]
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_package_is_installed_from_a_folder_of_root_which_is_then_removed(tmp_path, status):
+    (tmp_path / "dirtune_1_amd64.deb").write_text("package")
+    first, *_ = yaml.safe_load((COLLECTION / "roles/director/tasks/main.yml").read_text())
+    (apt,) = (task for task in first["block"] if "ansible.builtin.apt" in task)
+    copy = apt.pop("ansible.builtin.apt")["deb"]
+    apt["ansible.builtin.shell"] = INSTALL.format(copy=copy, folder=tmp_path, status=status)
+
+    play = ROLE_PLAY.format(folder=tmp_path, tasks=json.dumps([first]))
+    output = played(tmp_path, play)
+
+    of_folder, of_file, folder, content = (tmp_path / "seen").read_text().splitlines()
+    assert (of_folder, of_file) == (f"700 {os.geteuid()}", f"600 {os.geteuid()}")
+    assert content == "package"
+    assert not Path(folder).exists()
+    assert re.search(rf"failed={0} .*ignored={status}", output), output
+
+
+def test_a_role_writes_nothing_where_every_user_can():
+    for path in COLLECTION.glob("roles/**/*.yml"):
+        assert not re.search(r"/tmp\b|/dev/shm", path.read_text()), path
