@@ -108,9 +108,9 @@ def summary(
     unread: list[FleetUnread] = []
     for group, members in groups.items():
         known = {host: facts[host] for host in members if host in facts}
-        rows = tuple(_drift(group, known))
-        drift += rows[:_MOST_DRIFT]
-        omitted += len(rows[_MOST_DRIFT:])
+        rows, more = _drift(group, known)
+        drift += rows
+        omitted += more
         unread += _unread(group, known)
     return FleetDocument(
         hosts=tuple(sorted((_host(a, groups) for a in report.audits), key=_worst_first)),
@@ -159,18 +159,29 @@ def _checks(audits: Sequence[Audit]) -> tuple[FleetCheck, ...]:
     return tuple(FleetCheck(i, gravest[i].value, titles[i], tuple(hosts[i])) for i in ids)
 
 
-def _drift(group: str, known: Mapping[str, Sections]) -> Iterator[FleetDrift]:
-    """Yield the settings that differ between the hosts on which their section was read."""
+def _drift(group: str, known: Mapping[str, Sections]) -> tuple[list[FleetDrift], int]:
+    """Return the settings that differ between hosts, and the number of those that are left out.
+
+    Only hosts on which a setting's section was read count. What is left out is never built: it
+    could be any number of settings, each with the names of all hosts.
+    """
+    rows: list[FleetDrift] = []
+    omitted = 0
     for section in _sections(known):
         read = {
             host: facts for host, all_ in known.items() if (facts := all_[section]) is not None
         }
         for name in sorted({name for facts in read.values() for name in facts}):
+            if len({facts.get(name) for facts in read.values()}) == 1:
+                continue
+            if len(rows) == _MOST_DRIFT:
+                omitted += 1
+                continue
             values: dict[str | None, list[str]] = {}
             for host, facts in read.items():
                 values.setdefault(facts.get(name), []).append(host)
-            if len(values) > 1:
-                yield FleetDrift(group, section, name[:_LONGEST], _values(values))
+            rows.append(FleetDrift(group, section, name[:_LONGEST], _values(values)))
+    return rows, omitted
 
 
 def _values(values: Mapping[str | None, list[str]]) -> tuple[FleetValue, ...]:

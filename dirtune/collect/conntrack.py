@@ -8,6 +8,7 @@ loaded, even if no connection is tracked.
 
 from collections.abc import Mapping
 
+from dirtune.collect.files import hexadecimal
 from dirtune.errors import ParseError
 from dirtune.host import Host
 
@@ -31,7 +32,7 @@ def parse_stat_table(source: str, text: str) -> Mapping[str, int]:
     if not names or not cells or any(len(row) != len(names) for row in cells):
         raise ParseError(source, "the rows do not have as many columns as the header")
     try:
-        columns = [[int(cell, 16) for cell in column] for column in zip(*cells, strict=True)]
+        columns = [[hexadecimal(cell) for cell in column] for column in zip(*cells, strict=True)]
     except ValueError as error:
         raise ParseError(source, "a counter is not a hexadecimal number") from error
     sums = {name: sum(column) for name, column in zip(names, columns, strict=True)}

@@ -12,7 +12,7 @@ import msgspec
 
 from dirtune.collect.answers import ETHTOOL, answer
 from dirtune.collect.commands import ETHTOOL_TEXTS
-from dirtune.collect.files import texts_in
+from dirtune.collect.files import decimal, texts_in
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.formats import from_json, parsing
 from dirtune.host import Host
@@ -103,7 +103,7 @@ def parse_coalesce(text: str) -> Mapping[str, int] | None:
             settings[f"use_adaptive_{way}_coalesce"] = int(adaptive[way] == "on")
     for name, value in _rows(text):
         if name in _COALESCE and value.isdecimal():
-            settings[_COALESCE[name]] = int(value)
+            settings[_COALESCE[name]] = decimal(value)
     return settings or None
 
 
@@ -123,14 +123,14 @@ def parse_features(text: str) -> Mapping[str, Feature] | None:
 def parse_statistics(text: str) -> Mapping[str, int] | None:
     """Parse the text of `ethtool -S`; None without a counter."""
     rows = (_COUNTER.fullmatch(row.strip()) for row in text.splitlines())
-    return numbered((row["name"], int(row["value"])) for row in rows if row) or None
+    return numbered((row["name"], decimal(row["value"])) for row in rows if row) or None
 
 
 @parsing("`ethtool -x`")
 def parse_rss(text: str) -> tuple[int, ...] | None:
     """Parse the RSS indirection table in the text of `ethtool -x`; None without a table."""
     rows = (_RSS_ROW.fullmatch(row) for row in text.splitlines())
-    return tuple(int(queue) for row in rows if row for queue in row["queues"].split()) or None
+    return tuple(decimal(queue) for row in rows if row for queue in row["queues"].split()) or None
 
 
 _PARSERS = {
@@ -163,7 +163,7 @@ def _settings(
         elif name in {_MAXIMUMS, _CURRENT}:
             form = forms[name == _CURRENT]
         elif mine and form and name in names and value.isdecimal():
-            yield form.format(name), int(value)
+            yield form.format(name), decimal(value)
 
 
 def _rows(text: str) -> Iterator[tuple[str, str]]:

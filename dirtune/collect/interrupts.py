@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from dirtune.collect import kernel_irq
+from dirtune.collect.files import DIGITS, decimal
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import Host
 
@@ -158,7 +159,7 @@ def parse_interrupts(text: str) -> Interrupts:
         if label:
             try:
                 lines.append(_line(number, label["label"], row[label.end() :], len(cpus)))
-            except ValueError as error:  # int() takes no more than 4,300 digits
+            except ValueError as error:  # a number of more than 64 bits
                 raise ParseError(
                     SOURCE,
                     f"line {number}: a count has too many digits for a counter of the kernel",
@@ -215,13 +216,15 @@ def _counts(number: int, cells: list[str], cpus: int) -> tuple[int, ...]:
         raise ParseError(
             SOURCE, f"line {number}: the row does not have one count for each of {cpus} CPUs"
         )
+    if max(map(len, cells)) > DIGITS:
+        raise ValueError(cells)
     return tuple(map(int, cells))
 
 
 def _text_row(rest: str) -> tuple[tuple[int, ...], str]:
     counts = []
     while (cells := rest.split(None, 1)) and cells[0].isdecimal():
-        counts.append(int(cells[0]))
+        counts.append(decimal(cells[0]))
         rest = cells[1] if len(cells) > 1 else ""
     return tuple(counts), rest.strip()
 
@@ -243,7 +246,7 @@ def _device_row(number: int, irq: str, counts: tuple[int, ...], tail: str) -> Li
     glued = None if flow or device["hwirq"] else _GLUED.fullmatch(chip)
     if glued:
         chip, flow = glued["chip"], glued["flow"]
-    hwirq = None if device["hwirq"] is None else int(device["hwirq"])
+    hwirq = None if device["hwirq"] is None else decimal(device["hwirq"])
     actions = tuple(device["actions"].split(", ")) if device["actions"] else ()
     return Line(irq, counts, chip, hwirq, flow, actions, tail)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from dirtune.addresses import service_name
+from dirtune.collect.files import decimal, hexadecimal
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -152,7 +153,7 @@ def parse_table_size(text: str) -> int:
     found = re.search(r"\(size=(\d+)\)", text.partition("\n")[0])
     if not found:
         raise ParseError(SOURCE, "the first row lacks the size of the connection table")
-    return int(found[1])
+    return decimal(found[1])
 
 
 def parse_services(text: str) -> tuple[Service, ...]:
@@ -184,7 +185,7 @@ def parse_ip_vs_stats(text: str) -> Stats:
     for head, values in pairwise(rows):
         if head[:1] == ["Conns"] and len(values) == len(head) == 5:
             try:
-                return Stats(*(int(value, 16) for value in values))
+                return Stats(*map(hexadecimal, values))
             except ValueError as error:
                 raise ParseError(
                     STATS_SOURCE, f"a counter is not a hexadecimal number: {values}"
@@ -208,7 +209,7 @@ def parse_ip_vs_stats_percpu(text: str) -> Stats:
         if len(row) != 6 or row[0] == "~":
             break
         try:
-            cpus.append([int(value, 16) for value in row[1:]])
+            cpus.append([hexadecimal(value) for value in row[1:]])
         except ValueError as error:
             raise ParseError(
                 PERCPU_SOURCE, f"a counter is not a hexadecimal number: {row}"
@@ -230,8 +231,8 @@ def parse_connections(text: str) -> tuple[Connection, ...]:
     for number, row in enumerate(rows[1:], 2):
         try:
             protocol, client, client_port, address, port, _, _, state, *_ = row.split()
-            if int(client_port, 16):
-                where = _address(client), _address(address), int(port, 16)
+            if hexadecimal(client_port):
+                where = _address(client), _address(address), hexadecimal(port)
                 connections.append(Connection(protocol, *where, state))
         except ValueError as error:
             raise ParseError(
@@ -249,9 +250,9 @@ def _add(services: list[tuple[Service, list[Destination]]], cells: list[str]) ->
 
 def _service(cells: list[str]) -> Service:
     protocol, where, scheduler, *flags = cells
-    persistent = int(flags[flags.index("persistent") + 1]) if "persistent" in flags else None
+    persistent = decimal(flags[flags.index("persistent") + 1]) if "persistent" in flags else None
     if protocol == "FWM":
-        fwmark = int(where, 16)
+        fwmark = hexadecimal(where)
         return Service(protocol, None, None, fwmark, scheduler, "ops" in flags, persistent)
     address, port = _split(where)
     return Service(protocol, address, port, None, scheduler, "ops" in flags, persistent)
@@ -260,12 +261,13 @@ def _service(cells: list[str]) -> Service:
 def _destination(cells: list[str]) -> Destination:
     address, port = _split(cells[1])
     forward = Forward(cells[2])
-    return Destination(address, port, forward, int(cells[3]), int(cells[4]), int(cells[5]))
+    weight, active, inactive = map(decimal, cells[3:6])
+    return Destination(address, port, forward, weight, active, inactive)
 
 
 def _split(text: str) -> tuple[str, int]:
     address, _, port = text.rpartition(":")
-    return _address(address), int(port, 16)
+    return _address(address), hexadecimal(port)
 
 
 def _address(text: str) -> str:
@@ -273,4 +275,4 @@ def _address(text: str) -> str:
         raise ValueError(text)
     if ":" in text:
         return str(ipaddress.IPv6Address(text.strip("[]")))
-    return str(ipaddress.IPv4Address(int(text, 16)))
+    return str(ipaddress.IPv4Address(hexadecimal(text)))

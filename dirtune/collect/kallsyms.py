@@ -10,6 +10,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 
+from dirtune.collect.files import hexadecimal
 from dirtune.errors import ParseError
 from dirtune.host import Host
 
@@ -85,7 +86,7 @@ def _row(number: int, line: str) -> tuple[int, str] | None:
     address, _, rest = line.partition(" ")
     _, _, name = rest.partition(" ")
     try:
-        at = int(address, 16)
+        at = hexadecimal(address)
     except ValueError as error:
         raise ParseError(
             SOURCE, f"line {number}: the row does not begin with an address: {line[:60]!r}"

@@ -9,7 +9,7 @@ refused.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dirtune.collect.files import number_in, text_in
+from dirtune.collect.files import all_whole, number_in, text_in
 from dirtune.cpu_sets import parse_cpulist
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import Host
@@ -63,6 +63,6 @@ def _used(host: Host, numbers: list[int], cpus: int) -> Iterator[KernelIrq]:
 
 def _counts(host: Host, path: str, cpus: int) -> tuple[int, ...]:
     cells = (text_in(host, path) or "").split(",")
-    if len(cells) != cpus or not all(cell.isdecimal() for cell in cells):
+    if len(cells) != cpus or not (all(cells) and all_whole(cells)):
         raise ParseError(path, f"the file does not have one count for each of {cpus} CPUs")
     return tuple(map(int, cells))

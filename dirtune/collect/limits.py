@@ -6,6 +6,7 @@ Format: fs/proc/base.c, proc_pid_limits(): name, soft, hard and unit in fixed co
 import re
 from collections.abc import Mapping
 
+from dirtune.collect.files import decimal
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -29,4 +30,4 @@ def parse_limits(text: str) -> Mapping[str, int | None]:
     limits = {row["name"]: row["soft"] for row in found if row}
     if not limits:
         raise ParseError(SOURCE, "the text contains no limit")
-    return {name: None if soft == "unlimited" else int(soft) for name, soft in limits.items()}
+    return {name: None if soft == "unlimited" else decimal(soft) for name, soft in limits.items()}

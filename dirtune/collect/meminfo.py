@@ -5,6 +5,7 @@ Format: fs/proc/meminfo.c. kB means 1024 bytes; rows without a unit (HugePages_T
 
 from collections.abc import Mapping
 
+from dirtune.collect.files import decimal
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -29,7 +30,7 @@ def parse_meminfo(text: str) -> Mapping[str, int]:
             continue
         if not cells[0].isdecimal():
             raise ParseError(SOURCE, f"{row[:60]!r} does not consist of a name and an amount")
-        amounts[name.strip()] = int(cells[0]) * (1024 if cells[1:] == ["kB"] else 1)
+        amounts[name.strip()] = decimal(cells[0]) * (1024 if cells[1:] == ["kB"] else 1)
     if "MemTotal" not in amounts:
         raise ParseError(SOURCE, "the row MemTotal is missing")
     return amounts

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Mapping
 
 from dirtune.collect.conntrack import parse_stat_table
+from dirtune.collect.files import hexadecimal
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.host import Host
 
@@ -41,6 +42,7 @@ def parse_permanent(text: str) -> int:
     if not head.startswith("IP address"):
         raise ParseError(SOURCE_ARP, "the header row that begins with 'IP address' is missing")
     try:
-        return sum(bool(int(row.split()[2], 16) & _PERMANENT) for row in rows if row.strip())
+        flags = (row.split()[2].removeprefix("0x") for row in rows if row.strip())
+        return sum(bool(hexadecimal(text) & _PERMANENT) for text in flags)
     except (ValueError, IndexError) as error:
         raise ParseError(SOURCE_ARP, f"a row lacks hexadecimal flags: {error}") from error

@@ -6,6 +6,7 @@ old kernels the first number may touch the colon. Eight columns count receiving,
 
 from collections.abc import Mapping
 
+from dirtune.collect.files import decimal
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -41,6 +42,6 @@ def _row(numbered: tuple[int, str]) -> tuple[str, Mapping[str, int]]:
     if len(cells) < _COLUMNS or not "".join(cells).isdecimal():
         raise ParseError(SOURCE, f"line {number}: {row[:40]!r} does not have {_COLUMNS} numbers")
     return name.strip(" "), {
-        **{f"rx_{column}": int(cells[at]) for column, at in _RECEIVED.items()},
-        **{f"tx_{column}": int(cells[at]) for column, at in _SENT.items()},
+        **{f"rx_{column}": decimal(cells[at]) for column, at in _RECEIVED.items()},
+        **{f"tx_{column}": decimal(cells[at]) for column, at in _SENT.items()},
     }

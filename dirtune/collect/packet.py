@@ -6,6 +6,7 @@ hexadecimal; 0003 (ETH_P_ALL) means every packet. `Iface` is an interface's inde
 
 from dataclasses import dataclass
 
+from dirtune.collect.files import decimal, hexadecimal
 from dirtune.errors import ParseError
 from dirtune.host import Host
 
@@ -38,7 +39,7 @@ def parse_packet(text: str) -> tuple[PacketSocket, ...]:
         at = [head.index(name) for name in ("Proto", "Iface", "R", "Inode")]
         cells = [[row[place] for place in at] for row in rows]
         return tuple(
-            PacketSocket(int(proto, 16), int(iface), run == "1", int(inode))
+            PacketSocket(hexadecimal(proto), decimal(iface), run == "1", decimal(inode))
             for proto, iface, run, inode in cells
         )
     except (ValueError, IndexError) as error:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dirtune.collect.files import cpulist_in, text_in
+from dirtune.collect.files import cpulist_in, decimal, text_in
 from dirtune.errors import SourceMissing
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -51,7 +51,7 @@ def read_proc_irq(host: Host) -> Mapping[str, IrqState]:
 def parse_unhandled(text: str) -> int | None:
     """Return the number of unhandled interrupts in the text of `spurious`."""
     found = _UNHANDLED.search(text)
-    return int(found[1]) if found else None
+    return decimal(found[1]) if found else None
 
 
 def _state(host: Host, at: str) -> IrqState:

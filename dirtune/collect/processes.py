@@ -8,7 +8,7 @@ may contain secrets.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dirtune.collect.files import text_in
+from dirtune.collect.files import decimal, text_in
 from dirtune.errors import ParseError, SourceMissing
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -53,15 +53,15 @@ def parse_process(text: str) -> Process:
     cells = tail.split()
     if len(cells) < 39 or not pid.isdecimal():
         raise ParseError("/proc/PID/stat", f"{text[:60]!r} does not describe a process")
-    parent, policy = int(cells[1]), int(cells[38])
+    parent, policy = decimal(cells[1]), decimal(cells[38])
     return Process(
-        int(pid),
+        decimal(pid),
         name,
-        parent == _KTHREADD or int(pid) == _KTHREADD,
-        int(cells[11]) + int(cells[12]),
-        int(cells[36]),
+        parent == _KTHREADD or decimal(pid) == _KTHREADD,
+        decimal(cells[11]) + decimal(cells[12]),
+        decimal(cells[36]),
         _POLICIES.get(policy, str(policy)),
-        int(cells[37]),
+        decimal(cells[37]),
     )
 
 

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
+from dirtune.collect.files import decimal, hexadecimal
 from dirtune.collect.identity import Same
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
@@ -73,13 +74,13 @@ def _best(routes: Same[tuple[Route, ...]]) -> dict[tuple[int, int], Route]:
 
 
 def _route(row: list[str]) -> Route:
-    flags = int(row[3], 16)
+    flags = hexadecimal(row[3])
     network = ipaddress.IPv4Network((_address(row[1]), str(_address(row[7]))))
     gateway = str(_address(row[2])) if flags & _GATEWAY else None
-    advmss = int(row[8]) - _HEADERS_BYTES
-    return Route(row[0], network, gateway, int(row[6]), advmss if advmss > 0 else None)
+    advmss = decimal(row[8]) - _HEADERS_BYTES
+    return Route(row[0], network, gateway, decimal(row[6]), advmss if advmss > 0 else None)
 
 
 def _address(text: str) -> ipaddress.IPv4Address:
     # This assumes that a recorded host has the byte order of the machine that reads the record.
-    return ipaddress.IPv4Address(int(text, 16).to_bytes(4, sys.byteorder))
+    return ipaddress.IPv4Address(hexadecimal(text).to_bytes(4, sys.byteorder))

@@ -9,6 +9,7 @@ machine.
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
+from dirtune.collect.files import decimal
 from dirtune.errors import ParseError, SourceMissing, SourceRefused
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -54,7 +55,7 @@ def parse_sockstat(text: str) -> Mapping[str, int]:
         if len(words) % 2 or not "".join(words[1::2]).isdecimal():
             raise ParseError(_SOCKSTAT, f"{row[:60]!r} does not consist of names and numbers")
         names = zip(words[::2], words[1::2], strict=True)
-        counters |= {f"sockstat.{prefix}.{name}": int(value) for name, value in names}
+        counters |= {f"sockstat.{prefix}.{name}": decimal(value) for name, value in names}
     return counters
 
 
@@ -69,6 +70,6 @@ def _pairs(source: str, text: str) -> Iterator[tuple[str, int]]:
             )
         for name, value in zip(names.split(), values.split(), strict=True):
             try:
-                yield f"{prefix}.{name}", int(value)
+                yield f"{prefix}.{name}", decimal(value)
             except ValueError as error:
                 raise ParseError(source, f"{prefix} {name}: {value!r} is not a number") from error

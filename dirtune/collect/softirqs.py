@@ -7,6 +7,7 @@ counts of an offline CPU keep their last values. Linux 4.5 renamed BLOCK_IOPOLL 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dirtune.collect.files import all_whole
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -43,7 +44,7 @@ def parse_softirqs(text: str) -> Softirqs:
         cells = rest.split(None, len(cpus))
         if not row.strip():
             continue
-        if not colon or len(cells) != len(cpus) or not "".join(cells).isdecimal():
+        if not colon or len(cells) != len(cpus) or not all_whole(cells):
             why = f"line {number}: the row does not have one count for each of {len(cpus)} CPUs"
             raise ParseError(SOURCE, why)
         counts[vector.strip()] = tuple(map(int, cells))

@@ -8,6 +8,7 @@ fewer than 13 columns the file does not number the CPUs: the k-th row is the k-t
 
 from dataclasses import dataclass
 
+from dirtune.collect.files import hexadecimal
 from dirtune.errors import ParseError
 from dirtune.host import Host
 
@@ -49,7 +50,7 @@ def parse_softnet(text: str) -> tuple[SoftnetRow, ...]:
 
 def _row(number: int, cells: list[str]) -> SoftnetRow:
     try:
-        values = [int(cell, 16) for cell in cells]
+        values = [hexadecimal(cell) for cell in cells]
     except ValueError as error:
         raise ParseError(
             SOURCE,

@@ -8,6 +8,7 @@ timer tick.
 
 from dataclasses import dataclass
 
+from dirtune.collect.files import all_whole, decimal
 from dirtune.errors import ParseError
 from dirtune.formats import parsing
 from dirtune.host import Host
@@ -17,8 +18,6 @@ SOURCES = (SOURCE,)
 
 _COLUMNS = 10
 """Number of columns that are read; a newer kernel may add columns at the end."""
-# A counter of the kernel has 64 bits.
-_DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def parse_stat(text: str) -> Stat:
 def _times(row: str) -> CpuTimes:
     name, *cells = row.split(None, _COLUMNS + 1)[: _COLUMNS + 1]
     digits = [name[3:], *cells]
-    if len(cells) < 4 or not "".join(digits).isdecimal() or max(map(len, digits)) > _DIGITS:
+    if len(cells) < 4 or not all_whole(digits):
         raise ParseError(SOURCE, f"a row does not have four or more numbers: {row[:60]!r}")
     return CpuTimes(int(name[3:]) if name[3:] else None, *map(int, cells))
 
@@ -88,4 +87,4 @@ def _interrupts(rows: list[str]) -> int | None:
     total = row[5:].split(None, 1)[:1]
     if not total or not total[0].isdecimal():
         raise ParseError(SOURCE, "the intr row does not begin with a total")
-    return int(total[0])
+    return decimal(total[0])

@@ -1,10 +1,10 @@
 """The job of `dirtune audit`: take snapshots of hosts, run the checks, and return a report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from dirtune.checks import Check, Cluster, accepted, audits, discovery
 from dirtune.checks.accepted import Accepted
 from dirtune.checks.audits import Audit, Report
 from dirtune.errors import DirtuneError, NodeUnreachable, NotPossible, ParseError
+from dirtune.exit_status import fault
 from dirtune.formats import from_json
 from dirtune.jobs import namespaces, notes, snapshots, unprobed, waivers
 from dirtune.jobs.snapshots import Source
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from dirtune.checks.fleet import FleetDocument
     from dirtune.jobs.inventories import Fleet
 
+_T = TypeVar("_T")
 _PROBES = ("irq", "softirq", "locks")
 """The probes whose results are used by checks."""
 
@@ -81,9 +83,10 @@ def of_fleet(fleet: "Fleet", options: Options) -> tuple[Report, "FleetDocument"]
     from dirtune.checks.fleet import summary
 
     taken, lost = _placed(fleet.sources, options, one=False)
-    report = _report(taken, [*lost, *fleet.lost], options)
-    facts = {source.name: difference.facts(snapshot) for source, snapshot in taken.items()}
-    return report, summary(report, fleet.groups, facts)
+    lost += fleet.lost
+    facts = _of_each(taken, lost, lambda _, snapshot: difference.facts(snapshot))
+    report = _report(taken, lost, options)
+    return report, summary(report, fleet.groups, {s.name: known for s, known in facts.items()})
 
 
 def _placed(
@@ -152,13 +155,34 @@ def _report(
     """Audit the snapshots. If a host's probes fail, audit it without them and report the error."""
     probe = options.probe
     windows = snapshots.probed(tuple(taken), probe, _PROBES) if probe is not None else {}
-    made = (_audit(s, snapshot, windows.get(s), options) for s, snapshot in taken.items())
+    made = _of_each(taken, lost, lambda s, snapshot: _audit(s, snapshot, windows.get(s), options))
     unprobed = (
         (source.name, str(window))
         for source, window in windows.items()
         if isinstance(window, DirtuneError)
     )
-    return Report(tuple(made), (*lost, *unprobed))
+    return Report(tuple(made.values()), (*lost, *unprobed))
+
+
+def _of_each(
+    taken: Mapping[Source, Snapshot],
+    lost: list[tuple[str, str]],
+    judge: Callable[[Source, Snapshot], _T],
+) -> dict[Source, _T]:
+    """Return what *judge* makes of each snapshot.
+
+    If the data of one of several hosts break *judge*, add this host to *lost*, with the reason: a
+    host must not end the audit of all others.
+    """
+    made: dict[Source, _T] = {}
+    for source, snapshot in taken.items():
+        try:
+            made[source] = judge(source, snapshot)
+        except Exception as error:
+            if len(taken) == 1:
+                raise
+            lost.append((source.name, f"{source.name}: {fault(error)}"))
+    return made
 
 
 def _audit(

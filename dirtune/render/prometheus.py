@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 _RECORDED = "recorded host"
 _LONGEST = 100
+_LONGEST_HOST = 253
+"""Characters of the longest name in the DNS (RFC 1035)."""
 _LARGEST = 1 << 64
+_MOST_SERIES = 256
+"""Series of one kind of one host; a host that lies could have any number of interfaces."""
 _TOTALS = {
     "backlog_drops": "Packets dropped because a CPU's backlog was full, since boot.",
     "time_squeezes": "Runs of NET_RX that ended with packets left, since boot.",
@@ -30,6 +34,9 @@ _GAUGES = {
     "ipvs_entries": "Entries of the IPVS connection table.",
     "ipvs_buckets": "Buckets of the IPVS connection table.",
 }
+
+_Series = dict[tuple[str, ...], float]
+"""Values by the labels after the host."""
 
 
 def registry(report: Report, at_s: float) -> "CollectorRegistry":
@@ -57,7 +64,7 @@ def registry(report: Report, at_s: float) -> "CollectorRegistry":
         registry=collector,
     )
     for audit in report.parts:
-        host = one_line(str(audit.host["name"] or _RECORDED))
+        host = _host(audit.host["name"])
         for status in Status:
             number = sum(outcome.status is status for outcome in audit.outcomes)
             checks.labels(host, status.value).set(number)
@@ -79,11 +86,9 @@ def registry(report: Report, at_s: float) -> "CollectorRegistry":
         registry=collector,
     )
     for name, _ in report.unreachable:
-        unreachable.labels(one_line(name)).set(1)
+        unreachable.labels(_host(name)).set(1)
     measures = {
-        one_line(str(audit.host["name"] or _RECORDED)): audit.measures
-        for audit in report.audits
-        if audit.measures
+        _host(audit.host["name"]): audit.measures for audit in report.audits if audit.measures
     }
     _add_totals(collector, measures)
     _add_rates(collector, measures)
@@ -106,14 +111,14 @@ def _add_totals(collector: "CollectorRegistry", measures: Mapping[str, Measures]
         total = Total(f"dirtune_{name}", about, ("host",), registry=collector)
         for host, values in measures.items():
             value = getattr(values, name)
-            if value is not None:
-                total.labels(host).inc(min(value, _LARGEST))
+            if _possible(value):
+                total.labels(host).inc(value)
     for name, about in _GAUGES.items():
         gauge = Gauge(f"dirtune_{name}", about, ("host",), registry=collector)
         for host, values in measures.items():
             value = getattr(values, name)
-            if value is not None:
-                gauge.labels(host).set(min(value, _LARGEST))
+            if _possible(value):
+                gauge.labels(host).set(value)
 
 
 def _add_rates(collector: "CollectorRegistry", measures: Mapping[str, Measures]) -> None:
@@ -139,11 +144,34 @@ def _add_rates(collector: "CollectorRegistry", measures: Mapping[str, Measures])
         ("host", "irq"),
         registry=collector,
     )
+    omitted = Gauge(
+        "dirtune_audit_series_omitted",
+        f"Number of series of a host that are left out: each metric has at most {_MOST_SERIES} "
+        "for one host, those with the largest values.",
+        ("host",),
+        registry=collector,
+    )
     for host, values in measures.items():
-        for interface, rate in values.nic_losses.items():
-            losses.labels(host, one_line(interface)).set(min(rate, _LARGEST))
-        for line in values.interrupts:
-            actions = one_line(", ".join(line.actions))[:_LONGEST]
-            interrupts.labels(host, line.irq, actions).set(line.per_second)
-        for irq, share in values.wasted.items():
-            wasted.labels(host, irq).set(share)
+        rates: _Series = {
+            (line.irq, ", ".join(line.actions)): line.per_second for line in values.interrupts
+        }
+        losing: _Series = {(interface,): rate for interface, rate in values.nic_losses.items()}
+        wasting: _Series = {(irq,): share for irq, share in values.wasted.items()}
+        left_out = 0
+        for gauge, series in ((losses, losing), (interrupts, rates), (wasted, wasting)):
+            possible = [labels for labels, value in series.items() if _possible(value)]
+            possible.sort(key=lambda labels: -series[labels])
+            for labels in possible[:_MOST_SERIES]:
+                short = (one_line(label)[:_LONGEST] for label in labels)
+                gauge.labels(host, *short).set(series[labels])
+            left_out += len(possible[_MOST_SERIES:])
+        omitted.labels(host).set(left_out)
+
+
+def _host(name: str | None) -> str:
+    return one_line(str(name or _RECORDED))[:_LONGEST_HOST]
+
+
+def _possible(value: float | None) -> bool:
+    """Whether *value* is known, and can be a number of the kernel; else it has no series."""
+    return value is not None and 0 <= value <= _LARGEST
