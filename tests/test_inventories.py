@@ -246,7 +246,6 @@ def test_each_prints_the_audits_and_summary_works_without_an_inventory(folder, m
     [
         (("--limit", "lb"), "--limit chooses hosts of an inventory"),
         (("--summary", "--cluster", "x"), "--cluster has no summary"),
-        (("--format", "html", "--each"), "--format html shows a summary"),
         (("-i", "x,", "--host", "y"), "each name a source to read"),
         (("-i", "x,", "--cluster", "y"), "--cluster takes hosts and roles from its plan"),
     ],

@@ -11,6 +11,13 @@ FORMAT = click.option(
     default="table",
     help="Print the result in this format.",
 )
+PAGE_FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "markdown", "html"]),
+    default="table",
+    help="Print the result in this format; html is one page that needs no network.",
+)
 PATH = click.Path(path_type=Path)
 NEW_FOLDER = click.Path(path_type=Path, file_okay=False)
 RUNS = click.option(

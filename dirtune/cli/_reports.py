@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from dirtune import reading, writing
-from dirtune.analyse.run import Run
+from dirtune.analyse.run import Comparison, Run
 from dirtune.bench import store
 from dirtune.errors import NotPossible
 from dirtune.extras import remedy
 from dirtune.render.blocks import Document
+from dirtune.render.tune import Results
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:=+-]{0,99}")
 _REPORT = ("jinja2", "altair", "vl-convert-python")
@@ -32,6 +33,14 @@ class Renderer(Protocol):
 
     def of_document(self, doc: Document) -> str:
         """Return a document without charts as an HTML page."""
+        ...
+
+    def of_comparisons(self, comparisons: Sequence[Comparison], names: Sequence[str]) -> str:
+        """Return a comparison as an HTML page."""
+        ...
+
+    def of_session(self, results: Results) -> str:
+        """Return a session of `dirtune tune` as an HTML page."""
         ...
 
     def files(self, run: Run, *, paper: bool = False) -> dict[str, str]:

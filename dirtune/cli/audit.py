@@ -26,6 +26,7 @@ from dirtune.snapshot import Role
 if TYPE_CHECKING:
     from dirtune.checks.fleet import FleetDocument
     from dirtune.jobs.inventories import Fleet
+    from dirtune.render.blocks import Document
 
 _PATH = click.Path(path_type=Path)
 _FORMATS = ("table", "json", "jsonl", "markdown", "html", "prometheus")
@@ -193,7 +194,7 @@ def command(
     one_of(
         **{"host": hosts, "root": root, "from": archive, "diff": diff, "inventory": inventories}
     )
-    as_one = _as_summary(inventories, limit, summary, format, cluster)
+    as_one = _as_summary(inventories, limit, summary, format, cluster, hosts)
     source = snapshots.Source(root, archive, interval=interval)
     if diff:
         sys.exit(_differ(diff, source, format))
@@ -232,17 +233,17 @@ def _as_summary(
     summary: bool | None,
     format: str,
     cluster: Path | None,
+    hosts: tuple[str, ...],
 ) -> bool:
     """Return whether the result is one summary; raises `UsageError` for contradictions."""
     if limit is not None and not inventories:
         raise click.UsageError("--limit chooses hosts of an inventory. Give -i INVENTORY too.")
-    if cluster and (summary or format == "html"):
-        raise click.UsageError("--cluster has no summary. Leave out --summary and --format html.")
-    if format == "html" and summary is False:
-        raise click.UsageError("--format html shows a summary. Leave out --each.")
+    if cluster and summary:
+        raise click.UsageError("--cluster has no summary. Leave out --summary.")
     if format in {"prometheus", "jsonl"}:
         return False
-    return (bool(inventories) or format == "html") if summary is None else summary
+    several = len(hosts) > 1 or any(host.startswith("@") for host in hosts)
+    return (bool(inventories) or (format == "html" and several)) if summary is None else summary
 
 
 def _fleet(
@@ -265,13 +266,7 @@ def _show_fleet(
     from dirtune.render import fleet
 
     if format == "html":
-        from dirtune.cli import _reports
-
-        page = _reports.renderer().of_document(fleet.document(summary))
-        if output is not None:
-            writing.replace(output, page.encode())
-        else:
-            _output.result(page, format)
+        _show_page(fleet.document(summary), output)
         return
     if output is not None:
         raise click.UsageError("--output needs --format prometheus or html.")
@@ -280,6 +275,16 @@ def _show_fleet(
     else:
         show = fleet.markdown if format == "markdown" else fleet.text
         _output.result(show(summary, verbose=verbose), format)
+
+
+def _show_page(document: "Document", output: Path | None) -> None:
+    from dirtune.cli import _reports
+
+    page = _reports.renderer().of_document(document)
+    if output is None:
+        _output.result(page, "html")
+    else:
+        writing.replace(output, page.encode())
 
 
 def _show_events(report: Report, summary: "FleetDocument | None", output: Path | None) -> None:
@@ -333,6 +338,10 @@ def _show(
     """Print the report; *where* is None if `dirtune fix plan` cannot read the audited host."""
     if format == "prometheus":
         _metrics(report, output)
+    elif format == "html":
+        from dirtune.render import audit_page
+
+        _show_page(audit_page.document(report, where), output)
     elif output is not None:
         raise click.UsageError("--output needs --format prometheus or html.")
     elif format == "json":

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dirtune.cli import _completion, _output
+from dirtune.cli import _completion, _output, _reports
 from dirtune.cli._group import Command
-from dirtune.cli._options import FORMAT
+from dirtune.cli._options import PAGE_FORMAT
 
 if TYPE_CHECKING:
     from dirtune.analyse.run import Comparison
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     metavar="RUN",
     help="Take the noise floor from RUN, an A/A run (`dirtune bench run --aa`).",
 )
-@FORMAT
+@PAGE_FORMAT
 def command(
     before: str,
     after: str | None,
@@ -56,19 +56,25 @@ def command(
     Examples:
       dirtune compare dirtune-runs/20260730-101500
       dirtune compare before after --all --noise aa
+      dirtune compare before after --format html > comparison.html
       dirtune compare RUN:scheduler=rr RUN:scheduler=wlc --rate 400
     """
     from dirtune.analyse.run import Verdict
     from dirtune.jobs import comparisons
 
     results = comparisons.compared(before, after, metric, rate, noise, every=every)
-    _output.result(_printed(results, form, every=every), form, end="")
+    names = (before, after) if after else (before,)
+    _output.result(_printed(results, form, names, every=every), form, end="")
     sys.exit(1 if results[0].verdict == Verdict.REGRESSED else 0)
 
 
-def _printed(comparisons: "tuple[Comparison, ...]", form: str, *, every: bool) -> str:
+def _printed(
+    comparisons: "tuple[Comparison, ...]", form: str, names: tuple[str, ...], *, every: bool
+) -> str:
     from dirtune.render import comparison as render
 
+    if form == "html":
+        return _reports.renderer().of_comparisons(comparisons, names)
     if form == "json":
         many: render.ComparisonsDocument = {
             "schema": "dirtune/comparisons/1",

@@ -11,7 +11,7 @@ import msgspec
 from dirtune.cli import _completion, _far, _output, _reports
 from dirtune.cli._amount import Amount
 from dirtune.cli._group import Command
-from dirtune.cli._options import FORMAT
+from dirtune.cli._options import PAGE_FORMAT
 from dirtune.jobs import plan_files
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     help="Take the noise floor from RUN, the folder of a run without a change (A/A).",
 )
 @_far.options
-@FORMAT
+@PAGE_FORMAT
 def command(
     plan: str | None,
     words: tuple[str, ...],
@@ -139,7 +139,9 @@ def _printed(results: "Results", kept: "Kept", form: str) -> str:
         return msgspec.json.format(msgspec.json.encode(kept.session)).decode()
     if form == "markdown":
         return render.markdown(results)
-    return f"{render.table(results)}\nreport: {kept.folder / 'report.md'}"
+    if form == "html":
+        return _reports.renderer().of_session(results)
+    return f"{render.table(results)}\nreport: {kept.folder / 'report.html'}"
 
 
 def _write_report(results: "Results", kept: "Kept") -> None:
@@ -147,6 +149,8 @@ def _write_report(results: "Results", kept: "Kept") -> None:
     from dirtune.render import tune as render
 
     store.write(kept.folder / "report.md", render.markdown(results).encode())
+    page = _reports.renderer().of_session(results)
+    store.write(kept.folder / "report.html", page.encode())
 
 
 def _results(host: str, session: "Session", waits: str | None) -> "Results":

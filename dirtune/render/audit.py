@@ -66,7 +66,7 @@ def markdown(audit: Audit) -> str:
     """Return the overview, the findings and the undecided checks of an audit as Markdown."""
     name = escaped(str(audit.host["name"] or "a host"))
     summary = overview(audit.outcomes, audit.roles, known=audit.known)
-    lines = [f"# Audit of {name}", "", f"**{summary}**", "", f"{escaped(_facts(audit))}.", ""]
+    lines = [f"# Audit of {name}", "", f"**{summary}**", "", f"{escaped(facts(audit))}.", ""]
     for node in tree(audit.outcomes):
         lines += _node_markdown(node, 2)
     lines += [f"- {escaped(row)}" for row in _waived(audit, _UNWRAPPED)]
@@ -149,14 +149,15 @@ def heading(audit: Audit, width: int, *, verbose: bool) -> Iterator[str]:
     whole = rows[0].startswith(name)
     yield f"{click.style(name, bold=True)}{rows[0][len(name) :]}" if whole else rows[0]
     yield from rows[1:]
-    yield _facts(audit)
+    yield facts(audit)
 
 
-def _facts(audit: Audit) -> str:
+def facts(audit: Audit) -> str:
+    """Return the kernel, the roles and the number of samples of the host, as one row."""
     samples = {1: "one sample", 2: "two samples"}.get(audit.host.get("samples", 0))
     guest = "virtual machine" if audit.host.get("guest") else None
-    facts = (audit.host.get("kernel"), ", ".join(audit.roles), guest, samples)
-    return " · ".join(str(fact) for fact in facts if fact)
+    row = (audit.host.get("kernel"), ", ".join(audit.roles), guest, samples)
+    return " · ".join(str(fact) for fact in row if fact)
 
 
 def _node(node: Node, depth: int, width: int, shown: frozenset[str]) -> Iterator[str]:

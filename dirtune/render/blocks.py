@@ -41,13 +41,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One finding: a coloured word, the check, a sentence, and the commands that help."""
+    """One finding: a coloured word, the check, a sentence, and the fixes to choose from."""
 
     word: str
     """The severity, which decides the colour."""
     title: str
     text: str
-    commands: tuple[str, ...] = ()
+    fixes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What each fix does, and its commands, which are copied together."""
     kind: str = "entry"
 
 

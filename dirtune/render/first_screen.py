@@ -94,7 +94,12 @@ def _waived(audit: Audit) -> Iterator[str]:
 
 
 def _next(nodes: Sequence[Node], where: Sequence[str] | None) -> str:
-    """Return the row that names the command to run next; empty if nothing was found.
+    command = next_command(nodes, where)
+    return f"Next: {command}" if command else ""
+
+
+def next_command(nodes: Sequence[Node], where: Sequence[str] | None) -> str:
+    """Return the command to run next; empty if nothing was found.
 
     The command is the plan of the most severe finding that `dirtune fix` can mend. If it can mend
     none, the command explains the most severe finding.
@@ -104,8 +109,8 @@ def _next(nodes: Sequence[Node], where: Sequence[str] | None) -> str:
     mendable = (node for node, _ in _walk(nodes) if _can_be_planned(node))
     first = next(mendable, None)
     if first is None or where is None:
-        return f"Next: dirtune explain {nodes[0].outcome.check.id}"
-    return f"Next: {shlex.join(('dirtune', 'fix', 'plan', first.outcome.check.id, *where))}"
+        return f"dirtune explain {nodes[0].outcome.check.id}"
+    return shlex.join(("dirtune", "fix", "plan", first.outcome.check.id, *where))
 
 
 def _can_be_planned(node: Node) -> bool:

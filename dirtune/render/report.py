@@ -4,19 +4,26 @@ import base64
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jinja2
 import vl_convert
 
-from dirtune.analyse.run import Run
+from dirtune.analyse.run import Comparison, Run
 from dirtune.escape import ascii_json, visible
-from dirtune.render import cells, paper_charts, paper_document
-from dirtune.render.blocks import Commands, Document, Entry, Table
+from dirtune.render import (
+    cells,
+    comparison_page,
+    paper_charts,
+    paper_document,
+    report_charts,
+    tune,
+    tune_page,
+)
+from dirtune.render.blocks import Document, Table
 from dirtune.render.chart_style import MOST_MARKS, Picture, svg
 from dirtune.render.each_text import each_text
 from dirtune.render.markdown import code_block, escaped
-from dirtune.render.report_charts import charts
 from dirtune.render.report_document import document
 
 MOST_ROWS = 2000
@@ -35,6 +42,19 @@ def html(run: Run, *, paper: bool = False) -> str:
 def of_document(doc: Document) -> str:
     """Return *doc*, which has no charts, as an HTML page."""
     return page(doc, {}, {})
+
+
+def of_comparisons(comparisons: Sequence[Comparison], names: Sequence[str]) -> str:
+    """Return the comparison of the runs *names* as an HTML page."""
+    pictures = report_charts.of_comparisons(comparisons)
+    return page(comparison_page.document(comparisons, names), pictures, _drawn(pictures))
+
+
+def of_session(results: tune.Results) -> str:
+    """Return a session of `dirtune tune` as an HTML page."""
+    drawn = {"fixes": report_charts.ratios(list(tune_page.ratio_rows(results)), None)}
+    pictures = {name: made for name, made in drawn.items() if made is not None}
+    return page(tune_page.document(results), pictures, _drawn(pictures))
 
 
 def page(doc: Document, pictures: Mapping[str, Picture], drawn: Mapping[str, str]) -> str:
@@ -79,7 +99,7 @@ def files(run: Run, *, paper: bool = False) -> dict[str, str]:
 def _parts(run: Run, *, paper: bool) -> tuple[Document, dict[str, Picture]]:
     if paper:
         return paper_document.document(run), paper_charts.charts(run)
-    return document(run), charts(run)
+    return document(run), report_charts.charts(run)
 
 
 def _drawn(pictures: Mapping[str, Picture]) -> dict[str, str]:
@@ -117,8 +137,7 @@ def _template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def _fenced(block: Commands | Entry) -> str:
-    lines = block.lines if isinstance(block, Commands) else block.commands
+def _fenced(lines: Sequence[str]) -> str:
     return "\n".join(code_block(lines, "sh"))
 
 

@@ -1,11 +1,11 @@
 """Draw the charts of a report with Altair, from the run's own numbers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import altair as alt
 
 from dirtune.analyse import cost
-from dirtune.analyse.run import Comparison, Run, Trial, TrialKind
+from dirtune.analyse.run import Comparison, Forecast, Run, Trial, TrialKind
 from dirtune.render import run_tables
 from dirtune.render.chart_style import (
     AFTER,
@@ -35,9 +35,9 @@ def charts(run: Run) -> dict[str, Picture]:
     """Return the charts for which the run has data, by name."""
     swept = run_tables.swept(run)
     made = {
-        "ratio": ratio(run),
+        "ratio": ratio(run.comparisons, run.forecast),
         "handlers": handlers(run),
-        "pairs": pairs(run),
+        "pairs": pairs(run.comparisons),
         "capacity": curves(run, swept) if run_tables.enough(swept) else None,
         "latency": latency(run),
         "cpu-states": cpu_states(run),
@@ -47,11 +47,18 @@ def charts(run: Run) -> dict[str, Picture]:
     return {name: chart for name, chart in made.items() if chart is not None}
 
 
-def pairs(run: Run) -> Picture | None:
+def of_comparisons(comparisons: Sequence[Comparison]) -> dict[str, Picture]:
+    """Return the charts of a comparison without a run: the ratio and the pairs."""
+    paired = comparisons if all(c.pairs for c in comparisons) else ()
+    made = {"ratio": ratio(comparisons), "pairs": pairs(paired)}
+    return {name: chart for name, chart in made.items() if chart is not None}
+
+
+def pairs(comparisons: Sequence[Comparison]) -> Picture | None:
     """Return a chart of the judged pairs: a line from before to after for each pair."""
-    if not run.comparisons or not run.comparisons[0].before:
+    if not comparisons or not comparisons[0].before:
         return None
-    first = run.comparisons[0]
+    first = comparisons[0]
     rows: list[Row] = []
     for n, (a, b) in enumerate(zip(first.before, first.after, strict=False), 1):
         change = _change(first, a, b)
@@ -90,15 +97,20 @@ def _change(judged: Comparison, before: float, after: float) -> str:
     return "better" if (after > before) == (judged.better == "higher") else "worse"
 
 
-def ratio(run: Run) -> Picture | None:
+def ratio(comparisons: Sequence[Comparison], forecast: Forecast | None = None) -> Picture | None:
     """Return a chart of the forecast and measured ratios, with the noise floor around 1."""
-    rows = list(_ratio_rows(run))
+    floor = comparisons[0].noise_floor if comparisons else None
+    return ratios(list(_ratio_rows(comparisons, forecast)), floor)
+
+
+def ratios(rows: list[Row], floor: float | None) -> Picture | None:
+    """Return a chart of the ratios in *rows*, with the noise floor around 1 if it is known."""
     if not rows:
         return None
     names = [str(row["series"]) for row in rows]
     series = {name: BEFORE if name == "forecast" else AFTER for name in names}
     x = alt.X("low:Q", title="after / before", scale=alt.Scale(zero=False, padding=20))
-    y = alt.Y("series:N", title=None, sort=None, axis=alt.Axis(labelLimit=110))
+    y = alt.Y("series:N", title=None, sort=None, axis=alt.Axis(labelLimit=180))
     tips = ["series:N", "ratio:Q", "low:Q", "high:Q"]
     shade = colour(series, legend=False)
     base = new_chart(rows)
@@ -113,21 +125,19 @@ def ratio(run: Run) -> Picture | None:
         .mark_rule(strokeDash=[4, 3], color="currentColor")
         .encode(x="one:Q"),
     ]
-    floor = run.comparisons[0].noise_floor if run.comparisons else None
     if floor is not None:
         band = new_chart([{"low": 1 - floor, "high": 1 + floor}])
         layers.insert(0, band.mark_rect(color=QUIET, opacity=0.28).encode(x="low:Q", x2="high:Q"))
     return picture(alt.layer(*layers).properties(width=WIDTH, height=alt.Step(34)), rows)
 
 
-def _ratio_rows(run: Run) -> Iterator[Row]:
-    outcomes = same_metric(run)
-    forecast = run.forecast
+def _ratio_rows(comparisons: Sequence[Comparison], forecast: Forecast | None) -> Iterator[Row]:
+    outcomes = same_metric(comparisons)
     if forecast and forecast.ratio is not None and forecast.interval:
         low, high = forecast.interval
         yield {"series": "forecast", "ratio": forecast.ratio, "low": low, "high": high}
         # A forecast is about CPU time, whatever the primary metric.
-        outcomes = tuple(c for c in run.comparisons if c.metric == _CPU_METRIC) or outcomes
+        outcomes = tuple(c for c in comparisons if c.metric == _CPU_METRIC) or outcomes
     for outcome in outcomes:
         if outcome.ratio and outcome.interval:
             low, high = outcome.interval
@@ -237,7 +247,7 @@ def latency(run: Run) -> Picture | None:
         .mark_point(size=60, strokeWidth=1.5)
         .encode(
             x=alt.X("ms:Q", title="latency of replies, ms"),
-            y=alt.Y("where:N", title=None, sort=None, axis=alt.Axis(labelLimit=110)),
+            y=alt.Y("where:N", title=None, sort=None, axis=alt.Axis(labelLimit=180)),
             color=colour(series),
             shape=alt.Shape("series:N", sort=None, legend=None),
             tooltip=["trial:N", "where:N", "series:N", "ms:Q"],

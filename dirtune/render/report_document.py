@@ -4,7 +4,7 @@ All content comes from the run. A missing figure is marked as missing, and a sec
 content is left out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dirtune.analyse.run import Comparison, Forecast, Run, Trial, TrialKind
@@ -48,7 +48,7 @@ def document(run: Run) -> Document:
     sections = (
         Section("Finding", tuple(_finding(run))),
         Section("Handler cost", tuple(handler_cost(run))),
-        Section("Comparison", tuple(_comparison(run))),
+        Section("Comparison", tuple(comparison(run.comparisons, run.verdict or ""))),
         Section("Forecast and outcome", tuple(_forecast(run))),
         *run_tables.sections(run),
         Section("CPU per node", tuple(nodes(run))),
@@ -68,12 +68,12 @@ def document(run: Run) -> Document:
         title=run.title,
         verdict=f"{verdict}{dot.strip()}",
         tone=first.verdict if first else "",
-        facts=tuple(_facts(first, run.forecast)),
+        facts=tuple(facts(first, run.forecast)),
         byline=_byline(run),
         sections=tuple(section for section in sections if section.blocks),
         remark=remark,
         asked=report_summary.asked(run),
-        picture=report_summary.picture(run),
+        picture=report_summary.picture(run.comparisons),
         cause=report_summary.cause(run),
         to_do=tuple(report_summary.to_do(run)),
     )
@@ -89,7 +89,8 @@ def _byline(run: Run) -> str:
     return f"{run.started} · run {run.id} · dirtune {run.version} · {run.command}"
 
 
-def _facts(first: Comparison | None, forecast: Forecast | None) -> Iterator[tuple[str, str]]:
+def facts(first: Comparison | None, forecast: Forecast | None) -> Iterator[tuple[str, str]]:
+    """Yield the main figures of a comparison and of its forecast."""
     if first:
         yield f"{metric_name(first.metric)}, after / before", in_ratio(first.ratio)
         yield interval_name(first), in_interval(first.interval)
@@ -120,12 +121,12 @@ def _finding(run: Run) -> Iterator[Block]:
     problems = report_summary.problems(run)
     for check, f in problems:
         caused = f" Its cause is {f['cause']}." if f.get("cause") else ""
-        commands = (command for fix in f.get("fixes", ()) for command in fix["commands"])
+        fixes = ((f"{x['title']} ({x['risk']})", tuple(x["commands"])) for x in f.get("fixes", ()))
         yield Entry(
             f["severity"],
             f"{check}: {f['subject']}",
             f"{f['message']}{'' if f['message'].endswith('.') else '.'}{caused}",
-            tuple(dict.fromkeys(commands)),
+            tuple(fixes),
         )
     if problems and "after" in run.audits:
         yield Text(_after_the_fix(run, {(check, f["subject"]) for check, f in problems}))
@@ -176,30 +177,31 @@ def _agreement(forecast: tuple[float, float], measured: tuple[float, float]) -> 
     return "The intervals overlap: forecast and outcome agree."
 
 
-def _comparison(run: Run) -> Iterator[Block]:
-    if not run.comparisons:
+def comparison(comparisons: Sequence[Comparison], verdict: str) -> Iterator[Block]:
+    """Yield the numbers of *comparisons*, and how they were made unless the *verdict* says it."""
+    if not comparisons:
         return
     yield Figure(
         "pairs",
         "Judged trials in pairs: one trial before the change and one after it.",
     )
-    header = ("", *map(measured, run.comparisons))
-    interval = interval_name(run.comparisons[0])
-    columns = [_comparison_cells(c, interval) for c in run.comparisons]
+    header = ("", *map(measured, comparisons))
+    interval = interval_name(comparisons[0])
+    columns = [_comparison_cells(c, interval) for c in comparisons]
     rows = tuple((name, *(cells[name] for cells in columns)) for name in columns[0])
     yield Table(header, rows, frozenset(header[1:]))
-    test = run.comparisons[0].test
+    test = comparisons[0].test
     yield Text(
         "The ratio is the value after the change divided by the value before it, as the geometric"
         " mean over the pairs; p is from"
         f" the {test} test. The noise floor is how far the 95 % interval reaches from 1 for"
-        f" {_FLOOR_OF[run.comparisons[0].own_floor]}. The detectable effect is the smallest change"
+        f" {_FLOOR_OF[comparisons[0].own_floor]}. The detectable effect is the smallest change"
         " that this number of pairs can detect. Invalid trials were repeated."
     )
-    design = run.comparisons[0].design
-    if design is not None and design not in (run.verdict or ""):
+    design = comparisons[0].design
+    if design is not None and design not in verdict:
         yield Text(design)
-    for c in run.comparisons:
+    for c in comparisons:
         if c.reason:
             yield Text(f"{measured(c)}: {c.reason}.")
 

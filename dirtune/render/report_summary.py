@@ -6,7 +6,7 @@ from somebody else. Names that do not have this form are left out.
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dirtune.analyse.run import Comparison, KneeLimit, Run, Verdict
@@ -24,27 +24,31 @@ _JOURNAL = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{1,9}Z")
 
 def asked(run: Run) -> str:
     """Return the question that the run was to answer."""
-    question = _experiment(run).get("question")
-    if isinstance(question, str) and question:
-        return question
+    asked = _experiment(run).get("question")
+    if isinstance(asked, str) and asked:
+        return asked
     if run.comparisons:
-        first = run.comparisons[0]
-        at = "" if first.rate is None else f" at {first.rate:g} connections/s"
-        return f"Does the change affect {metric_name(first.metric)}{at}?"
+        return question(run.comparisons[0])
     if any(trial.pair is not None for trial in run.trials):
         return f"Does the change affect {metric_name(run.primary_metric)}?"
     return "How many connections/s does the director balance, and what limits it?"
 
 
-def same_metric(run: Run) -> tuple[Comparison, ...]:
+def question(comparison: Comparison) -> str:
+    """Return the question that *comparison* answers."""
+    at = "" if comparison.rate is None else f" at {comparison.rate:g} connections/s"
+    return f"Does the change affect {metric_name(comparison.metric)}{at}?"
+
+
+def same_metric(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     """Return the comparisons of the primary metric, one for each rate."""
-    first = next(iter(run.comparisons), None)
-    return tuple(c for c in run.comparisons if first is not None and c.metric == first.metric)
+    first = next(iter(comparisons), None)
+    return tuple(c for c in comparisons if first is not None and c.metric == first.metric)
 
 
-def picture(run: Run) -> Figure | None:
-    """Return the verdict as a picture; None for a run without a ratio."""
-    first = next(iter(run.comparisons), None)
+def picture(comparisons: Sequence[Comparison]) -> Figure | None:
+    """Return the verdict as a picture; None without a ratio."""
+    first = next(iter(comparisons), None)
     if first is None or first.ratio is None or first.interval is None:
         return None
     floor = (

@@ -50,9 +50,9 @@ class Results(msgspec.Struct, frozen=True):
 
 def table(results: Results) -> str:
     """Return a table with one row per fix, and the next steps."""
-    lines = [cells.table(_cells(results), _headers(results), "plain"), ""] if results.rows else []
+    lines = [cells.table(rows(results), headers(results), "plain"), ""] if results.rows else []
     lines += [one_line(row.sentence) for row in results.rows if row.sentence]
-    lines += map(one_line, _next(results))
+    lines += map(one_line, next_steps(results))
     return "\n".join(lines)
 
 
@@ -60,7 +60,7 @@ def markdown(results: Results) -> str:
     """Return the report of the session as Markdown, with a link to the report of each run."""
     begun = f"{escaped(results.started)} · {inline_code(results.command)}"
     lines = [f"# {escaped(results.title)}", "", begun, ""]
-    lines += [cells.table(_cells(results), _headers(results), "pipe"), ""]
+    lines += [cells.table(rows(results), headers(results), "pipe"), ""]
     for row in results.rows:
         titles = (f"- {escaped(title)}" for title in row.titles)
         lines += [f"## {escaped(row.name)}", "", *titles, ""]
@@ -70,19 +70,21 @@ def markdown(results: Results) -> str:
         lines += [f"{outcome}: {escaped(row.why or 'the session can go on')}.", ""]
         if row.run is not None:
             lines += [f"[Report of the run]({quote(row.run)}/report.md)", ""]
-    lines += [*(f"- {escaped(step)}" for step in _next(results)), ""]
+    lines += [*(f"- {escaped(step)}" for step in next_steps(results)), ""]
     lines += [f"- {escaped(note)}" for note in results.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _headers(results: Results) -> tuple[str, ...]:
+def headers(results: Results) -> tuple[str, ...]:
+    """Return the headings of the table of fixes."""
     # A fix that needs boots is never judged at planned looks, so levels may differ.
     names = {interval_name(row.comparison) for row in results.rows if row.comparison is not None}
     interval = names.pop() if len(names) == 1 else "interval"
     return ("fix", "risk", "after / before", interval, "verdict", "outcome", "why")
 
 
-def _cells(results: Results) -> Iterator[tuple[str, ...]]:
+def rows(results: Results) -> Iterator[tuple[str, ...]]:
+    """Yield a row of the table for each fix."""
     for row in results.rows:
         comparison = row.comparison
         yield (
@@ -103,7 +105,8 @@ def _interval(comparison: Comparison | None) -> str:
     return f"{low:.3f} to {high:.3f}"
 
 
-def _next(results: Results) -> Iterator[str]:
+def next_steps(results: Results) -> Iterator[str]:
+    """Yield what the operator can do next."""
     if results.waits is not None:
         yield results.waits
     kept = [row for row in results.rows if row.outcome == "kept" and row.risk != "reboot"]

@@ -19,10 +19,11 @@ from playwright import sync_api as playwright
 
 from dirtune.analyse.run import CpuShare
 from dirtune.bench import store
-from dirtune.render.report import html
+from dirtune.render import audit_page
+from dirtune.render.report import html, of_comparisons, of_document, of_session
+from tests.render import inputs
 from tests.render.crowded import crowded
-from tests.render.inputs import UNFINISHED
-from tests.render.test_hostile_names import hostile
+from tests.render.test_hostile_names import EVIL, hostile
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the package chromium")
@@ -63,8 +64,13 @@ SHAPES = {
     "compared": lambda: html(timed()),
     "swept": lambda: html(store.example("paper")),
     "paper": lambda: html(store.example("paper"), paper=True),
-    "unfinished": lambda: html(UNFINISHED),
+    "unfinished": lambda: html(inputs.UNFINISHED),
     "hostile": lambda: html(long_names()),
+    "audit": lambda: of_document(audit_page.document(inputs.REPORT)),
+    "two-runs": lambda: of_comparisons(crowded().comparisons, ("before", EVIL)),
+    "session": lambda: of_session(inputs.SESSION),
+    "session-hostile": lambda: of_session(hostile(inputs.SESSION)),
+    "audit-hostile": lambda: of_document(audit_page.document(hostile(inputs.REPORT))),
     "recorded": lambda: html(store.load(ROOT / "reports/crowded-line")),
 }
 

@@ -18,8 +18,10 @@ from dirtune.checks import documents, events
 from dirtune.lvs.documents import plan_document
 from dirtune.render import (
     audit,
+    audit_page,
     catalogue,
     comparison,
+    comparison_page,
     difference,
     doctor,
     failover,
@@ -42,6 +44,7 @@ from dirtune.render import (
     run_tables,
     sweep,
     tune,
+    tune_page,
     watch,
 )
 from tests.golden import same
@@ -92,9 +95,9 @@ def page(run):
     return bare(module.html(run))
 
 
-def fleet_page(summary):
+def document_page(document):
     module = pytest.importorskip("dirtune.render.report", reason="needs the extra `report`")
-    return bare(module.of_document(fleet.document(summary)))
+    return bare(module.of_document(document))
 
 
 def bare(html):
@@ -155,6 +158,10 @@ OUTPUTS = {
     "profile-difference": lambda: profile.difference(inputs.PROFILES_DIFFER, markdown=False),
     "comparison-table": lambda: several(comparison.table, *RUN.comparisons),
     "comparison-markdown": lambda: several(comparison.markdown, *RUN.comparisons),
+    "comparison_page": lambda: document_page(
+        comparison_page.document(RUN.comparisons, ("before", "after"))
+    ),
+    "tune_page": lambda: document_page(tune_page.document(inputs.SESSION)),
     "tune-table": lambda: several(
         tune.table, inputs.SESSION, inputs.WAITING, inputs.NOTHING_TO_TUNE
     ),
@@ -199,7 +206,8 @@ OUTPUTS = {
     "fleet-table": lambda: fleet.text(inputs.FLEET),
     "fleet-markdown": lambda: fleet.markdown(inputs.FLEET),
     "fleet-json": lambda: pretty(fleet.json(inputs.FLEET)),
-    "fleet-html": lambda: fleet_page(inputs.FLEET),
+    "audit_page": lambda: document_page(audit_page.document(inputs.REPORT)),
+    "fleet-html": lambda: document_page(fleet.document(inputs.FLEET)),
     "failover": lambda: several(failover.text, *inputs.FAILOVERS),
     "readiness": lambda: several(
         readiness.text,

@@ -21,7 +21,7 @@ from dirtune.errors import NoVerdict, TrialError
 from dirtune.host import RecordedHost
 from dirtune.plan.metrics import METRICS
 from dirtune.render.blocks import Table
-from dirtune.render.report_document import _comparison
+from dirtune.render.report_document import comparison
 from dirtune.snapshot import take
 from dirtune.tune import turn
 from tests.plans import plan_of
@@ -157,7 +157,8 @@ def test_of_several_rates_the_first_decides_and_the_others_are_told(tmp_path):
     assert [c.noise_floor for c in run.comparisons] == floors
     first, _, second, _ = run.comparisons
     assert run.verdict == f"{sentence(first)} {sentence(second)}"
-    header = next(block for block in _comparison(run) if isinstance(block, Table)).header
+    blocks = comparison(run.comparisons, "")
+    header = next(block for block in blocks if isinstance(block, Table)).header
     assert [cell.split()[-1] for cell in header[1:4:2]] == ["200/s", "300/s"]
 
 
