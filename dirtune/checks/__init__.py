@@ -10,12 +10,13 @@ import enum
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Concatenate, TypeVar
 
 from dirtune.checks.counters import arriving
 from dirtune.checks.host_roles import roles
+from dirtune.checks.owners import owner, spoken
 from dirtune.settings import Risk as Risk
 from dirtune.settings import Setting
 from dirtune.snapshot import Role as Role
@@ -296,7 +297,16 @@ def not_applicable(reason: str, cause: Cause = Cause.NOTHING_TO_JUDGE) -> Undeci
 
 def run(checks: tuple[Check, ...], snapshot: Snapshot) -> tuple[Outcome, ...]:
     """Run *checks* on one snapshot."""
-    return tuple(_run_one(check, snapshot) for check in checks)
+    return tuple(_in_owners_words(_run_one(check, snapshot), snapshot) for check in checks)
+
+
+def _in_owners_words(outcome: Outcome, snapshot: Snapshot) -> Outcome:
+    """Return *outcome* with services named in the words of the program that owns the table."""
+    known = owner(snapshot) if outcome.findings else None
+    if known is None:
+        return outcome
+    findings = (replace(f, message=spoken(f.message, f.subject, known)) for f in outcome.findings)
+    return replace(outcome, findings=tuple(findings))
 
 
 def run_cross(checks: tuple[Check, ...], cluster: Cluster) -> tuple[Outcome, ...]:

@@ -1,10 +1,12 @@
 """The program that owns a host's IPVS table, and the words in which its users know a service."""
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dirtune.checks.host_roles import KUBE_PROXY_INTERFACE, KUBE_ROUTER_INTERFACE
+from dirtune.checks.once import once
 from dirtune.collect.ip_vs import Forward, Service
 from dirtune.snapshot import Snapshot
 
@@ -34,6 +36,12 @@ _PROGRAMS: Mapping[str, Owner] = {
 }
 KUBERNETES = frozenset({Owner.KUBE_PROXY, Owner.KUBE_ROUTER})
 """Owners whose services are those of Kubernetes."""
+TRACKING = KUBERNETES | {Owner.SWARM}
+"""Owners whose own rules masquerade, and so need connection tracking."""
+
+
+# The name of a service in a finding's subject; a destination's subject ends with it.
+_SERVICE = re.compile(r"\b(?:TCP|UDP|SCTP|FWM) \S+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,14 @@ _WORDS: Mapping[Owner, Words] = {
         "Repair the real servers or their health checks, which /var/log/ldirectord.log names. A "
         "`fallback` server answers in the meantime",
     ),
+    Owner.PYBAL: Words(
+        "The service {} of PyBal",
+        "Repair the real servers or their monitors: PyBal logs each server that it depools",
+    ),
+    Owner.SEESAW: Words(
+        "The vserver_entry {} of Seesaw",
+        "Repair the backends or their healthchecks in Seesaw's configuration",
+    ),
 }
 _DEFAULT = Words("{}", "Repair the real servers or their health checks")
 _KUBERNETES = Words(
@@ -73,15 +89,24 @@ _KUBERNETES = Words(
 )
 
 
+@once
 def owner(snapshot: Snapshot) -> Owner | None:
-    """Return the program that owns the host's IPVS table; None if no sign of one was read."""
+    """Return the program that owns the host's IPVS table; None if no sign of one was read.
+
+    kube-proxy owns no table without its interface, nor keepalived without virtual servers.
+    """
     names = [p.name for p in snapshot.processes or () if not p.kernel]
-    for program, known in _PROGRAMS.items():
-        if any(name.startswith(program) for name in names):
-            return known
     held = {i.name for i in snapshot.interfaces or ()}
     held |= {a.interface for a in snapshot.interface_addresses or ()}
-    if any(name.startswith(KUBE_PROXY_INTERFACE) for name in held):
+    ipvs_mode = any(name.startswith(KUBE_PROXY_INTERFACE) for name in held)
+    idle = {Owner.KUBE_PROXY} if held and not ipvs_mode else set()
+    conf = snapshot.keepalived
+    if conf is not None and conf.files and not conf.virtual_servers:
+        idle.add(Owner.KEEPALIVED)
+    for program, known in _PROGRAMS.items():
+        if known not in idle and any(name.startswith(program) for name in names):
+            return known
+    if ipvs_mode:
         return Owner.KUBE_PROXY
     if KUBE_ROUTER_INTERFACE in held:
         return Owner.KUBE_ROUTER
@@ -98,6 +123,18 @@ def _swarm(snapshot: Snapshot, names: list[str]) -> bool:
 
 def _is_nat(service: Service) -> bool:
     return all(d.forward == Forward.MASQ for d in service.destinations)
+
+
+def spoken(message: str, subject: str, known: Owner | None) -> str:
+    """Return *message* with the service in *subject* named as the owner's users know it."""
+    name = _SERVICE.search(subject)
+    place = name and message.find(name[0])
+    if name is None or place is None or place < 0:
+        return message
+    phrase = words(known).service
+    if place and not message[:place].endswith(". "):
+        phrase = phrase[0].lower() + phrase[1:]
+    return message[:place] + phrase.format(name[0]) + message[place + len(name[0]) :]
 
 
 def words(known: Owner | None) -> Words:

@@ -9,9 +9,12 @@ from dirtune import checks
 from dirtune.checks import discovery
 from dirtune.snapshot import FIELDS, MOVING, Snapshot
 from tests.checks.applied import applied
+from tests.checks.owned import PROGRAMS, owned_by, require_owners_words
 
 PAST = ("earlier", "ip_vs_status", "kernel_log", "locks", "handlers", "softirq_window")
 ALL, RUN = discovery.all_checks(), checks.run
+SPOKEN = set()
+"""The kinds of findings whose words were tried with each owner of the table."""
 
 # What `dirtune fix` can do by itself, in the shell's words: one value in one file of the kernel,
 # but for the files that are orders to the PCI bus, and four options of ethtool.
@@ -78,6 +81,18 @@ def require_mending(each, snapshot, finding):
         assert (each.id, finding.subject) not in left, f"{each.id}: {fix.id} mends nothing"
 
 
+def require_every_owner(each, snapshot, finding):
+    """Require the words of each owner of the table, once for each kind of finding."""
+    kind = each.id, finding.severity, *(fix.id for fix in finding.fixes)
+    if kind in SPOKEN or not isinstance(snapshot, Snapshot):
+        return
+    SPOKEN.add(kind)
+    for planted in (snapshot, *(owned_by(snapshot, program) for program in PROGRAMS)):
+        for outcome in RUN((each,), planted):
+            for spoken in outcome.findings:
+                require_owners_words(spoken, planted)
+
+
 def grave(snapshot, severity):
     """The findings of an audit that are *severity* or graver, by check and subject."""
     outcomes = RUN(ALL, snapshot)
@@ -103,6 +118,7 @@ def _what_holds_for_all(monkeypatch):
             mending.append(each)
             for finding in found.findings:
                 require_mending(each, what, finding)
+                require_every_owner(each, what, finding)
             mending.clear()
         if "made-up" not in each.id:
             require_sentences(found)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dirtune.checks import Fix, Risk
 from dirtune.checks.ipvs import vips
 from dirtune.checks.once import once
+from dirtune.checks.owners import TRACKING, owner
 from dirtune.collect.ip_vs import Forward
 from dirtune.competitors import competitors
 from dirtune.snapshot import Snapshot
@@ -148,9 +149,14 @@ def _first(address: ipaddress.IPv4Address | ipaddress.IPv6Address, length: int) 
     return int(address) >> host_bits << host_bits
 
 
-def stop_tracking(snapshot: Snapshot) -> Fix:
-    """Return the fix that exempts packets of virtual services from connection tracking."""
-    return Fix(
+def stop_tracking(snapshot: Snapshot) -> tuple[Fix, ...]:
+    """Return the fix that exempts packets of virtual services from connection tracking.
+
+    There is none if the rules of the program that owns the services need the tracking.
+    """
+    if owner(snapshot) in TRACKING:
+        return ()
+    fix = Fix(
         "stop-tracking-services",
         "Stop tracking connections to virtual services. Stateful rules then no longer match "
         "them, so read the rules first and prepare a timed rollback",
@@ -158,6 +164,7 @@ def stop_tracking(snapshot: Snapshot) -> Fix:
         tuple(_stopping(snapshot)),
         competitors(snapshot, "ipvs"),
     )
+    return (fix,)
 
 
 def _stopping(snapshot: Snapshot) -> Iterator[str]:

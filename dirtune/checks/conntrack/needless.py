@@ -13,6 +13,7 @@ from dirtune.checks.conntrack import (
 )
 from dirtune.checks.conntrack.table_full import lacks_room
 from dirtune.checks.ipvs import forwarding, per_second, running, vips
+from dirtune.checks.owners import TRACKING, owner
 from dirtune.snapshot import Snapshot
 
 _MANY_CPS, _MANY_PPS = 20_000, 200_000  # per second; estimates, not calibrated
@@ -35,10 +36,10 @@ def needless(snapshot: Snapshot) -> Verdicts:
     tracking can match packets to a virtual address. It also reports `net.ipv4.vs.conntrack=0` if a
     rule turns tracking on for all packets, and no `notrack` rule exempts packets to virtual
     addresses. The finding is `high` at 20,000 new connections/s or 200,000 packets/s, else
-    `medium`. The check does not report hosts that need tracking: hosts on which kube-proxy or
-    kube-router runs (both masquerade), hosts that use the FTP helper of IPVS, and hosts whose
-    firewall judges packets to virtual addresses by the connection's state. Nor does it report a
-    module that is loaded but tracks nothing.
+    `medium`. The check does not report hosts that need tracking: hosts on which kube-proxy,
+    kube-router or Docker Swarm runs (all masquerade), hosts that use the FTP helper of IPVS, and
+    hosts whose firewall judges packets to virtual addresses by the connection's state. Nor does it
+    report a module that is loaded but tracks nothing.
 
     ## Why it matters
     If the setting is 1, every connection has a second table entry of 256 bytes and a second timer.
@@ -65,7 +66,7 @@ def needless(snapshot: Snapshot) -> Verdicts:
         return
     loaded = snapshot.modules.loaded if snapshot.modules else frozenset()
     programs = running(snapshot, _NEEDS_IT)
-    if programs or "ip_vs_ftp" in loaded:
+    if programs or owner(snapshot) in TRACKING or "ip_vs_ftp" in loaded:
         return
     filters = rules(snapshot)
     if filters is None:
@@ -123,6 +124,6 @@ def _finding(snapshot: Snapshot, message: str, rows: Iterable[str]) -> Finding:
             "forwarding": sorted(forwarding(snapshot)),
             **{name: speed and round(speed, 1) for name, speed in speeds.items()},
         },
-        fixes=(stop_tracking(snapshot),),
+        fixes=stop_tracking(snapshot),
         cause="conntrack/table-full" if lacks_room(snapshot) else None,
     )

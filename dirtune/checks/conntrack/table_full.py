@@ -139,4 +139,4 @@ def _fixes(snapshot: Snapshot, most: int | None) -> tuple[Fix, ...]:
     title = f"Raise the limit to {new:,} entries, which take up to {new * _ENTRY_BYTES >> 20} MiB"
     raised = sysctl(snapshot, "raise-conntrack-max", title, values)
     tracked = snapshot.services and snapshot.sysctl(VS_CONNTRACK)
-    return (raised, stop_tracking(snapshot)) if tracked else (raised,)
+    return (raised, *stop_tracking(snapshot)) if tracked else (raised,)

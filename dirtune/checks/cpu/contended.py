@@ -91,7 +91,10 @@ def _judge(snapshot: Snapshot, cpu: int, share: Mapping[str, float]) -> Verdicts
         )
     else:
         return
-    title = f"Keep programs off CPU {cpu} with a cpuset, and set keepalived's vrrp_cpu_affinity"
+    keepalived = _keepalived(snapshot)
+    title = f"Keep programs off CPU {cpu} with a cpuset" + (
+        ", and set vrrp_cpu_affinity in keepalived.conf" if keepalived else ""
+    )
     yield Finding(
         subject=f"CPU {cpu}",
         severity=Severity.INFO,
@@ -102,7 +105,7 @@ def _judge(snapshot: Snapshot, cpu: int, share: Mapping[str, float]) -> Verdicts
             "user_percent": round(user, 1),
             "programs": [p.name for p in ran[:_NAMED]],
             "realtime": urgent,
-            "keepalived": _keepalived(snapshot),
+            "keepalived": keepalived,
         },
         fixes=(Fix("keep-programs-off", title, Risk.SAFE),),
     )

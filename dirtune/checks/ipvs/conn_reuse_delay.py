@@ -12,6 +12,7 @@ from dirtune.checks import (
 )
 from dirtune.checks.ipvs import forwarding, per_second
 from dirtune.checks.ipvs.port_reuse import delays, vendor
+from dirtune.checks.owners import TRACKING, Owner, owner
 from dirtune.checks.remedies import sysctl
 from dirtune.collect.kernel import Kernel
 from dirtune.collect.sysctls import Sysctls
@@ -45,9 +46,10 @@ def conn_reuse_delay(snapshot: Snapshot, sysctls: Sysctls, kernel: Kernel) -> Ve
     5.9 corrects this.
 
     ## Remediation
-    Use a newer kernel, or set `net.ipv4.vs.conntrack=0` if no stateful rule needs conntrack. Do
-    not set `conn_reuse_mode=0`: before Linux 5.16, clients that reuse ports then stay with a
-    destination of weight 0 (`ipvs/stale-conn-policy`).
+    Use a newer kernel, or set `net.ipv4.vs.conntrack=0` if no stateful rule needs conntrack: the
+    rules of kube-proxy, kube-router and Docker Swarm need it. Elsewhere, do not set
+    `conn_reuse_mode=0`: before Linux 5.16, clients that reuse ports then stay with a destination
+    of weight 0 (`ipvs/stale-conn-policy`).
 
     ## Known problems
     The check knows only the rate of all clients together: one busy client waits often, and many
@@ -104,13 +106,19 @@ def _finding(
 
 
 def _fixes(snapshot: Snapshot) -> tuple[Fix, ...]:
-    return (
-        sysctl(
-            snapshot,
-            "stop-ipvs-conntrack",
-            "Stop tracking IPVS connections, if no stateful or NAT rule needs the tracking",
-            {f"{_VS}conntrack": 0},
-            what="ipvs",
-        ),
-        Fix("newer-kernel", "Use kernel 5.9 or later, or a current stable kernel", Risk.REBOOT),
+    newer = Fix("newer-kernel", "Use kernel 5.9 or later, or a current stable kernel", Risk.REBOOT)
+    runs = owner(snapshot)
+    if runs in TRACKING:
+        return newer, _keep_server(runs)
+    title = "Stop tracking IPVS connections, if no stateful or NAT rule needs the tracking"
+    values = {f"{_VS}conntrack": 0}
+    return sysctl(snapshot, "stop-ipvs-conntrack", title, values, what="ipvs"), newer
+
+
+def _keep_server(runs: Owner | None) -> Fix:
+    title = (
+        "Set net.ipv4.vs.conn_reuse_mode=0 and net.ipv4.vs.expire_nodest_conn=1, as newer "
+        f"versions of {runs} do. Before Linux 5.16, clients that reuse ports then stay with a "
+        "destination of weight 0 until it is deleted"
     )
+    return Fix("reuse-servers", title, Risk.DISRUPTIVE)

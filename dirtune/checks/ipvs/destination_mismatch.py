@@ -12,8 +12,8 @@ from dirtune.checks import (
     inconclusive,
 )
 from dirtune.checks.ipvs import destinations
+from dirtune.checks.table_fixes import Part, in_table
 from dirtune.collect.ip_vs import Destination, Forward, Service
-from dirtune.competitors import competitors
 from dirtune.snapshot import Snapshot
 
 _KEEPS_PORT = frozenset({Forward.ROUTE, Forward.TUNNEL})
@@ -62,12 +62,13 @@ def destination_mismatch(snapshot: Snapshot) -> Verdicts:
                 service,
                 f"{name} gets packets for port {service.port}, because {server.forward} does not "
                 f"change the port of {service.name}",
-                Fix(
+                in_table(
+                    snapshot,
                     "use-service-port",
                     "Let the real server listen on the service's port and give the destination "
                     "that port, or use NAT",
-                    Risk.DISRUPTIVE,
-                    competes=competitors(snapshot, "ipvs"),
+                    Part.DESTINATIONS,
+                    risk=Risk.DISRUPTIVE,
                 ),
             )
 
@@ -90,11 +91,12 @@ def _elsewhere(snapshot: Snapshot, service: Service, name: str) -> Finding | Und
         service,
         f"{name} of {service.name} has the method Local, so this host itself gets its packets, "
         "but the address is not on this host",
-        Fix(
+        in_table(
+            snapshot,
             "add-destination-again",
             "Delete the destination and add it again, so that IPVS chooses its method anew",
-            Risk.DISRUPTIVE,
-            competes=competitors(snapshot, "ipvs"),
+            Part.DESTINATIONS,
+            risk=Risk.DISRUPTIVE,
         ),
     )
 

@@ -12,7 +12,7 @@ _REMEDY = {
     Owner.KUBE_PROXY: "--ipvs-tcp-timeout of kube-proxy",
     Owner.KEEPALIVED: "`lvs_timeouts` of keepalived",
 }
-_PEERS_ARE_HERE = frozenset({*KUBERNETES, Owner.SWARM})
+_PEERS_ARE_HERE = KUBERNETES | {Owner.SWARM}
 """Owners whose clients and servers are containers."""
 
 

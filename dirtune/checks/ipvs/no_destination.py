@@ -6,6 +6,7 @@ from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, 
 from dirtune.checks.counters import age_s
 from dirtune.checks.ipvs import counted, detail, vips
 from dirtune.checks.owners import KUBERNETES, Owner, owner, words
+from dirtune.checks.table_fixes import Part, in_table
 from dirtune.collect import log_messages
 from dirtune.collect.ip_vs import Service
 from dirtune.competitors import competitors
@@ -192,12 +193,9 @@ def _message(name: str, left: _Left, runs: Owner | None) -> str:
     if left.usable:
         return f"Only 1 of the {left.known} destinations of {name} is usable"
     if not left.known and runs in KUBERNETES:
-        return (
-            f"{words(runs).service.format(name)} has no ready endpoint that {runs} may use on "
-            "this node"
-        )
+        return f"{name} has no ready endpoint that {runs} may use on this node"
     if not left.known:
-        return f"{words(runs).service.format(name)} has no destinations"
+        return f"{name} has no destinations"
     over = len(left.overloaded)
     if not over:
         return f"All {left.known} destinations of {name} have weight 0"
@@ -220,17 +218,13 @@ def _evidence(snapshot: Snapshot, service: Service, left: _Left) -> Mapping[str,
 
 
 def _fixes(snapshot: Snapshot, left: _Left, runs: Owner | None) -> tuple[Fix, ...]:
-    who = competitors(snapshot, "ipvs")
     restore = Fix(
         "restore-destinations",
         words(runs).empty,
         Risk.SAFE,
-        competes=who,
+        competes=competitors(snapshot, "ipvs"),
     )
-    raised = Fix(
-        "raise-upper-threshold",
-        left.raised,
-        Risk.SAFE,
-        competes=who,
-    )
-    return (raised, restore) if left.overloaded else (restore,)
+    if not left.overloaded:
+        return (restore,)
+    part = Part.WEIGHTS if left.by_weight else Part.THRESHOLDS
+    return in_table(snapshot, "raise-upper-threshold", left.raised, part), restore

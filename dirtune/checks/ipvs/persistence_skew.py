@@ -1,10 +1,10 @@
 from collections.abc import Iterator
 
-from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import ONE_CLIENT, detail
+from dirtune.checks.table_fixes import Part, in_table
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.ipvs_netlink import IpvsService
-from dirtune.competitors import competitors
 from dirtune.snapshot import Snapshot
 
 _FEW = 1_000  # established connections of a service
@@ -91,14 +91,12 @@ def _finding(
             "netmask": known and known.netmask,
         },
         fixes=(
-            Fix(
+            in_table(
+                snapshot,
                 "narrow-persistence",
-                (
-                    "Shorten the persistence timeout, narrow the netmask to one address, or turn "
-                    "persistence off"
-                ),
-                Risk.SAFE,
-                competes=competitors(snapshot, "ipvs"),
+                "Shorten the persistence timeout, narrow the netmask to one address, or turn "
+                "persistence off",
+                Part.PERSISTENCE,
             ),
         ),
     )

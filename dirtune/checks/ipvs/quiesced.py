@@ -1,9 +1,9 @@
 from dirtune.analyse.words import counted
-from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, uncounted
+from dirtune.checks import Finding, Risk, Role, Severity, Verdicts, check, uncounted
 from dirtune.checks.ipvs import destinations
 from dirtune.checks.remedies import sysctl
+from dirtune.checks.table_fixes import Part, in_table
 from dirtune.collect.ip_vs import Destination, Service
-from dirtune.competitors import competitors
 from dirtune.snapshot import Snapshot
 
 _LEAST_S, _LONG_S = 3600, 86400
@@ -69,11 +69,12 @@ def _flows(snapshot: Snapshot, service: Service, server: Destination) -> Finding
         "without a packet",
         evidence={"entries": server.inactive, "weight": server.weight},
         fixes=(
-            Fix(
+            in_table(
+                snapshot,
                 "delete-destination",
                 "Delete the destination, with net.ipv4.vs.expire_nodest_conn=1",
-                Risk.DISRUPTIVE,
-                competes=competitors(snapshot, "ipvs"),
+                Part.DESTINATIONS,
+                risk=Risk.DISRUPTIVE,
             ),
         ),
     )

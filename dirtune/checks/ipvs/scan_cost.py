@@ -1,8 +1,8 @@
 import math
 
-from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import detail, edited, new_per_second
-from dirtune.checks.remedies import commands
+from dirtune.checks.table_fixes import Part, in_table
 from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
 
@@ -97,20 +97,19 @@ def _finding(
         message=message,
         evidence={"service": service.name, "scheduler": service.scheduler} | evidence,
         fixes=(
-            commands(
+            in_table(
                 snapshot,
                 "schedule-mh",
-                (
-                    "Schedule with mh, which looks servers up in a table and keeps each client "
-                    "with one server"
-                ),
+                "Schedule with mh, which looks servers up in a table and keeps each client with "
+                "one server",
+                Part.SCHEDULER,
                 edited(snapshot, service, "-s mh -b mh-fallback,mh-port"),
-                what="ipvs",
             ),
-            Fix(
+            in_table(
+                snapshot,
                 "divide-weights",
                 "Use weights with a large common divisor, or split the servers into groups",
-                Risk.SAFE,
+                Part.WEIGHTS,
             ),
         ),
     )

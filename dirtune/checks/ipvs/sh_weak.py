@@ -2,7 +2,7 @@ import math
 
 from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import detail, edited
-from dirtune.checks.remedies import commands
+from dirtune.checks.table_fixes import Part, in_table
 from dirtune.collect.ip_vs import Service
 from dirtune.lvs.model import IP_VS_SVC_F_SCHED_SH_FALLBACK
 from dirtune.snapshot import Snapshot
@@ -89,12 +89,12 @@ def _fallback(snapshot: Snapshot, service: Service) -> Verdicts:
 def _finding(
     snapshot: Snapshot, service: Service, message: str, evidence: dict[str, object]
 ) -> Finding:
-    fix = commands(
+    fix = in_table(
         snapshot,
         "schedule-mh",
         "Use the scheduler mh with the flags mh-fallback and mh-port, if this kernel has mh",
+        Part.SCHEDULER,
         edited(snapshot, service, "-s mh -b mh-fallback,mh-port"),
-        what="ipvs",
     )
     return Finding(
         subject=service.name,

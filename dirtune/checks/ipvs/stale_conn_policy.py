@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import destinations, running
 from dirtune.checks.ipvs.port_reuse import VS, delays, ignores_weight_0
+from dirtune.checks.owners import TRACKING, owner
 from dirtune.checks.remedies import sysctl
 from dirtune.checks.together import few
 from dirtune.collect.ip_vs import Service
@@ -134,9 +135,11 @@ def _reuse(snapshot: Snapshot, sysctls: Sysctls, ignored: tuple[str, ...]) -> Fi
     title = "Reschedule connections whose client reuses a port"
     if slow and tracked != 0:
         values[f"{VS}conntrack"] = 0
-        title += (
-            ", and stop tracking IPVS connections, or each of them waits 1 s. Where rules need "
-            "the tracking, as those of kube-proxy do, use the newer kernel instead"
+        mine = owner(snapshot)
+        title += ", and stop tracking IPVS connections, or each of them waits 1 s. " + (
+            f"The rules of {mine} need the tracking, so use the newer kernel instead"
+            if mine in TRACKING
+            else "Where rules need the tracking, use the newer kernel instead"
         )
     reschedule = sysctl(snapshot, "reuse-by-weight", title, values, what="ipvs")
     newer = Fix(

@@ -1,6 +1,6 @@
 from dirtune.checks import Finding, Role, Severity, Verdicts, check, not_applicable
 from dirtune.checks.ipvs import edited, entries
-from dirtune.checks.remedies import commands
+from dirtune.checks.table_fixes import Part, in_table
 from dirtune.collect.ip_vs import Forward, Service
 from dirtune.snapshot import Snapshot
 
@@ -57,12 +57,12 @@ def _finding(snapshot: Snapshot, service: Service, held: int, total: int) -> Fin
         "because it lacks one-packet scheduling",
         evidence={"service": service.name, "entries": held, "all_entries": total, "masq": nat},
         fixes=(
-            commands(
+            in_table(
                 snapshot,
                 "schedule-each-packet",
-                "Schedule each packet independently (`ops` in keepalived)",
+                "Schedule each packet independently",
+                Part.ONE_PACKET,
                 () if nat else edited(snapshot, service, "-o"),
-                what="ipvs",
             ),
         ),
     )

@@ -1,9 +1,9 @@
 from collections.abc import Iterator
 
-from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check, inconclusive
+from dirtune.checks import Finding, Fix, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import detail, edited
-from dirtune.checks.owners import KUBERNETES, Owner, owner
-from dirtune.checks.remedies import commands
+from dirtune.checks.owners import KUBERNETES, owner
+from dirtune.checks.table_fixes import Part, in_table
 from dirtune.collect.ip_vs import Destination, Service
 from dirtune.collect.ipvs_netlink import IpvsService
 from dirtune.lvs.model import IP_VS_SVC_F_SCHED_MH_PORT
@@ -60,7 +60,7 @@ def uneven_load(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdicts:
         if service.ops and service.scheduler in _LEAST_CONNECTIONS:
             yield _first(snapshot, service, serving[0])
         elif mine in KUBERNETES and service.scheduler in _LEAST_CONNECTIONS:
-            yield _each_node(service, mine)
+            yield _each_node(snapshot, service)
         elif service.scheduler in {"dh", *_HASHES_CLIENTS}:
             yield from _hashed(snapshot, service)
 
@@ -114,11 +114,11 @@ def _first(snapshot: Snapshot, service: Service, first: Destination) -> Finding:
         "destination: with one-packet scheduling no destination has connections for "
         f"{service.scheduler} to count, so weights do not matter"
     )
-    title = "Schedule in turn and by weight with wrr (`lb_algo wrr` in keepalived)"
+    title = "Schedule in turn and by weight with wrr"
     return _finding(snapshot, service, message, "schedule-wrr", title, "-s wrr")
 
 
-def _each_node(service: Service, mine: Owner | None) -> Finding:
+def _each_node(snapshot: Snapshot, service: Service) -> Finding:
     scheduler = service.scheduler
     return Finding(
         subject=service.name,
@@ -126,13 +126,7 @@ def _each_node(service: Service, mine: Owner | None) -> Finding:
         message=f"{service.name} uses {scheduler}, but each node counts only its own connections, "
         "so nodes with few connections all choose the same pod",
         evidence={"scheduler": scheduler},
-        fixes=(
-            Fix(
-                "schedule-rr",
-                f"Use the scheduler rr in {mine}, such as --ipvs-scheduler=rr of kube-proxy",
-                Risk.SAFE,
-            ),
-        ),
+        fixes=(in_table(snapshot, "schedule-rr", "Schedule in turn with rr", Part.SCHEDULER),),
     )
 
 
@@ -140,7 +134,7 @@ def _finding(
     snapshot: Snapshot, service: Service, message: str, id: str, title: str, changes: str
 ) -> Finding:
     rows = edited(snapshot, service, changes)
-    fix: Fix = commands(snapshot, id, title, rows, what="ipvs")
+    fix: Fix = in_table(snapshot, id, title, Part.SCHEDULER, rows)
     return Finding(
         subject=service.name,
         severity=Severity.MEDIUM,

@@ -1,6 +1,6 @@
-from dirtune.checks import Finding, Fix, Risk, Role, Severity, Verdicts, check
+from dirtune.checks import Finding, Fix, Role, Severity, Verdicts, check
 from dirtune.checks.ipvs import edited
-from dirtune.checks.remedies import commands
+from dirtune.checks.table_fixes import Part, in_table
 from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
 
@@ -57,15 +57,12 @@ def _ratio(weights: list[int]) -> str:
 def _fix(snapshot: Snapshot, service: Service) -> Fix:
     other = _WEIGHTED[service.scheduler]
     if other is None:
-        return Fix(
-            "equal-weights",
-            "Give all destinations equal weights, because dh ignores weights",
-            Risk.SAFE,
-        )
-    return commands(
+        title = "Give all destinations equal weights, because dh ignores weights"
+        return in_table(snapshot, "equal-weights", title, Part.WEIGHTS)
+    return in_table(
         snapshot,
         f"schedule-{other}",
-        f"Schedule by weight with {other} (`lb_algo {other}` in keepalived)",
+        f"Schedule by weight with {other}",
+        Part.SCHEDULER,
         edited(snapshot, service, f"-s {other}"),
-        what="ipvs",
     )

@@ -4,7 +4,7 @@ from dirtune.analyse.probed import LockWindow, SoftirqWindow
 from dirtune.checks import Finding, Fix, Role, Severity, Undecided, Verdicts, check
 from dirtune.checks.ipvs import edited
 from dirtune.checks.lock import Waiting, notable
-from dirtune.checks.remedies import commands
+from dirtune.checks.table_fixes import Part, in_table
 from dirtune.collect.ip_vs import Service
 from dirtune.snapshot import Snapshot
 
@@ -71,10 +71,10 @@ def _finding(snapshot: Snapshot, scheduler: str, waiting: Waiting) -> Finding:
 
 
 def _fix(snapshot: Snapshot, service: Service) -> Fix:
-    return commands(
+    return in_table(
         snapshot,
         "schedule-mh",
-        f"Schedule {service.name} by a hash of the client with mh (`lb_algo mh` in keepalived)",
+        f"Schedule {service.name} by a hash of the client with mh",
+        Part.SCHEDULER,
         edited(snapshot, service, "-s mh"),
-        what="ipvs",
     )

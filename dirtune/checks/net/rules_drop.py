@@ -150,12 +150,7 @@ def _requests(snapshot: Snapshot, tool: str, way: Following) -> Iterator[tuple[F
         drop = _first(way, new)
         if drop:
             effect = f"drops new connections to {service.name}"
-            fix = Fix(
-                "accept-requests",
-                f"Accept packets for the virtual services in {drop.chain} before they are dropped",
-                Risk.DISRUPTIVE,
-            )
-            yield _finding(tool, drop, effect, {"service": service.name}, fix), drop
+            yield _finding(tool, drop, effect, {"service": service.name}, _accept(drop)), drop
         elif service.protocol in _TRACKED_PROTOCOLS and _half_seen(service):
             yield from _invalid(snapshot, tool, way, service)
 
@@ -178,7 +173,16 @@ def _invalid(
     )
     severity = Severity.HIGH if tracked == 0 else Severity.CRITICAL
     evidence: dict[str, object] = {"service": service.name, "conntrack": tracked}
-    yield _finding(tool, drop, effect, evidence, stop_tracking(snapshot), severity), drop
+    fixes = *stop_tracking(snapshot), _accept(drop)
+    yield _finding(tool, drop, effect, evidence, *fixes, severity=severity), drop
+
+
+def _accept(drop: Drop) -> Fix:
+    return Fix(
+        "accept-requests",
+        f"Accept packets for the virtual services in {drop.chain} before they are dropped",
+        Risk.DISRUPTIVE,
+    )
 
 
 def _untracked(snapshot: Snapshot) -> bool:
@@ -205,7 +209,7 @@ def _finding(
     drop: Drop,
     effect: str,
     evidence: dict[str, object],
-    fix: Fix,
+    *fixes: Fix,
     severity: Severity = Severity.CRITICAL,
 ) -> Finding:
     what = f"The rule `{drop.rule}`" if drop.rule else f"The policy of the chain {drop.chain}"
@@ -223,5 +227,5 @@ def _finding(
             "rule": drop.rule or "policy drop",
             "policy_packets": drop.packets,
         },
-        fixes=(fix,),
+        fixes=fixes,
     )

@@ -38,10 +38,17 @@ def test_weights_that_do_nothing(scheduler, fix):
 )
 def test_the_command_keeps_what_else_is_set(known, command):
     told = Ipvs((detailed(service(2, 1), **known),))
-    (found,) = outcome(2, 1, ipvs=told, processes=(program("keepalived"),)).findings
+    (found,) = outcome(2, 1, ipvs=told).findings
 
     assert found.fixes[0].commands == (command,)
+
+
+def test_the_owner_of_the_table_has_a_setting():
+    (found,) = outcome(2, 1, processes=(program("keepalived"),)).findings
+
+    assert found.fixes[0].commands == ()
     assert found.fixes[0].competes == ("keepalived",)
+    assert "`lb_algo` of the virtual_server" in found.fixes[0].title
 
 
 @pytest.mark.parametrize("weights", [(1, 0), (5, 5, 0), (2, 2), (1,), ()])
