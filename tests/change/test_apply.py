@@ -1,5 +1,7 @@
+import errno
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -369,6 +371,25 @@ def test_an_interrupt_that_goes_where_it_may_or_nowhere_is_moved(irq, effective)
 
     assert read(irq, "smp_affinity_list") == "1"
     assert MOVE.holds(irq)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EPERM])
+def test_a_kernel_that_manages_an_interrupt_refuses_to_move_it(irq, monkeypatch, number):
+    """The answer was EIO until 2024; since Linux 6.12 the file's mode shows it beforehand."""
+    path = type(Path())
+    opened = path.open
+
+    def refusing(self, mode="r", **more):
+        if mode == "w" and self.name == "smp_affinity_list":
+            raise OSError(number, os.strerror(number))
+        return opened(self, mode, **more)
+
+    monkeypatch.setattr(path, "open", refusing)
+    with pytest.raises(
+        ApplyError, match=r"irq 30 .* the kernel manages its CPUs .* queues instead"
+    ):
+        apply((MOVE,), irq, quiet())
+    assert read(irq, "smp_affinity_list") == "0-1\n"
 
 
 def test_an_interrupt_that_goes_elsewhere_in_spite_of_its_mask_was_not_moved(irq):

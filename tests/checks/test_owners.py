@@ -8,10 +8,11 @@ from dirtune.checks import run
 from dirtune.checks.conntrack.table_full import table_full
 from dirtune.checks.ipvs.weight_ignored import weight_ignored
 from dirtune.checks.owners import Owner, owner, spoken
+from dirtune.collect.ipvs_netlink import Ipvs
 from dirtune.collect.net import Interface
 from tests.checks.keepalived.directors import instance, real
 from tests.checks.keepalived.directors import server as virtual
-from tests.checks.machines import director, program, service
+from tests.checks.machines import detailed, director, program, service
 from tests.checks.owned import PROGRAMS, owned_by
 from tests.keepalived.given import conf
 
@@ -53,9 +54,13 @@ def test_a_message_names_the_service_as_its_users_do(message, expected):
 
 @pytest.mark.parametrize("known", PROGRAMS)
 def test_no_finding_gives_a_command_that_the_owner_undoes(known):
-    # A scheduler that ignores weights is the same fault, whoever wrote the table.
-    mark = dataclasses.replace(service(2, 1, forward="Masq"), protocol="FWM", address=None)
-    host = director(dataclasses.replace(mark, port=None, fwmark=300))
+    mark = dataclasses.replace(
+        service(2, 1, forward="Masq"), protocol="FWM", address=None, port=None, fwmark=300
+    )
+    host = director(mark, ipvs=Ipvs((detailed(mark, fwmark=300),)), processes=())
+    (free,) = run((weight_ignored,), host)[0].findings
+    assert free.fixes[0].commands == ("ipvsadm -E -f 300 -s wrr",)
+
     (finding,) = run((weight_ignored,), owned_by(host, known))[0].findings
 
     assert finding.fixes[0].commands == ()

@@ -1,5 +1,6 @@
 """Set which CPUs may take an interrupt."""
 
+import errno
 import shlex
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +19,10 @@ from dirtune.settings import written
 
 if TYPE_CHECKING:
     from dirtune.snapshot import Snapshot
+
+
+# kernel/irq/proc.c, write_irq_affinity(): EIO, and EPERM since 2024.
+_MANAGED = {errno.EIO, errno.EPERM}
 
 
 class SetAffinity(Action, frozen=True, tag="affinity"):
@@ -74,7 +79,16 @@ class SetAffinity(Action, frozen=True, tag="affinity"):
         return saved
 
     def make(self, host: WritableHost) -> None:
-        host.write(self.path, self.after)
+        try:
+            host.write(self.path, self.after)
+        except ApplyError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in _MANAGED:
+                raise ApplyError(
+                    f"irq {self.irq} cannot be moved, because the kernel manages its CPUs "
+                    f"({cause.strerror}). Change the number of the NIC's queues instead."
+                ) from error
+            raise
 
     def require_made(self, saved: Saved, host: Host) -> None:
         require(self.path, host.read(self.path).strip(), self.after)

@@ -1,8 +1,10 @@
 import re
+from collections.abc import Iterator
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
 from dirtune.checks.irq import card
 from dirtune.checks.remedies import commands
+from dirtune.checks.together import listed
 from dirtune.collect.net import Interface
 from dirtune.collect.processes import Process
 from dirtune.settings import KernelFile
@@ -19,11 +21,13 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
     ## What it does
     If an interface's `threaded` is 1, or is unknown but its threads exist, the check reports
     threads `napi/INTERFACE-N` that ran on different CPUs in the two samples, or on a CPU that is
-    not near the NIC. The finding is `low`.
+    not near the NIC. The finding is `low`. If the threads poll continuously (busy poll, since
+    Linux 6.19), the check reports threads that ran on one CPU in the last sample, as `medium`.
 
     ## Why it matters
     A thread that moves loses the caches that hold packets and the connection table, and may end up
-    far from the memory of the NIC's ring.
+    far from the memory of the NIC's ring. A thread that polls continuously takes a whole CPU, so
+    two of them on one CPU each get half of the CPU's time, and wait for each other.
 
     ## Remediation
     Pin each thread to the CPU that takes its queue's interrupts (`taskset -cp CPU PID`), or write
@@ -36,11 +40,13 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
 
     ## References
     - Documentation/networking/napi.rst
+    - net/core/dev.c, `napi_threaded_poll_loop()`
     """
     threaded = [i for i in interfaces if i.threaded or _has_threads(snapshot, i)]
     if threaded and snapshot.processes is None:
         yield inconclusive("the running processes, which include the polling threads, are unknown")
         return
+    yield from _crowded(snapshot)
     for interface in threaded:
         threads = [p for p in snapshot.processes or () if _polls(snapshot, p, interface)]
         astray = [p for p in threads if _wandered(snapshot, p) or _far(snapshot, p, interface)]
@@ -50,6 +56,32 @@ def threaded_napi(snapshot: Snapshot, interfaces: tuple[Interface, ...]) -> Verd
             yield inconclusive(
                 f"the affinity of the threads that poll {interface.name} is unknown, so they "
                 "may not be pinned"
+            )
+
+
+def _crowded(snapshot: Snapshot) -> Iterator[Finding]:
+    """Yield a finding for each CPU on which several threads poll continuously."""
+    napis = snapshot.netdev.napis if snapshot.netdev else ()
+    pids = {n.pid for n in napis if n.busy_polls and n.pid is not None}
+    by_cpu: dict[int, list[Process]] = {}
+    for thread in snapshot.processes or ():
+        if thread.pid in pids and thread.cpu is not None:
+            by_cpu.setdefault(thread.cpu, []).append(thread)
+    for cpu, threads in sorted(by_cpu.items()):
+        if len(threads) > 1:
+            yield Finding(
+                subject=f"CPU {cpu}",
+                severity=Severity.MEDIUM,
+                message=f"{listed(t.name for t in threads)} poll continuously on CPU {cpu}, so "
+                "each of them gets only a part of the CPU's time",
+                evidence={"cpu": cpu, "pids": [thread.pid for thread in threads]},
+                fixes=(
+                    Fix(
+                        "pin-threads",
+                        "Pin each thread to a CPU of its own: taskset -cp CPU PID",
+                        Risk.SAFE,
+                    ),
+                ),
             )
 
 

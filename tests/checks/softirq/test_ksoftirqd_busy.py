@@ -6,6 +6,7 @@ from dirtune.checks import Severity, Status, run
 from dirtune.checks.softirq.ksoftirqd_busy import ksoftirqd_busy
 from dirtune.collect.ethtool import Card, Feature
 from dirtune.collect.kernel import Kernel
+from dirtune.settings import BootOption
 from tests.checks.samples import process, two
 
 DEBIAN = Kernel("lb1", "6.1.0-56-amd64", "#1 SMP PREEMPT_DYNAMIC Debian")
@@ -51,6 +52,14 @@ class TestKsoftirqd:
         found = self.outcome(500, process(9, "keepalived", policy="rr")).findings[0]
 
         assert [fix.id for fix in found.fixes] == ["spread-load"]
+
+    def test_the_thread_of_packets_that_rps_steers(self):
+        booted = ("quiet", "thread_backlog_napi")
+        (found,) = self.outcome(900, name="backlog_napi/2", cmdline=booted).findings
+
+        assert (found.subject, found.severity) == ("CPU 2", Severity.LOW)
+        assert [fix.id for fix in found.fixes] == ["drop-backlog-threads", "spread-load"]
+        assert found.fixes[0].settings == (BootOption("thread_backlog_napi"),)
 
     @pytest.mark.parametrize(
         ("ticks", "name"),

@@ -1,5 +1,8 @@
+import pytest
+
 from dirtune.checks import Severity, Status, run
 from dirtune.checks.softirq.threaded_napi import threaded_napi
+from dirtune.collect.netdev import Napi, NicQueues
 from dirtune.collect.pci import PciDevice
 from tests.checks.samples import interface, process, two
 
@@ -53,3 +56,29 @@ class TestThreadedNapi:
         taken = two(interfaces=(interface(threaded=True),))
 
         assert run((threaded_napi,), taken)[0].status is Status.INCONCLUSIVE
+
+    @pytest.mark.parametrize(
+        ("cpus", "shared"),
+        [
+            ((1, 2, 3), []),
+            ((1, 2, 2), [("CPU 2", [51, 52])]),
+            ((1, 1, 1), [("CPU 1", [50, 51, 52])]),
+        ],
+    )
+    def test_threads_that_poll_continuously_need_a_cpu_each(self, cpus, shared):
+        pids = (50, 51, 52)
+        alive = tuple(
+            process(pid, f"napi/eth0-{pid}", cpu=cpu, kernel=True)
+            for pid, cpu in zip(pids, cpus, strict=True)
+        )
+        napis = tuple(Napi(2, pid, pid=pid, busy_polls=True) for pid in pids)
+        taken = two(
+            interfaces=(interface(threaded=True, ifindex=2),),
+            processes=alive,
+            netdev=NicQueues(napis),
+            earlier={"processes": alive},
+        )
+        outcome = run((threaded_napi,), taken)[0]
+
+        assert [(f.subject, f.evidence["pids"]) for f in outcome.findings] == shared
+        assert {f.severity for f in outcome.findings} <= {Severity.MEDIUM}
