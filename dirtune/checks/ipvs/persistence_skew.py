@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from dirtune.checks import Finding, Role, Severity, Verdicts, check, inconclusive
 from dirtune.checks.ipvs import ONE_CLIENT, detail
 from dirtune.checks.table_fixes import Part, in_table
+from dirtune.checks.together import few
 from dirtune.collect.ip_vs import Service
 from dirtune.collect.ipvs_netlink import IpvsService
 from dirtune.snapshot import Snapshot
@@ -47,7 +48,7 @@ def persistence_skew(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdi
         if service.persistent_jiffies is None or active < _FEW:
             continue
         known = detail(snapshot, service)
-        reasons = (*_skew(service, active), *(_settings(known) if known else ()))
+        reasons = (*(_settings(known) if known else ()), *_skew(service, active))
         if reasons:
             yield _finding(snapshot, service, known, reasons)
         elif known is None:
@@ -59,15 +60,18 @@ def persistence_skew(snapshot: Snapshot, services: tuple[Service, ...]) -> Verdi
 
 def _skew(service: Service, active: int) -> Iterator[str]:
     weights = sum(max(0, d.weight) for d in service.destinations)
-    for server in service.destinations:
+    for server in sorted(service.destinations, key=lambda server: -server.active):
         fair = max(0, server.weight) / weights if weights else 0
         share = server.active / active
         if fair and share >= _TIMES_SHARE * fair:
             name = f"{server.address}:{server.port}"
-            percents = (
-                f"{100 * share:.0f} % of the connections and {100 * fair:.0f} % of the weight"
-            )
-            yield f"{name} has {percents}"
+            has, ought = _percent(share), _percent(fair)
+            yield f"{name} has {has} of the connections and {ought} of the weight"
+
+
+def _percent(share: float) -> str:
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 1 else f"{percent:.1g} %"
 
 
 def _settings(known: IpvsService) -> Iterator[str]:
@@ -83,7 +87,7 @@ def _finding(
     return Finding(
         subject=service.name,
         severity=Severity.MEDIUM,
-        message=f"Persistence keeps {service.name} from being balanced: {', '.join(reasons)}",
+        message=f"Persistence keeps {service.name} from being balanced: {few(reasons)}",
         evidence={
             "active": {f"{d.address}:{d.port}": d.active for d in service.destinations},
             "weights": {f"{d.address}:{d.port}": d.weight for d in service.destinations},

@@ -104,12 +104,14 @@ def _finding(
 
 
 def _ban(snapshot: Snapshot, vectors: tuple[Vector, ...]) -> Fix:
-    words = " ".join(f"--banirq={v.line.irq}" for v in vectors)
+    irqs = [str(v.line.irq) for v in vectors]
     now = snapshot.settings_files.irqbalance if snapshot.settings_files else {}
     # The variable that the unit passes to irqbalance depends on the distribution.
     name = next((n for n in _VARIABLES if n in now), _VARIABLES[0])
-    value = " ".join(filter(None, (now.get(name), words)))
-    title = f"Start irqbalance with {words}"
+    banned = (f"--banirq={irq}" for irq in irqs)
+    value = " ".join(filter(None, (now.get(name), *banned)))
+    noun = "irq" if len(irqs) == 1 else "irqs"
+    title = f"Start irqbalance with --banirq=NUMBER for {noun} {listed(irqs)}"
     return Fix("ban-nic-irqs", title, Risk.SAFE, settings=(IrqbalanceVariable(name, value),))
 
 

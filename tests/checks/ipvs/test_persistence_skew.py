@@ -40,6 +40,18 @@ def test_clients_are_kept_together(outcome, said):
     assert found.fixes[0].commands == ()
 
 
+def test_of_five_hundred_servers_the_busiest_are_named():
+    loads = [*(10 + n for n in range(100)), *[0] * 400]
+
+    (found,) = skewed(*loads, weights=(1,) * 500).findings
+
+    # Of 5,950 connections, a fair share is 11.9; 86 servers have at least twice as many.
+    busiest = "198.18.0.110:80 has 2 % of the connections and 0.2 % of the weight"
+    assert f"balanced: {busiest}, " in found.message
+    assert found.message.endswith("and 83 more")
+    assert len(found.message) < 300
+
+
 @pytest.mark.parametrize(
     "quiet",
     [

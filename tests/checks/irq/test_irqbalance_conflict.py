@@ -36,9 +36,20 @@ class TestConflict:
         assert found.severity is Severity.MEDIUM
         assert found.evidence == {"irqs": ["41"], "vectors": 3, "pinners": ["tuned"]}
         assert found.fixes[0].title == (
-            "Start irqbalance with --banirq=40 --banirq=41 --banirq=42"
+            "Start irqbalance with --banirq=NUMBER for irqs 40, 41 and 42"
         )
         assert found.fixes[1].commands == ("systemctl disable --now irqbalance",)
+
+    def test_five_hundred_vectors_fit_a_sentence(self):
+        lines = [msi(40 + n, f"eth0-rx-{n}", 900, 900, 0, 0) for n in range(500)]
+        pinned = {str(40 + n): placed([n % 4]) for n in range(500)}
+        moved = {irq: placed([(n + 1) % 4]) for n, irq in enumerate(pinned)}
+
+        (found,) = self.outcome(interrupts=interrupts(*lines), then=pinned, now=moved).findings
+
+        assert found.fixes[0].title.endswith("46, 47 and 492 more")
+        assert len(found.message) < 250
+        assert found.fixes[0].settings[0].value.count("--banirq=") == 500
 
     def test_without_a_second_program_it_is_low(self):
         assert self.outcome().severity is Severity.LOW
