@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dirtune import __version__, remote
@@ -253,3 +254,77 @@ def test_one_that_cannot_stay_says_why(tmp_path, script, error, text):
         stayed(never, str(program))
 
     assert text in str(refusal.value)
+
+
+LARGE = """#!{python}
+import json, sys
+print(json.dumps({{"schema": "dirtune/stay/1", "version": "{version}"}}), flush=True)
+for line in sys.stdin:
+    text = json.dumps({{"text": '"' * {size}}})
+    result = {{"schema": "dirtune/stay-result/1", "status": 0, "stdout": text, "stderr": ""}}
+    print(json.dumps(result), flush=True)
+"""
+
+
+class Text(msgspec.Struct):
+    text: str
+
+
+def answering(folder, size):
+    """Return a program that stays, and answers with a document that has *size* quotes."""
+    program = folder / "far"
+    program.write_text(LARGE.format(python=sys.executable, version=__version__, size=size))
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_an_answer_may_be_as_large_as_without_a_session(tmp_path):
+    quotes = remote.DOCUMENT_BYTES // 2 - 100  # JSON writes a quote in two bytes
+
+    async def work(far):
+        return (await far.ask(("x",), Text, timeout_s=20)).document
+
+    assert stayed(work, answering(tmp_path, quotes)).text == '"' * quotes
+
+
+def test_a_larger_answer_is_refused(tmp_path):
+    async def work(far):
+        with pytest.raises(NodeUnreachable, match=r"longer than \d+ MiB"):
+            await far.ask(("x",), Text, timeout_s=20)
+        return far.alive
+
+    assert stayed(work, answering(tmp_path, 3 * remote.DOCUMENT_BYTES)) is False
+
+
+def test_a_command_that_prints_without_end_takes_little_memory(at):
+    """The command fails; the next one is run."""
+    script = (
+        "import os, resource, sys\n"
+        "from dirtune.jobs import staying\n"
+        "def run(words):\n"
+        "    for _ in range(int(words[0])):\n"
+        "        os.write(1, b'x' * 2**20)\n"
+        "    sys.exit(0)\n"
+        "def most():\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        "before = []\n"
+        "def say(text):\n"
+        "    before.append(most())\n"
+        "    print(text[:200], flush=True)\n"
+        "staying.serve(run, say)\n"
+        "print(most() - before[0])\n"
+    )
+    with subprocess.Popen(
+        (sys.executable, "-c", script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.readline()
+        results = []
+        for count in (64, 0):
+            process.stdin.write(f'["{count}"]\n')
+            process.stdin.flush()
+            results.append(json.loads(process.stdout.readline()))
+        mib, _ = process.communicate(timeout=10)
+
+    assert [result["status"] for result in results] == [2, 0]
+    assert results[0]["stderr"] == "dirtune: The command printed more than 8 MiB."
+    assert int(mib) < 32

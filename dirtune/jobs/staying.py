@@ -25,6 +25,8 @@ Run = Callable[[list[str]], NoReturn]
 """A function that runs the command line of these words, and exits."""
 
 _CHUNK = 1 << 16
+_MOST_BYTES = 8 << 20
+"""Limit of a command's output, as large as an answer that the other host accepts."""
 
 
 class _Commands:
@@ -71,7 +73,7 @@ def _done(words: list[str], run: Run, commands: _Commands) -> ResultDocument:
         _become(words, run, out_end, err_end)
     os.close(out_end)
     os.close(err_end)
-    texts = {out: b"", err: b""}
+    texts = {out: bytearray(), err: bytearray()}
     try:
         _read(texts, child, commands)
     except BaseException:
@@ -81,14 +83,21 @@ def _done(words: list[str], run: Run, commands: _Commands) -> ResultDocument:
         _, status = os.waitpid(child, 0)
         os.close(out)
         os.close(err)
+    if any(len(text) > _MOST_BYTES for text in texts.values()):
+        why = f"dirtune: The command printed more than {_MOST_BYTES >> 20} MiB."
+        return ResultDocument(status=CANNOT, stdout="", stderr=why)
     shown, complaints = (text.decode(errors="backslashreplace") for text in texts.values())
     return ResultDocument(
         status=os.waitstatus_to_exitcode(status), stdout=shown, stderr=complaints
     )
 
 
-def _read(texts: dict[int, bytes], child: int, commands: _Commands) -> None:
-    """Read the output of *child* to its end; end *child* if the input ends first."""
+def _read(texts: dict[int, bytearray], child: int, commands: _Commands) -> None:
+    """Read the output of *child* to its end; end *child* if the input ends first.
+
+    Output that is too long is read too, because the command must not block on a full pipe, but it
+    is not kept.
+    """
     open_pipes = set(texts)
     while open_pipes:
         watched = open_pipes | (set() if commands.ended else {0})
@@ -99,7 +108,8 @@ def _read(texts: dict[int, bytes], child: int, commands: _Commands) -> None:
                     _end(child)
                 continue
             data = os.read(ready, _CHUNK)
-            texts[ready] += data
+            if len(texts[ready]) <= _MOST_BYTES:
+                texts[ready] += data
             if not data:
                 open_pipes.remove(ready)
 

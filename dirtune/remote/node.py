@@ -107,14 +107,14 @@ class Process:
                     part = data[start : start + _PART_BYTES]
                     await asyncio.wait_for(spawn.write(self._pipes, part), _SEND_S)
 
-    async def line(self, *, timeout_s: float) -> str:
-        """Return the next line of output without its newline.
+    async def line(self, *, timeout_s: float, most_bytes: int = streams.LINE_BYTES) -> str:
+        """Return the next line of output, of at most *most_bytes*, without its newline.
 
         Raises `NodeUnreachable` at the end of the output.
         """
         assert self._pipes.stdout is not None
         with self._node.errors():
-            text = await asyncio.wait_for(streams.line(self._pipes.stdout), timeout_s)
+            text = await asyncio.wait_for(streams.line(self._pipes.stdout, most_bytes), timeout_s)
         if text is None:
             raise NodeUnreachable(
                 f"{self._node.name}: the command ended too early, before its output was complete"

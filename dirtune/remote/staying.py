@@ -12,12 +12,15 @@ from typing import TypeVar
 
 from dirtune.change.documents import HelloDocument, ResultDocument
 from dirtune.errors import NodeUnreachable
+from dirtune.remote import DOCUMENT_BYTES
 from dirtune.remote.far_dirtune import UNDO_S, Answer, FarDirtune
 from dirtune.remote.node import Finished, Process
 
 T = TypeVar("T")
 
 _START_S = 180
+_LINE_BYTES = 2 * DOCUMENT_BYTES + 2**20
+"""Limit of a result. It holds a document as a JSON string, in which a quote takes two bytes."""
 
 
 class Staying:
@@ -45,7 +48,7 @@ class Staying:
         """
         self._in_step = False
         await self._process.send(f"{json.dumps(self._far.arguments(words))}\n")
-        line = await self._process.line(timeout_s=timeout_s)
+        line = await self._process.line(timeout_s=timeout_s, most_bytes=_LINE_BYTES)
         self._in_step = True
         done = await self._far.decoded("dirtune stay", line, ResultDocument)
         finished = Finished(done.status, done.stdout, done.stderr)

@@ -63,12 +63,13 @@ async def complaints(reader: asyncio.StreamReader) -> str:
     return kept.decode(errors="replace")
 
 
-async def line(reader: asyncio.StreamReader) -> str | None:
+async def line(reader: asyncio.StreamReader, most_bytes: int = LINE_BYTES) -> str | None:
     """Return the next line without its newline; None at the end.
 
-    Raises `TooMuch` if the line is longer than `LINE_BYTES`.
+    Raises `TooMuch` if the line is longer than *most_bytes*, or, for any large line, if the
+    answers of all hosts together exceed the memory limit.
     """
-    text = await _row(reader)
+    text = await _row(reader, most_bytes)
     return text.rstrip("\n") if text.endswith("\n") else None
 
 
@@ -116,11 +117,19 @@ async def group_after(reader: asyncio.StreamReader, mark: str) -> tuple[int | No
     return None, noise
 
 
-async def _row(reader: asyncio.StreamReader) -> str:
-    try:
-        data = await reader.readline()
-    except ValueError as error:
-        raise TooMuch(
-            f"the command printed a line longer than {LINE_BYTES // 2**20} MiB"
-        ) from error
-    return data.decode(errors="replace")
+async def _row(reader: asyncio.StreamReader, most_bytes: int = LINE_BYTES) -> str:
+    data = bytearray()
+    while True:
+        try:
+            data += await reader.readuntil()
+        except asyncio.IncompleteReadError as end:
+            data += end.partial
+        except asyncio.LimitOverrunError as longer:  # than `LINE_BYTES`, the limit of the reader
+            data += await reader.readexactly(longer.consumed)
+            if len(data) <= most_bytes and room.left():
+                continue
+        if len(data) > most_bytes:
+            raise TooMuch(f"the command printed a line longer than {most_bytes // 2**20} MiB")
+        if len(data) > LINE_BYTES and not room.left():
+            raise TooMuch(f"the answer was dropped: {room.FULL}")
+        return data.decode(errors="replace")
