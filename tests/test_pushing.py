@@ -486,12 +486,15 @@ def test_what_dead_holders_left_is_removed_and_nothing_else(host):
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     spare = subprocess.Popen(["true"])
     spare.wait()
+    # proc(5): the start is the 22nd cell, and the name in the second may have blanks.
+    start = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
 
     def folder(name, *files, boot=boot):
         made = run / f"dirtune-push.{name}"
         made.mkdir()
         for file in files:
-            (made / file).touch()
+            name, _, content = file.partition("=")
+            (made / name).write_text(content)
         if boot:
             (made / "boot").write_text(boot)
         return made
@@ -499,9 +502,11 @@ def test_what_dead_holders_left_is_removed_and_nothing_else(host):
     gone = [
         folder("dead0000", f"use.{spare.pid}"),
         folder("reboot00", "watch.J1", "kept", boot="another\n"),
+        folder("reused00", f"use.{os.getpid()}={start - 1}\n"),
     ]
     stay = [
         folder("alive000", f"use.{os.getpid()}"),
+        folder("alive001", f"use.{os.getpid()}={start}\n"),
         folder("watched0", f"use.{spare.pid}", "watch.J1"),
         folder("kept0000", "kept"),
         folder("new00000", boot=None),

@@ -54,4 +54,15 @@ def let_go(journal: str) -> None:
 def _needed(sent: Path) -> bool:
     if (sent / "kept").exists() or any(sent.glob("watch.*")):
         return True
-    return any(Path("/proc", use.suffix[1:]).is_dir() for use in sent.glob("use.*"))
+    return any(map(_lives, sent.glob("use.*")))
+
+
+def _lives(use: Path) -> bool:
+    """Return whether the process lives whose id is in the name of *use*, and its start inside."""
+    try:
+        stat = Path("/proc", use.suffix[1:], "stat").read_text(errors="replace")
+        start = use.read_text().strip()
+    except OSError:
+        return False
+    # A process that has just begun has not written its start yet.
+    return start in {"", stat.rpartition(")")[2].split()[19]}

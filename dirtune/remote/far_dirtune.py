@@ -73,8 +73,9 @@ class FarDirtune:
         """Return the shell script that becomes a dirtune with *words*, whatever they print."""
         # Without a shell in between, which would end before dirtune has undone its changes.
         run = f"exec {shlex.join((*self._program, _REQUIRE, __version__, *words))}"
-        used = f"true >{shlex.quote(self.node.sent)}/use.$$; " if self.node.sent else ""
-        return used + run
+        if not self.node.sent:
+            return run
+        return f"{pushing.STARTED}started $$ >{shlex.quote(self.node.sent)}/use.$$; {run}"
 
     @property
     def _program(self) -> tuple[str, ...]:

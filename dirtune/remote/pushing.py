@@ -6,6 +6,7 @@ before anything executes it, and stays until its input ends: when this machine c
 connection, loses it or dies. Then it removes the folder, unless somebody else uses it:
 
 * `use.PID`: the holder PID, or a dirtune that runs from the folder; it counts while PID lives.
+  The file holds the start of the process, which tells it from a later one with the same id.
 * `watch.JOURNAL`: the watchdog of a change that waits to be confirmed. It removes the folder
   itself (`change/borrowed.py`).
 * `kept`: `--keep` left the folder for later commands.
@@ -32,6 +33,11 @@ _MACHINE_S = 20
 _LOOK_S = 60
 """Seconds for the look at the folders of a host, and for the digest of the file there."""
 _LONGEST = 300
+STARTED = (
+    "started() { { read -r stat </proc/$1/stat; } 2>/dev/null || return; set -f; "
+    'set -- ${stat##*") "}; set +f; echo "${20}"; }; '
+)
+"""Shell code of a function that prints when process $1 started, in clock ticks since boot."""
 _HOLDER = r"""
 umask 077; LC_ALL=C; export LC_ALL
 say() { printf '%s\n' "$*"; }
@@ -45,7 +51,11 @@ print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())' <"$1"
     fi; } 2>/dev/null | { read -r sum rest; say "$sum"; }
 }
 running() {
-    for one in "$1"/use.*; do [ ! -d "/proc/${one##*.}" ] || return 0; done
+    for one in "$1"/use.*; do
+        now=$(started "${one##*.}")
+        # A dirtune that has just begun has not written its start yet.
+        if [ -n "$now" ] && { [ ! -s "$one" ] || [ "$now" = "$(cat "$one")" ]; }; then return 0; fi
+    done
     return 1
 }
 needed() {
@@ -73,7 +83,7 @@ for old in $(for place in $places; do say "$place/dirtune-push.*"; done); do
     fi
 done
 if [ -n "$folder" ]; then
-    true >"$folder/use.$$"
+    started $$ >"$folder/use.$$"
     [ "$keep" = yes ] || rm -f "$folder/kept"
     say "ready $folder"; cat >/dev/null; exit
 fi
@@ -85,8 +95,9 @@ for place in $places; do
         { no "$place cannot be written to"; continue; }
     free=$(df -Pk "$folder" 2>/dev/null | { read -r row; read -r d a u free rest; say "$free"; })
     [ "${free:-$need}" -ge "$need" ] || { no "$place has $((free / 1024)) MB free"; continue; }
-    { true >"$folder/use.$$" && say "$boot" >"$folder/boot" && say '#!/bin/sh' >"$folder/try" &&
-        chmod 700 "$folder/try"; } 2>/dev/null || { no "$place cannot be written to"; continue; }
+    { started $$ >"$folder/use.$$" && say "$boot" >"$folder/boot" &&
+        say '#!/bin/sh' >"$folder/try" && chmod 700 "$folder/try"; } 2>/dev/null ||
+        { no "$place cannot be written to"; continue; }
     "$folder/try" 2>/dev/null && break
     no "$place lets no program be executed"
 done
@@ -145,7 +156,7 @@ def _script(file: OneFile, chosen: sending.Sending) -> str:
         **{name: "yes" if getattr(chosen, name) else "" for name in ("send", "kept", "keep")},
     }
     rows = (f"{name}={shlex.quote(value)}" for name, value in values.items())
-    return "\n".join((*rows, _HOLDER))
+    return "\n".join((*rows, STARTED, _HOLDER))
 
 
 async def _copy(node: Node, holder: Process, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,18 @@ def test_it_stays_for_a_living_holder_or_if_it_is_kept(sent):
     assert sent.is_dir()
 
     (sent / "kept").unlink()
+    borrowed.let_go("J1")
+    assert not sent.exists()
+
+
+def test_a_later_process_with_the_id_of_a_dead_holder_does_not_keep_it(sent):
+    use = sent / f"use.{os.getpid()}"
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    use.write_text(f"{fields[19]}\n")
+    borrowed.let_go("J1")
+    assert sent.is_dir()
+
+    use.write_text(f"{int(fields[19]) - 1}\n")
     borrowed.let_go("J1")
     assert not sent.exists()
 
