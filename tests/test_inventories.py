@@ -2,8 +2,11 @@
 
 import getpass
 import json
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -165,6 +168,24 @@ def test_an_inventory_that_cannot_be_read_is_one_line(folder, name):
 
     assert str(caught.value).startswith(f"ansible-core cannot read the inventory {name}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["device", "FIFO", "huge"])
+def test_an_inventory_without_an_end_is_refused_at_once(folder, kind):
+    """ansible-core would wait for it, or take all memory."""
+    path = "/dev/zero"
+    if kind == "FIFO":
+        os.mkfifo(path := str(folder / "hosts"))
+    elif kind == "huge":
+        Path(path := str(folder / "hosts")).touch()
+        os.truncate(path, 1 << 30)
+    began_s = time.monotonic()
+
+    with pytest.raises(NotPossible, match=f"^{path}: ") as refusal:
+        inventories.read(["lb1,", path], None, Source())
+
+    assert "\n" not in str(refusal.value)
+    assert time.monotonic() - began_s < 5
 
 
 def test_a_missing_ansible_core_is_named_with_its_remedy(folder, monkeypatch):

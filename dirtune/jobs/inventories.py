@@ -4,6 +4,7 @@ ansible-core runs in a process of its own (`ansible_reader`), as the user of dir
 script or plugin is code of the operator, and runs there too.
 """
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from dirtune import ssh_names
+from dirtune import reading, ssh_names
 from dirtune.errors import NotPossible
 from dirtune.extras import remedy
 from dirtune.formats import from_json
@@ -22,6 +23,8 @@ from dirtune.jobs.snapshots import Source
 _READER = Path(__file__).with_name("ansible_reader.py")
 _LONGEST_S = 300
 _MOST_BYTES = 1 << 26
+_LARGEST = 1 << 26
+"""Limit of an inventory file, in bytes."""
 _OURS = frozenset({"ssh", "smart", "paramiko", "paramiko_ssh"})
 """The connections of Ansible that are made by ssh(1) instead."""
 
@@ -70,6 +73,8 @@ def read(inventories: Sequence[str], limit: str | None, source: Source) -> Fleet
     Raises `NotPossible` if ansible-core is not installed, if an inventory cannot be read, or if no
     host matches.
     """
+    for inventory in inventories:
+        _require_an_end(inventory)
     answer = _answer(inventories, limit or "")
     names = ", ".join(inventories)
     if answer.error:
@@ -97,6 +102,16 @@ def read(inventories: Sequence[str], limit: str | None, source: Source) -> Fleet
 def of_sources(sources: tuple[Source, ...]) -> Fleet:
     """Return the hosts of *sources* as a fleet with one group."""
     return Fleet(sources, {"all hosts": tuple(source.name for source in sources)})
+
+
+def _require_an_end(inventory: str) -> None:
+    """Raise `NotPossible` for a pipe, a device or a huge file, which ansible-core reads whole."""
+    if not reading.exists(inventory) or reading.is_folder(inventory):
+        return  # a list of hosts, or a folder of inventories
+    try:
+        os.close(reading.open_regular(inventory, _LARGEST))
+    except OSError as error:
+        raise NotPossible(f"{inventory}: {error.strerror}") from error
 
 
 def _answer(inventories: Sequence[str], limit: str) -> _Answer:

@@ -312,8 +312,25 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
         ("audit", "--host", f"@{tmp_path / 'fifo.json'}"),
         ("audit", "--host", "@/dev/zero"),
         ("audit", "--from", "/dev/zero"),
+        ("audit", "-i", "/dev/zero"),
     ):
         assert "not a regular file" in refused(tmp_path, *argv)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [("explain irq/shared-with-nic", 0), ("audit --root proc", 2), ("snapshot -o s.tar.gz", 2)],
+)
+def test_a_current_folder_that_was_removed(tmp_path, words, status):
+    gone = tmp_path / "gone"
+    script = f'mkdir "{gone}"; cd "{gone}"; rmdir "{gone}"; exec "{sys.executable}" -P -m dirtune '
+
+    done = subprocess.run(
+        ("sh", "-c", script + words), capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == status, done.stderr
+    assert done.stderr.count("\n") == bool(status), done.stderr
 
 
 def test_a_tree_with_a_fifo_and_a_terabyte_of_nothing(tmp_path):
