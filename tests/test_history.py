@@ -179,13 +179,22 @@ def test_a_command_that_prints_without_end_is_ended():
         run_bounded(("cat", "/nonexistent"), timeout_s=30, most_bytes=1 << 20)
 
 
+# It shows its rights, whether it leads a session, the file, and the names of its variables.
+CONFINED = """#!/bin/sh
+id -u; id -g; id -G; ulimit -v
+read -r _ _ _ _ group session _ <"/proc/$$/stat"; [ "$session" -ne $$ ] || echo own session
+day=$3; stat -c '%a %u' "$day" "${day%/*}" | paste -sd ' '
+env | sed 's/^\\(PATH\\|PWD\\)=.*/\\1/; /^_=/d; /^OLDPWD/d' | sort | paste -sd ' '
+"""
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up its rights")
 def test_a_day_file_is_read_without_the_rights_of_root(tmp_path, monkeypatch, request):
     folder = Path(tempfile.mkdtemp())  # the user nobody cannot enter tmp_path
     request.addfinalizer(lambda: shutil.rmtree(folder))
     folder.chmod(0o755)
     sadf = folder / "sadf"
-    sadf.write_text("#!/bin/sh\nid -u; id -g; id -G; ulimit -v; for last; do :; done; exit 0\n")
+    sadf.write_text(CONFINED)
     sadf.chmod(0o755)
     day = tmp_path / "sa01"
     day.write_bytes(b"\x96\xd5")
@@ -196,4 +205,28 @@ def test_a_day_file_is_read_without_the_rights_of_root(tmp_path, monkeypatch, re
 
     histories.of_day_file(day)
 
-    assert seen == ["65534\n65534\n65534\n1048576\n"]
+    assert seen == [
+        "65534\n65534\n65534\n1048576\nown session\n400 65534 711 0\nLC_ALL=C PATH PWD\n"
+    ]
+
+
+def test_a_day_file_that_grows_is_copied_up_to_the_limit(tmp_path, monkeypatch):
+    day = tmp_path / "sa01"
+    day.write_bytes(b"\x96\xd5" + bytes(5 << 20))
+    monkeypatch.setattr(histories, "_LARGEST_FILE", 1 << 20)
+    monkeypatch.setattr(
+        histories.reading, "open_regular", lambda path, most: os.open(path, os.O_RDONLY)
+    )
+
+    with pytest.raises(NotPossible, match="the file is larger than 1 MiB"):
+        histories._copy(day, tmp_path / "copy")
+
+    assert (tmp_path / "copy").stat().st_size <= 1 << 20
+
+
+def test_the_complaints_of_a_command_without_end_take_little_memory():
+    script = "yes 'no such file' >&2"
+    with pytest.raises(NotPossible) as refusal:
+        run_bounded(("sh", "-c", script), timeout_s=30, most_bytes=1 << 20, confined=True)
+
+    assert len(str(refusal.value)) < 200

@@ -211,7 +211,18 @@ def test_arguments_of_ssh_are_settings_of_ssh_config(arguments, settings):
 
 @pytest.mark.parametrize(
     "arguments",
-    ["-p", "-F x", "host", "-o", "-o 'Host x'", "-o Match=all", "-o 'a=b\nHost *'", "'"],
+    [
+        "-p",
+        "-F x",
+        "host",
+        "-o",
+        "-o 'Host x'",
+        "-o Match=all",
+        "-o 'a=b\nHost *'",
+        "'",
+        "-o 'User\nx'",
+        "-o 'User=\nx'",
+    ],
 )
 def test_other_arguments_are_refused(arguments):
     with pytest.raises(NotPossible):

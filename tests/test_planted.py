@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from dirtune.bench import store
-from dirtune.cli import _reports
+from dirtune.cli import _reports, main
 from dirtune.errors import NotPossible, TrialError
-from dirtune.jobs import plan_files
+from dirtune.host import command
+from dirtune.jobs import inventories, plan_files
+from dirtune.jobs.snapshots import Source
 from dirtune.tune import session
 from tests.plans import plan_of
 
@@ -120,3 +123,60 @@ def test_what_the_owner_of_a_folder_has_there_is_used(tmp_path, monkeypatch, cal
 
     assert (kept.folder / "run.json").is_file()
     assert plan_files.locate(None) == Path("dirtune.toml")
+
+
+def test_a_plan_that_nobody_named_is_not_used_if_all_users_can_write_to_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("dirtune.toml").touch()
+    Path("dirtune.toml").chmod(0o666)
+
+    with pytest.raises(NotPossible, match=r"All users can write to .*, and a plan may name"):
+        plan_files.locate(None)
+
+
+@pytest.mark.parametrize("way", ["owner", "folder", "mode"])
+def test_an_ansible_cfg_that_nobody_named_is_not_another_users(tmp_path, monkeypatch, way):
+    """ansible-core runs the plugins that it names, so nothing of it may run."""
+    for name in ("SUDO_UID", "PKEXEC_UID", "ANSIBLE_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path("ansible.cfg").write_text("[defaults]\n")
+    match way:
+        case "owner":
+            os.chown("ansible.cfg", NOBODY, NOBODY)
+        case "folder":
+            os.chown(".", NOBODY, NOBODY)
+        case _:
+            Path("ansible.cfg").chmod(0o666)
+    monkeypatch.setattr(command, "run_bounded", lambda *_, **_options: pytest.fail("it ran"))
+
+    with pytest.raises(NotPossible, match=r"may name plugins.* ANSIBLE_CONFIG=ansible.cfg"):
+        inventories.read(["lb1,"], None, Source())
+
+    monkeypatch.setenv("ANSIBLE_CONFIG", "ansible.cfg")
+    monkeypatch.setattr(command, "run_bounded", lambda *_, **_options: '{"hosts": []}')
+    with pytest.raises(NotPossible, match="names no host"):
+        inventories.read(["lb1,"], None, Source())
+
+
+@pytest.mark.parametrize("planted", ["the folder above", "the folder above, by its mode"])
+def test_root_keeps_no_evidence_where_another_user_could_exchange_the_folder(
+    tmp_path, monkeypatch, planted
+):
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    above = tmp_path / "theirs"
+    above.mkdir()
+    if planted.endswith("mode"):
+        above.chmod(0o777)
+    else:
+        os.chown(above, NOBODY, NOBODY)
+    words = ("watch", "--when", "cpu.steal >= 99.9 % on all", "--duration", "0.2")
+
+    done = CliRunner().invoke(main, [*words, "--out", str(above / "out")])
+
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert f"could replace {above}/out" in done.output
+    assert not (above / "out").exists()
+    if not planted.endswith("mode"):
+        monkeypatch.setenv("SUDO_UID", str(NOBODY))
+        assert CliRunner().invoke(main, [*words, "--out", str(above / "out")]).exit_code == 0

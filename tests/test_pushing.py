@@ -186,6 +186,43 @@ def test_a_session_sends_it_once_over_a_connection_of_its_own(host):
     assert len(host.trace.read_text().splitlines()) == 4
 
 
+@pytest.mark.parametrize("way", ["owner", "link", "holder"])
+def test_a_lent_folder_is_used_again_only_while_it_is_ours_and_held(host, way, tmp_path):
+    """Another user may have made a folder of its name, once its holder was gone."""
+
+    def connect():
+        return remote.connect("far", ssh_config=host.config)
+
+    async def ask():
+        async with await connect() as node:
+            return await FarDirtune(node, "dirtune").ask(("x",), Answer, timeout_s=20)
+
+    async def session():
+        async with far_dirtune.lending("far", connect):
+            await ask()
+            (lent,) = host.pushed()
+            used_by = [int(use.suffix[1:]) for use in lent.glob("use.*")]
+            (holder,) = [pid for pid in used_by if Path(f"/proc/{pid}").exists()]
+            (lent / "dirtune").write_text(f"#!/bin/sh\ntouch {tmp_path}/planted\n")
+            if way == "owner":
+                os.chown(lent, 65534, 65534)
+            elif way == "link":
+                lent.rename(tmp_path / "theirs")
+                lent.symlink_to(tmp_path / "theirs")
+            else:
+                os.kill(holder, signal.SIGKILL)
+                await asyncio.sleep(1)
+            answer = await ask()
+            if way == "link":
+                shutil.rmtree(tmp_path / "theirs")
+                lent.unlink(missing_ok=True)
+            return answer.document.journal
+
+    assert asyncio.run(session()) == "J1"
+    assert not (tmp_path / "planted").exists()
+    assert host.gone()
+
+
 def test_a_session_with_an_installed_dirtune_opens_no_connection_of_its_own(host):
     host.has("dirtune", """printf '{"journal": "installed"}'""")
 

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -93,14 +93,18 @@ def _linked(within: int, name: str) -> bool:
         return False
 
 
-def require_safe_way(path: Path, setting: str = "DIRTUNE_STATE or DIRTUNE_RUN") -> None:
-    """Raise `NotPossible` if another user could replace *path*.
+def require_safe_way(
+    path: Path,
+    setting: str = "DIRTUNE_STATE or DIRTUNE_RUN",
+    trusted: Collection[int] = (),
+) -> None:
+    """Raise `NotPossible` if another user could replace *path*; *trusted* users may.
 
     *setting* is the variable or option with which a user can choose another path.
     """
     for above in _passed(path, set()):
         now = above.lstat()
-        if now.st_uid not in {0, os.geteuid()}:
+        if now.st_uid not in {0, os.geteuid(), *trusted}:
             raise NotPossible(
                 f"{above} belongs to user {now.st_uid}, who could replace {path}. "
                 f"Set {setting} to a path whose folders belong to root."

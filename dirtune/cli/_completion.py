@@ -6,19 +6,21 @@ here raises: an error message would end up in the line that the user is typing.
 
 import ast
 import os
+import re
 from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
 from dirtune import reading
-from dirtune.escape import one_line
 
 _CONFIG = Path(".ssh/config")  # below the home folder
 # Where `bench run` puts them without --out, and what makes a folder a run.
 _RUNS = "dirtune-runs/*/run.json"
 _MAKE_FIXES = frozenset({"Fix", "sysctl", "commands", "boot"})
 """The functions in whose calls a check names the id of a fix, as first or second argument."""
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:=+/@-]+")
+"""A path or a host that no shell reads as anything else."""
 _WILD = frozenset("*?!")
 
 
@@ -84,7 +86,7 @@ def _plan() -> tuple[tuple[str, ...], Path | None]:
     except (DirtuneError, OSError):
         return (), config
     names = (plan.director.host, *((plan.backup.host,) if plan.backup else ()), *plan.hosts)
-    plain = tuple(name for name in names if name == one_line(name))
+    plain = tuple(name for name in names if _PLAIN.fullmatch(name))
     return plain, Path(plan.ssh_config).absolute() if plan.ssh_config else config
 
 
@@ -111,6 +113,6 @@ def runs(
 ) -> list[CompletionItem]:
     """Return the runs below dirtune-runs, or let the shell complete a path."""
     folders = sorted(str(path.parent) for path in Path().glob(_RUNS))
-    # A shell would obey a newline in a name; such a run must be typed.
-    names = [name for name in folders if name.startswith(incomplete) and name == one_line(name)]
+    # A run with another name must be typed: bash puts a word into the line as it is.
+    names = [n for n in folders if n.startswith(incomplete) and _PLAIN.fullmatch(n)]
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]

@@ -1,5 +1,6 @@
 """Read the day files of sysstat with sysstat's own sadf(1)."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from dirtune import history, reading
 from dirtune.errors import NotInstalled, NotPossible
 from dirtune.history import History
-from dirtune.host import run_bounded
+from dirtune.host import command, run_bounded
 
 _LARGEST_FILE = 256 << 20
 _LARGEST_TEXT = 512 << 20
@@ -44,12 +45,29 @@ def _is_day_file(path: Path) -> bool:
 def _printed(program: str, path: Path) -> str:
     """Return what sadf prints of a copy of the file, which it reads without root's rights."""
     with tempfile.TemporaryDirectory(prefix="dirtune-") as made:
-        Path(made).chmod(0o711)
         copy = Path(made) / "day"
-        with open(reading.open_regular(path, _LARGEST_FILE), "rb") as day, copy.open("wb") as file:  # noqa: PTH123
-            shutil.copyfileobj(day, file)
-        copy.chmod(0o444)
+        _copy(path, copy)
+        if os.geteuid() == 0:
+            Path(made).chmod(0o711)
         return _converted(program, copy, path)
+
+
+def _copy(path: Path, copy: Path) -> None:
+    """Copy *path* to *copy*, which only the user who runs sadf can read."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with (
+        open(reading.open_regular(path, _LARGEST_FILE), "rb") as day,  # noqa: PTH123
+        open(os.open(copy, flags, 0o600), "wb") as file,  # noqa: PTH123
+    ):
+        left = _LARGEST_FILE
+        while part := day.read(1 << 20):  # the file may grow
+            left -= len(part)
+            if left < 0:
+                raise NotPossible(f"{path}: the file is larger than {_LARGEST_FILE >> 20} MiB")
+            file.write(part)
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), command.NOBODY, command.NOBODY)
+            os.fchmod(file.fileno(), 0o400)
 
 
 def _converted(program: str, copy: Path, path: Path) -> str:

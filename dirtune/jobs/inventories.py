@@ -18,9 +18,12 @@ from dirtune.errors import NotPossible
 from dirtune.extras import remedy
 from dirtune.formats import from_json
 from dirtune.host import command
+from dirtune.jobs import plan_files
 from dirtune.jobs.snapshots import Source
 
 _READER = Path(__file__).with_name("ansible_reader.py")
+_CONFIG = Path("ansible.cfg")
+"""The file that ansible-core obeys because it is in the current folder."""
 _LONGEST_S = 300
 _MOST_BYTES = 1 << 26
 _LARGEST = 1 << 26
@@ -75,6 +78,12 @@ def read(inventories: Sequence[str], limit: str | None, source: Source) -> Fleet
     """
     for inventory in inventories:
         _require_an_end(inventory)
+    if _CONFIG.is_file() and not os.environ.get("ANSIBLE_CONFIG"):
+        plan_files.require_own(
+            _CONFIG,
+            "it may name plugins, which ansible-core would run as you. Check the file, then set "
+            f"ANSIBLE_CONFIG={_CONFIG}, or change to another folder",
+        )
     answer = _answer(inventories, limit or "")
     names = ", ".join(inventories)
     if answer.error:

@@ -1,11 +1,12 @@
 """Find the plan file of a command: the named file, or a default."""
 
-import os
+import stat
 from pathlib import Path
 
 from dirtune import plan as plans
 from dirtune import writing
 from dirtune.errors import NotPossible, PlanError
+from dirtune.jobs import root
 from dirtune.plan.tables import Plan
 
 DEFAULT = Path("dirtune.toml")
@@ -21,7 +22,11 @@ def locate(given: str | None) -> Path:
     if given:
         return Path(given)
     if DEFAULT.is_file():
-        _require_own(DEFAULT.absolute())
+        require_own(
+            DEFAULT,
+            "a plan may name a command to start. Check the plan, then name it on the command "
+            f"line: {DEFAULT}",
+        )
         return DEFAULT
     from dirtune import lab
 
@@ -34,18 +39,17 @@ def locate(given: str | None) -> Path:
     return path
 
 
-def _require_own(path: Path) -> None:
-    """Raise `NotPossible` if another user wrote *path*, or could replace it.
+def require_own(file: Path, why: str) -> None:
+    """Raise `NotPossible` if another user wrote *file*, may write to it, or could replace it.
 
-    The user did not name this file, and a plan may name a command to start. With sudo(8) or
-    pkexec(1), the file may belong to the user who called them.
+    The user did not name this file. *why* says what the file can do, and the remedy. With sudo(8)
+    or pkexec(1), the file may belong to the user who called them.
     """
-    own = {"0", str(os.geteuid()), os.environ.get("SUDO_UID"), os.environ.get("PKEXEC_UID")}
+    path = file.absolute()
     for at in (path, *path.parents):
         writing.require_not_planted(at)
     for at in (path, path.parent):
-        if str(owner := at.lstat().st_uid) not in own:
-            raise NotPossible(
-                f"{at} belongs to user {owner}, and a plan may name a command to start. Check the "
-                f"plan, then name it on the command line: {path.name}"
-            )
+        if (owner := at.lstat().st_uid) not in root.callers():
+            raise NotPossible(f"{at} belongs to user {owner}, and {why}")
+    if path.stat().st_mode & stat.S_IWOTH:
+        raise NotPossible(f"All users can write to {path}, and {why}")

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dirtune import writing
+from dirtune.change import private
 from dirtune.checks.events import Event, Kind
 from dirtune.errors import DirtuneError, NotPossible, ParseError
 from dirtune.escape import one_line
 from dirtune.host import notify
-from dirtune.jobs import evidence, notes
+from dirtune.jobs import evidence, notes, root
 from dirtune.nearest import no_such
 from dirtune.watch import store
 from dirtune.watch.decision import Firing
@@ -77,6 +78,8 @@ def watch(options: Options, report: evidence.Report, metrics: Metrics) -> tuple[
         *(p for condition in options.watched for p in condition.expression.metric.sources),
         *RING,
     ]
+    if os.geteuid() == 0:  # root would write through a folder that this user exchanges
+        private.require_safe_way(options.out.absolute(), "--out", root.callers())
     with (
         store.opened(options.out) as kept,
         closing(Sources(dict.fromkeys(paths))) as sources,

@@ -75,7 +75,10 @@ class FarDirtune:
         run = f"exec {shlex.join((*self._program, _REQUIRE, __version__, *words))}"
         if not self.node.sent:
             return run
-        return f"{pushing.STARTED}started $$ >{shlex.quote(self.node.sent)}/use.$$; {run}"
+        # Once its holder is gone, another user could make a folder of that name.
+        there = shlex.quote(self.node.sent)
+        own = f"[ -d {there} ] && [ ! -L {there} ] && [ -O {there} ] || exit {MISSING}; "
+        return f"{own}{pushing.STARTED}started $$ >{there}/use.$$; {run}"
 
     @property
     def _program(self) -> tuple[str, ...]:
@@ -212,7 +215,7 @@ class _Lender:
     async def folder(self) -> str:
         """Return the folder on the host that holds the file; raises the errors of `push`."""
         async with self._lock:
-            if self._node is None or not self._node.alive:
+            if self._node is None or not self._node.holds:
                 await self.close()
                 node = await self._connect()
                 try:

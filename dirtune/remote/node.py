@@ -202,6 +202,11 @@ class Node:
         """Whether the connection is still open."""
         return self._way is None or (self._keeper is not None and self._keeper.running)
 
+    @property
+    def holds(self) -> bool:
+        """Whether the connection is still open, and every attached process runs."""
+        return self.alive and all(process.running for process in self._attached)
+
     def check_alive(self) -> None:
         """Raise `NodeUnreachable` if the connection is lost."""
         if not self.alive:

@@ -11,7 +11,7 @@ _FLAGS = {"C": "Compression yes", "4": "AddressFamily inet", "6": "AddressFamily
 _VALUES = {"i": "IdentityFile", "J": "ProxyJump", "p": "Port", "l": "User", "c": "Ciphers"}
 # They forward what dirtune never forwards, or only change what ssh prints.
 _UNUSED = frozenset("aAfgknNqtTvxXyY")
-_OPTION = re.compile(r"(?P<keyword>[A-Za-z0-9]+)(\s*=\s*|\s+)\S[^\n\r\0]*", re.ASCII)
+_OPTION = re.compile(r"(?P<keyword>[A-Za-z0-9]+)([ \t]*=[ \t]*|[ \t]+)\S[^\n\r\0]*", re.ASCII)
 _BLOCKS = frozenset({"host", "match", "include"})
 _PATTERN = frozenset("*?!,\"' ")
 

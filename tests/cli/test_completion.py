@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dirtune.cli._completion import fixes, ssh_hosts
+from dirtune.cli._completion import fixes, runs, ssh_hosts
 
 BIN = Path(sys.executable).parent
 CONFIG = 'Host lb1 lb2.example *.lab !bad\n  HostName 198.18.0.1\nhost = "db"\nMatch all\n'
@@ -94,6 +94,18 @@ def completed(shell, home, *words):
 )
 def test_shells_complete_names(home, shell, words, offered):
     assert completed(shell, home, *words) == offered
+
+
+@pytest.mark.parametrize("name", ["$(touch PWN)", "a;id", "a b", "`id`", "a'b", "a&b", "a\nb"])
+def test_a_run_whose_name_a_shell_would_obey_is_not_offered(home, monkeypatch, name):
+    monkeypatch.chdir(home)
+    folder = home / "dirtune-runs" / name
+    folder.mkdir()
+    (folder / "run.json").touch()
+
+    words = [item.value for item in runs(None, None, "")]
+
+    assert words == ["dirtune-runs/a", "dirtune-runs/b"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "fish"])

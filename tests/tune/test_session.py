@@ -253,7 +253,7 @@ class Stay:
         assert text.endswith("\n")
         self.words = json.loads(text)
 
-    async def line(self, *, timeout_s):
+    async def line(self, *, timeout_s, **_):
         self.connection.check()
         if self.words is None:
             return json.dumps({"schema": "dirtune/stay/1", "version": __version__})
