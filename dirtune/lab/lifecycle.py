@@ -23,25 +23,15 @@ from dirtune.change.watchdog import importable
 from dirtune.collect.facts import read_facts
 from dirtune.collect.os_release import read_os_release
 from dirtune.errors import DirtuneError, LabError
-from dirtune.host import LiveHost, run
-from dirtune.lab import cgroups, clearing, pair, prefix
-from dirtune.lab.boot import (
-    director_boot,
-    guest_server_boot,
-    nginx_config,
-    node_boot,
-    sshd_config,
-)
-from dirtune.lab.plan_text import plan_text
-from dirtune.lab.spec import PAGE_BYTES, Node, Spec, cpu_layout, ssh_config
+from dirtune.host import LiveHost
+from dirtune.lab import cgroups, clearing, preparing
+from dirtune.lab.spec import Spec, ssh_config
 from dirtune.lab.state import Folder, Process, Record, Status, folder, process
 from dirtune.packages import lacks
 from dirtune.render.json_documents import LabDocument
 from dirtune.signals import undisturbed
 
 UP_LIMIT_S = 480
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_NODE_PATH = f"{prefix.PLACE}/bin:/opt/lab:{_PATH}"
 
 Say = Callable[[str], None]
 # With -m, Python would import from the current folder of `dirtune lab up`, which may be unsafe.
@@ -50,7 +40,6 @@ _KEEP = (
     "from dirtune.exit_status import outermost; from dirtune.lab.keeper import main; "
     "outermost(main)"
 )
-_ETC = Path("/etc")
 _LOCKS = Path("/run/dirtune")
 # The path becomes part of scripts, and of files of ssh, sshd, nginx and QEMU, which all quote
 # differently.
@@ -59,8 +48,6 @@ _QUOTES = frozenset("\"'`\\$")
 """Characters with a meaning within the double quotes of a grub file, or to the kernel."""
 _PATIENCE_S = 300
 """Longest time that `dirtune lab down` waits for another lab command, in seconds."""
-_ROOTS_ALONE = 0o700
-"""The mode of folders that hold keys, the copy of /etc, journals or the files of a node."""
 
 
 def up(spec: Spec, say: Say) -> Status:
@@ -83,7 +70,7 @@ def up(spec: Spec, say: Say) -> Status:
         with undisturbed() as section:
             try:
                 with section.interruptible():
-                    _prepare(place, spec, say)
+                    preparing.prepare(place, spec, say)
                     _start(place)
                     return _await_ready(place, say)
             except BaseException as error:  # also after Ctrl-C: half a lab is worse than no lab
@@ -214,7 +201,7 @@ def _require_pair(spec: Spec) -> None:
             "--backup needs --forwarding dr or tun: with NAT, the director's own address is the "
             "gateway of the real servers, and keepalived of the lab does not move that address."
         )
-    if shutil.which("keepalived", path=_PATH) is None:
+    if shutil.which("keepalived", path=preparing.PATH) is None:
         raise LabError(f"--backup needs it: {lacks(read_os_release(LiveHost()), 'keepalived')}")
 
 
@@ -285,90 +272,6 @@ def _make(place: Folder) -> None:
     except OSError as error:
         raise LabError(f"Cannot make the folder {place.path}: {error.strerror}.") from error
     folder()  # another user may have created the folder first
-
-
-def _prepare(place: Folder, spec: Spec, say: Say) -> None:
-    # Write the spec first, because it marks the folder as that of a lab, which may be removed
-    # after a kill.
-    place.write("spec", spec)
-    say("installing dirtune for the nodes")
-    place.opt.mkdir()
-    prefix.copy(place.opt / Path(prefix.PLACE).name)
-    say("writing keys and configuration")
-    for path in (place.keys, place.path / "tmp"):
-        path.mkdir(_ROOTS_ALONE)
-    for name in ("user_key", "host_key"):
-        key = place.keys / name
-        run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "dirtune lab", "-f", str(key)))
-    host_key = (place.keys / "host_key.pub").read_text()
-    (place.keys / "known_hosts").write_text(f"dirtune-lab {host_key}")
-    director_cpus, _ = cpu_layout(os.sched_getaffinity(0), spec.cpus)
-    place.plan.write_text(plan_text(spec, director_cpus))
-    _prepare_tools(place)
-    for node in spec.nodes():
-        prepare = _prepare_director if node.role == Role.DIRECTOR else _prepare_node
-        prepare(place, node, spec)
-
-
-def _prepare_tools(place: Folder) -> None:
-    tools = place.opt / "lab"
-    tools.mkdir()
-    for name, text in _TOOLS.items():
-        (tools / name).write_text(text)
-        (tools / name).chmod(0o755)
-
-
-def _prepare_director(place: Folder, node: Node, spec: Spec) -> None:
-    share = place.node(node.name)
-    share.mkdir(_ROOTS_ALONE)
-    (share / "var/lib/dirtune").mkdir(parents=True)
-    etc = share / "etc"
-    etc.mkdir()
-    run(("cp", "-a", f"{_ETC}/.", str(etc)))
-    options = f"{spec.scenario.boot} {spec.append}".strip()
-    drop_in = f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {options}"\n'
-    files = {
-        "shadow": "root:*:1::::::\n",
-        "default/grub": 'GRUB_CMDLINE_LINUX=""\nGRUB_CMDLINE_LINUX_DEFAULT=""\n',
-        "default/grub.d/10-lab.cfg": drop_in,
-        "ssh/dirtune_lab": sshd_config(str(place.keys), _NODE_PATH),
-    }
-    if spec.backup:
-        files[pair.CONFIGURATION.removeprefix("/etc/")] = pair.keepalived(spec, node)
-    folders = ("default", "default/grub.d", "grub.d", "sysctl.d", "modprobe.d", "ssh")
-    for name in (*folders, "keepalived"):
-        _unlink(etc / name)
-        (etc / name).mkdir(exist_ok=True)
-    for name, text in files.items():
-        _unlink(etc / name)
-        (etc / name).write_text(text)
-    place.script(node.name).write_text(director_boot(spec, node))
-    run(("tar", "-cf", str(share / "opt.tar"), "-C", str(place.opt), "."))
-
-
-def _unlink(path: Path) -> None:
-    """Remove *path* from the copy of /etc if it is a link to a file of this machine."""
-    if path.is_symlink():
-        path.unlink()
-
-
-# The lab has no boot loader, so dirtune reads the grub drop-ins before each boot. The lab has no
-# initramfs either, and the director must not write to this machine's /boot.
-_TOOLS = {
-    "update-grub": "#!/bin/sh\necho 'the lab reads /etc/default/grub.d at each boot'\n",
-    "update-initramfs": "#!/bin/sh\necho 'the lab boots without an initramfs'\n",
-}
-
-
-def _prepare_node(place: Folder, node: Node, spec: Spec) -> None:
-    own = place.node(node.name)
-    own.mkdir(_ROOTS_ALONE)
-    (own / "www").mkdir()
-    (own / "www/index.html").write_text("x" * (PAGE_BYTES - 1) + "\n")
-    boot, seen = (guest_server_boot, "/mnt") if spec.is_guest(node) else (node_boot, str(own))
-    (own / "nginx.conf").write_text(nginx_config(seen))
-    (own / "sshd_config").write_text(sshd_config(str(place.keys), _NODE_PATH))
-    (own / "boot.sh").write_text(boot(node, spec, str(own)))
 
 
 def _start(place: Folder) -> None:

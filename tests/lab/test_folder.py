@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dirtune.errors import LabError
-from dirtune.lab import cgroups, clearing, lifecycle, prefix, state
+from dirtune.lab import cgroups, clearing, lifecycle, prefix, preparing, state
 from dirtune.lab.spec import Spec
 
 NOBODY = 65534
@@ -130,13 +130,13 @@ def test_what_a_lab_writes_into_its_copy_of_etc_is_not_written_into_etc(path, mo
         (etc / file).write_text("this machine's\n")
     (etc / linked).rename(elsewhere)
     (etc / linked).symlink_to(elsewhere)
-    monkeypatch.setattr(lifecycle, "_ETC", etc)
+    monkeypatch.setattr(preparing, "_ETC", etc)
     before = {each: each.read_bytes() if each.is_file() else None for each in _all(etc, elsewhere)}
     place = state.folder()
     place.opt.mkdir()
 
     spec = Spec(scenario=state.scenario("shared"), real_servers=1, clients=1)
-    lifecycle._prepare_director(place, spec.nodes()[0], spec)
+    preparing._director(place, spec.nodes()[0], spec)
 
     after = {each: each.read_bytes() if each.is_file() else None for each in _all(etc, elsewhere)}
     assert after == before
@@ -405,7 +405,7 @@ def started(monkeypatch, tmp_path, name, append=""):
     def prepare(*_):
         raise LabError("prepared")
 
-    monkeypatch.setattr(lifecycle, "_prepare", prepare)
+    monkeypatch.setattr(preparing, "prepare", prepare)
     spec = Spec(scenario=state.scenario("shared"), append=append)
     with pytest.raises(LabError) as caught:
         lifecycle.up(spec, lambda _: None)

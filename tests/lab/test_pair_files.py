@@ -10,7 +10,7 @@ from dirtune import plan
 from dirtune.analyse.run import Role
 from dirtune.errors import LabError, NotPossible
 from dirtune.jobs import clusters
-from dirtune.lab import boot, guest, lifecycle, pair, spec, state
+from dirtune.lab import boot, guest, lifecycle, pair, preparing, spec, state
 from dirtune.lab.plan_text import plan_text
 from dirtune.lab.spec import Node, Spec
 from dirtune.lab.state import Boot, Folder, Status
@@ -178,7 +178,7 @@ def test_a_pair_that_cannot_be_is_refused(two, values, reason, monkeypatch):
 
 def test_a_missing_keepalived_names_the_package(two, monkeypatch, tmp_path):
     monkeypatch.setattr(lifecycle, "_require_root", lambda: None)
-    monkeypatch.setattr(lifecycle, "_PATH", str(tmp_path))
+    monkeypatch.setattr(preparing, "PATH", str(tmp_path))
     with pytest.raises(LabError, match="apt install keepalived"):
         lifecycle.up(two, lambda _: None)
 
