@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dirtune.analyse import rates
-from dirtune.checks import conntrack, counters, ipvs, irq
+from dirtune.checks import conntrack, counters, ipvs
+from dirtune.checks.irq.legacy_lines import wastes_by_irq
 from dirtune.collect.interrupts import Line
 from dirtune.snapshot import Snapshot
 
@@ -61,7 +62,7 @@ def of(snapshot: Snapshot) -> Measures:
         ipvs_entries=status.connections if status else listed,
         ipvs_buckets=status.buckets if status else snapshot.ip_vs_table_size,
         interrupts=_interrupts(snapshot),
-        wasted={n: w.cpu_percent / 100 for n, w in irq.wastes_by_irq(snapshot).items()},
+        wasted={n: w.cpu_percent / 100 for n, w in wastes_by_irq(snapshot).items()},
     )
 
 

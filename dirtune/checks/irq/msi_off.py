@@ -6,7 +6,7 @@ from dirtune.checks import (
     inconclusive,
     not_applicable,
 )
-from dirtune.checks.irq import drop_nomsi, no_msi
+from dirtune.checks.irq.legacy_lines import drop_nomsi, no_msi
 from dirtune.checks.together import listed
 from dirtune.collect.pci import PciDevice
 from dirtune.snapshot import Snapshot

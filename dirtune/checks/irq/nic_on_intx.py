@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
-from dirtune.checks.irq import drop_nomsi, no_msi, paravirtual
+from dirtune.checks.irq import paravirtual
+from dirtune.checks.irq.legacy_lines import drop_nomsi, no_msi
 from dirtune.checks.log_devices import by_name
 from dirtune.checks.once import once
 from dirtune.checks.remedies import boot, commands

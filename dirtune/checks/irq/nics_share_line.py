@@ -1,7 +1,7 @@
 from dirtune.analyse.lines import pic
 from dirtune.analyse.rates import nic_packets
 from dirtune.checks import Cause, Finding, Severity, Verdicts, check, inconclusive, uncounted
-from dirtune.checks.irq import NicLine, cut_off, shared_nic_lines
+from dirtune.checks.irq.legacy_lines import NicLine, cut_off, shared_nic_lines
 from dirtune.checks.together import listed
 from dirtune.snapshot import Snapshot
 

@@ -1,7 +1,8 @@
 import re
 
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check, inconclusive
-from dirtune.checks.irq import rate, who
+from dirtune.checks.irq import who
+from dirtune.checks.irq.legacy_lines import rate
 from dirtune.checks.remedies import boot
 from dirtune.checks.together import listed
 from dirtune.collect import log_messages

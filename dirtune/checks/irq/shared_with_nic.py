@@ -9,12 +9,12 @@ from dirtune.checks import (
     inconclusive,
     not_applicable,
 )
-from dirtune.checks.irq import (
+from dirtune.checks.irq import paravirtual
+from dirtune.checks.irq.legacy_lines import (
     NicLine,
     cut_off,
     is_s390,
     no_msi,
-    paravirtual,
     pic_options,
     shared_nic_lines,
     unknown_lines,

@@ -1,5 +1,6 @@
 from dirtune.checks import Finding, Fix, Severity, Verdicts, check, inconclusive
-from dirtune.checks.irq import NicLine, realtime, shared_nic_lines
+from dirtune.checks.irq import realtime
+from dirtune.checks.irq.legacy_lines import NicLine, shared_nic_lines
 from dirtune.checks.remedies import boot
 from dirtune.settings import BootOption
 from dirtune.snapshot import Snapshot

@@ -3,7 +3,7 @@ import msgspec
 from dirtune.analyse.forecast import Waste
 from dirtune.analyse.handlers import HandlerWindow
 from dirtune.checks import Finding, Severity, Verdicts, check, inconclusive
-from dirtune.checks.irq import foreseen, shared_nic_lines
+from dirtune.checks.irq.legacy_lines import foreseen, shared_nic_lines
 from dirtune.checks.together import listed
 from dirtune.snapshot import Snapshot
 

@@ -2,7 +2,8 @@ import re
 
 from dirtune.analyse.lines import on_msi, pic
 from dirtune.checks import Finding, Fix, Risk, Severity, Verdicts, check
-from dirtune.checks.irq import pic_lines, pic_options, rate, who
+from dirtune.checks.irq import who
+from dirtune.checks.irq.legacy_lines import pic_lines, pic_options, rate
 from dirtune.checks.together import listed, subjects
 from dirtune.collect.interrupts import Interrupts, Line
 from dirtune.settings import BootOption
