@@ -195,3 +195,38 @@ def test_a_package_is_installed_from_a_folder_of_root_which_is_then_removed(tmp_
 def test_a_role_writes_nothing_where_every_user_can():
     for path in COLLECTION.glob("roles/**/*.yml"):
         assert not re.search(r"/tmp\b|/dev/shm", path.read_text()), path
+
+
+HOSTILE = {
+    "changes": [
+        {
+            "title": "eth0\x1b[2J\n: ring",
+            "risk": "safe",
+            "persisted_by": None,
+            "action": {"path": "/sys/\x1b]0;x\x07\u202e", "before": "1\nforged: 2", "after": "2"},
+        }
+    ],
+    "refusals": [{"reason": "a\x1b[31m", "subject": "b\n", "why": "c\x9b", "name": ""}],
+}
+
+
+def test_what_a_host_names_reaches_ansible_without_control_characters(tmp_path):
+    (tmp_path / "plan").write_text(json.dumps(HOSTILE))
+    fake = tmp_path / "fake"
+    fake.write_text(f"#!/bin/sh\nprintf 'x\\033[2J\\n' >&2; cat {tmp_path}/plan\n")
+    fake.chmod(0o755)
+    task = f"dirtune.director.director_fix: {{executable: {fake}}}"
+
+    output = played(
+        tmp_path,
+        f"- hosts: all\n  gather_facts: false\n  tasks:\n    - {task}\n      check_mode: true\n"
+        "      diff: true\n      register: out\n"
+        f"    - ansible.builtin.copy:\n        dest: {tmp_path}/results\n"
+        "        content: '{{ out | to_json }}'\n",
+    )
+
+    out = json.loads((tmp_path / "results").read_text())
+    assert out["changes"] == ["eth0\\x1b[2J\\x0a: ring"]
+    assert out["refusals"] == ["a\\x1b[31m: b\\x0a c\\x9b"]
+    assert out["diff"]["before"] == "/sys/\\x1b]0;x\\x07\\x202e: 1\\x0aforged: 2\n"
+    assert not set("\x1b\x07\u202e\x9b") & set(output)

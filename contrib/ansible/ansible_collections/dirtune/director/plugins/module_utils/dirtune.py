@@ -9,6 +9,7 @@ __metaclass__ = type
 import hashlib
 import json
 import os
+import re
 
 ARGUMENTS = {
     "executable": {"type": "path", "default": "dirtune"},
@@ -20,6 +21,13 @@ _MISSING = (
     "on the controller: file: /path/dirtune-linux-x86_64"
 )
 _ENOENT = 2
+# A terminal obeys these, or shows the text in another order.
+_CONTROL = re.compile(u"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def one_line(text):
+    """Return TEXT, which may hold a name of the host, with escapes for control characters."""
+    return _CONTROL.sub(lambda found: "\\x%02x" % ord(found.group()), text)
 
 
 def document(module, words, ok):
@@ -41,9 +49,9 @@ def document(module, words, ok):
         last = rows[-1] if rows else "dirtune ended with exit status %d" % status
         prefix = "dirtune: "
         reason = last[len(prefix) :] if last.startswith(prefix) else last
-        module.fail_json(msg=reason, rc=status, stderr=err)
+        module.fail_json(msg=one_line(reason), rc=status, stderr=err)
     for row in rows:
-        module.warn(row)
+        module.warn(one_line(row))
     try:
         return json.loads(out), status
     except ValueError:

@@ -89,7 +89,7 @@ findings:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.dirtune.director.plugins.module_utils.dirtune import ARGUMENTS, document
+from ansible_collections.dirtune.director.plugins.module_utils.dirtune import ARGUMENTS, document, one_line
 
 SEVERITIES = ["critical", "high", "medium", "low", "info"]
 
@@ -118,7 +118,7 @@ def main():
         first = found[0]
         module.fail_json(
             msg="%s (%s): %s"
-            % (first["check"], first["severity"], first["findings"][0]["message"]),
+            % (first["check"], first["severity"], one_line(first["findings"][0]["message"])),
             **result
         )
     module.exit_json(**result)

@@ -99,7 +99,7 @@ state:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.dirtune.director.plugins.module_utils.dirtune import ARGUMENTS, document
+from ansible_collections.dirtune.director.plugins.module_utils.dirtune import ARGUMENTS, document, one_line
 
 
 def main():
@@ -158,8 +158,8 @@ def result(changes, refusals, persist):
     """Return what the task reports."""
     return {
         "changed": bool(changes),
-        "changes": [change["title"] for change in changes],
-        "refusals": ["%s: %s %s" % (r["reason"], r["subject"], r["why"]) for r in refusals],
+        "changes": [one_line(change["title"]) for change in changes],
+        "refusals": [one_line("%s: %s %s" % (r["reason"], r["subject"], r["why"])) for r in refusals],
         "diff": {
             "before": "".join(state(change, "before", "") for change in changes),
             "after": "".join(after(change, persist) for change in changes),
@@ -171,7 +171,7 @@ def after(change, persist):
     """Return the lines of one change for the state afterwards."""
     file = change["persisted_by"] if persist else None
     kept = "%s: keeps it over a reboot\n" % file if file else ""
-    return state(change, "after", "%s\n" % change["title"]) + kept
+    return state(change, "after", "%s\n" % one_line(change["title"])) + kept
 
 
 def state(change, when, otherwise):
@@ -185,7 +185,7 @@ def state(change, when, otherwise):
     name = action.get("path") or " ".join(
         str(action[key]) for key in ("interface", "group") if key in action
     )
-    return "%s: %s\n" % (name or change["title"], value)
+    return "%s\n" % one_line("%s: %s" % (name or change["title"], value))
 
 
 if __name__ == "__main__":
