@@ -58,6 +58,7 @@ PURE = [
     "analyse/**/*.py",
     "addresses.py",
     "change/boot_files.py",
+    "change/command_line.py",
     "change/fixes/**/*.py",
     "change/lines.py",
     "change/guards.py",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from dirtune.change.actions.edit_line import EditLine
 from dirtune.change.actions.put_file import PutFile
 from dirtune.change.plan import Change, Plan
 from dirtune.escape import one_line
@@ -18,6 +19,8 @@ def files(plan: Plan, kept: Plan) -> Mapping[str, tuple[str, int]]:
     on the host.
     """
     now = [change for change in plan.changes if not change.lasting]
+    # A line of a file that others write cannot be a file of the output, so the script edits it.
+    now += [change for change in kept.changes if isinstance(change.action, EditLine)]
     rows = [
         "#!/bin/sh",
         "# This script makes the changes of `dirtune fix apply`, and cannot undo them.",

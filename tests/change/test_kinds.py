@@ -22,7 +22,7 @@ SETTINGS = {kind.__name__ for kind in get_args(Setting)}
 # The tags of journals on disks. A tag is added here with its kind, and never changes or goes.
 TAGS = {
     *("set", "affinity", "card", "rss", "unbind", "bind", "file", "address", "up", "route", "run"),
-    *("ipvs", "ipvs-drain", "keepalived", "line"),
+    *("ipvs", "ipvs-drain", "keepalived", "line", "edit-line"),
 }
 MUST = {
     *("save", "make", "require_made", "undo"),
