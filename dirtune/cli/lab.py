@@ -189,7 +189,18 @@ def status(format: str, scenarios: bool) -> None:
         _output.result(json.dumps(description, indent=1), format)
         return
     for key, value in description.items():
-        _output.result(f"{key:14} {value}")
+        _output.result(f"{key:14} {_in_words(value)}")
+
+
+def _in_words(value: object) -> str:
+    """Return a value of the lab's state as a person reads it, and not as Python spells it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_in_words(part)}" for name, part in value.items())
+    return "-" if value is None else str(value)
 
 
 @command.command()

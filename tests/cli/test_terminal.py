@@ -190,3 +190,15 @@ def _read(terminal):
         return os.read(terminal, 65_536)
     except OSError:  # EIO: the program has closed the terminal
         return b""
+
+
+def test_the_status_of_a_lab_is_in_words(monkeypatch):
+    state = {"up": True, "nodes": {"lb1": "198.18.0.1", "rs1": "198.18.0.11"}, "boot_s": 63.3525}
+    monkeypatch.setattr("dirtune.lab.lifecycle.describe", lambda: {**state, "error": None})
+
+    assert CliRunner().invoke(main, ("lab", "status")).stdout.splitlines() == [
+        "up             yes",
+        "nodes          lb1 198.18.0.1, rs1 198.18.0.11",
+        "boot_s         63.4",
+        "error          -",
+    ]
