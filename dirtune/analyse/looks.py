@@ -13,6 +13,7 @@ import msgspec
 
 from dirtune.analyse.estimate import ALPHA
 from dirtune.analyse.run import Comparison, Look, LookResult, Looks, Verdict
+from dirtune.analyse.words import named_p
 from dirtune.errors import PlanError
 
 EACH = 0.0294
@@ -112,10 +113,10 @@ def progress(looks: Looks) -> str:
     if not looks.taken:
         return "No look at the results has been taken yet."
     look, planned_pairs = looks.taken[-1], looks.at[len(looks.taken) - 1]
-    p = "unknown" if look.p is None else f"{look.p:.3f}"
+    p = named_p(look.p)
     if look.result == LookResult.GO_ON:
         return (
-            f"The look at the results after {look.pairs} pairs gave no verdict (p = {p}), so the "
+            f"The look at the results after {look.pairs} pairs gave no verdict ({p}), so the "
             "run goes on."
         )
     return f"Stopped after {look.pairs} pairs: {_why(looks, look, p, planned_pairs)}."
@@ -123,15 +124,15 @@ def progress(looks: Looks) -> str:
 
 def _why(looks: Looks, look: Look, p: str, planned_pairs: int) -> str:
     if look.result == LookResult.DECIDED:
-        return f"the look at the results gave a verdict (p = {p})"
+        return f"the look at the results gave a verdict ({p})"
     if look.result == LookResult.FUTILE:
         return (
-            f"p is {p}, above the limit of {looks.futile_above:g}, so the remaining pairs are "
-            "unlikely to show an effect"
+            f"{p} is above the limit of {looks.futile_above:g}, so more pairs would hardly show "
+            "an effect"
         )
     if look.pairs < planned_pairs:
         return f"{planned_pairs} were planned, but too many trials did not count"
-    return f"no more pairs are planned, and the last look at the results gave no verdict (p = {p})"
+    return f"no more pairs are planned, and the last look at the results gave no verdict ({p})"
 
 
 def with_design(comparisons: Sequence[Comparison], looks: Looks | None) -> tuple[Comparison, ...]:

@@ -1,6 +1,7 @@
 """Write the result of a comparison as one sentence, with the forecast. Pure."""
 
 from dirtune.analyse.run import Comparison, Forecast
+from dirtune.analyse.words import named_p
 
 _NAMES = {
     "cpu_us_per_connection": "CPU time per connection on the director",
@@ -18,7 +19,7 @@ def sentence(comparison: Comparison, forecast: Forecast | None = None) -> str:
     low, high = comparison.interval
     text = (
         f"{head} changed to {comparison.ratio:.3f} times its earlier value "
-        f"({interval_name(comparison)} {low:.3f} to {high:.3f}, p = {comparison.p:.3f}, "
+        f"({interval_name(comparison)} {low:.3f} to {high:.3f}, {named_p(comparison.p)}, "
         f"{_amount(comparison)})"
     )
     text += _adjustment(comparison)

@@ -4,6 +4,7 @@ from typing import Literal, TypedDict
 
 from dirtune.analyse.run import Comparison
 from dirtune.analyse.verdict import sentence
+from dirtune.analyse.words import named_p
 from dirtune.escape import one_line
 from dirtune.render import cells
 from dirtune.render.figures import in_percent
@@ -39,8 +40,8 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("after", _values(c.after, c.unit)),
         ("better when", c.better),
         ("ratio", "unknown" if c.ratio is None else f"{c.ratio:.4f}"),
-        ("test", c.test if c.p is None else f"{c.test}, p = {c.p:.4f}"),
-        *([] if c.p_holm is None else [("after Holm's correction", f"p = {c.p_holm:.4f}")]),
+        ("test", c.test if c.p is None else f"{c.test}, {named_p(c.p)}"),
+        *([] if c.p_holm is None else [("after Holm's correction", named_p(c.p_holm))]),
         ("pairs", str(c.pairs) if c.pairs else "not paired"),
         ("invalid trials", str(c.invalid)),
         ("noise floor " + ("(this run)" if c.own_floor else "(A/A)"), _percent(c.noise_floor)),

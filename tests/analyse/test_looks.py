@@ -179,7 +179,7 @@ RULE = (
     [
         (PLANNED, "No look at the results has been taken yet."),
         (GONE_ON, "The look at the results after 8 pairs gave no verdict (p = 0.200), so the run"),
-        (STOPPED, "Stopped after 8 pairs: p is 0.620, above the limit of 0.5"),
+        (STOPPED, "Stopped after 8 pairs: p = 0.620 is above the limit of 0.5"),
         (ENDED, "Stopped after 16 pairs: no more pairs are planned, and the last look at "),
         (SHORT, "Stopped after 7 pairs: 8 were planned, but too many trials did not count."),
         (CLEARED, "Stopped after 8 pairs: the look at the results gave a verdict (p = 0.008)."),

@@ -35,6 +35,11 @@ def test_a_verdict_has_its_numbers_and_the_forecast():
     )
 
 
+def test_a_small_p_is_not_printed_as_0():
+    assert "p < 0.001, 8 pairs" in sentence(comparison(p=0.0004))
+    assert "p = 0.001, 8 pairs" in sentence(comparison(p=0.0006))
+
+
 def test_too_few_pairs_are_no_ratio():
     few = comparison(
         ratio=None, interval=None, p=None, verdict="inconclusive", reason="2 valid pairs"
