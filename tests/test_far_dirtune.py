@@ -148,7 +148,7 @@ def test_what_it_changed_is_undone_although_that_takes_its_time(tmp_path, end):
         asyncio.run(asked())
 
     assert setting.read_text() == "old\n"
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50  # not the 60 s that the program would take
 
 
 def test_words_stay_words(far, tmp_path):

@@ -19,7 +19,7 @@ from dirtune.change.transaction import Place, carry_out
 from dirtune.errors import ApplyError, LabError
 from dirtune.host import WritableHost
 from dirtune.jobs import directors, real_servers
-from dirtune.lab import lifecycle, state
+from dirtune.lab import lifecycle, preparing, state
 from dirtune.lab.spec import Spec
 from dirtune.settings import Risk
 from dirtune.signals import Ended, interruptible
@@ -140,7 +140,7 @@ def test_a_lab_that_fails_to_come_up_is_taken_down(tmp_path, monkeypatch):
     monkeypatch.setattr(lifecycle, "_require", lambda spec: None)
     monkeypatch.setattr(lifecycle, "_lock", lambda place: contextlib.nullcontext())
     monkeypatch.setattr(lifecycle, "_make", lambda place: None)
-    monkeypatch.setattr(lifecycle, "_prepare", lambda place, spec, say: calls.append("prepare"))
+    monkeypatch.setattr(preparing, "prepare", lambda place, spec, say: calls.append("prepare"))
     monkeypatch.setattr(lifecycle, "_start", refused)
     monkeypatch.setattr(lifecycle.clearing, "clear", lambda place: None)
     monkeypatch.setattr(lifecycle.clearing, "keep_logs", lambda place: tmp_path)
