@@ -98,6 +98,7 @@ def played(folder, play):
             "HOME": str(folder),
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
             "ANSIBLE_NOCOLOR": "1",
         },
         check=False,
@@ -145,7 +146,32 @@ def test_the_modules_audit_plan_apply_and_confirm(tmp_path):
     ]
     assert (broken["failed"], broken["msg"]) == (True, "no such check")
     assert missing["msg"].startswith("dirtune is not installed on this host. Install")
-    assert list((tmp_path / ".ansible/tmp").glob("*")) == []
+    assert list((tmp_path / "remote").iterdir()) == []
+
+
+UNCONFIRMED = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - dirtune.director.director_fix: {{file: {folder}/fake, checks: [nic/ring-below-max]}}
+      ignore_errors: true
+      register: applied
+    - ansible.builtin.copy: {{dest: {folder}/results, content: "{{{{ applied | to_json }}}}"}}
+"""
+
+
+def test_a_sent_file_stays_while_its_watchdog_may_need_it(tmp_path):
+    fake = tmp_path / "fake"
+    text = FAKE.format(folder=tmp_path, golden=GOLDEN)
+    fake.write_text(text.replace("*confirm*) echo", "*confirm*) echo too busy >&2; exit 2; echo"))
+    fake.chmod(0o755)
+
+    played(tmp_path, UNCONFIRMED.format(folder=tmp_path))
+
+    applied = json.loads((tmp_path / "results").read_text())
+    (sent,) = (tmp_path / "remote").glob("*/dirtune")
+    assert (applied["failed"], applied["state"]) == (True, "applied")
+    assert applied["msg"].endswith(f"in time: too busy. Until then, it needs {sent}")
 
 
 def test_a_file_that_arrives_damaged_is_not_run(tmp_path):

@@ -20,10 +20,12 @@ class ActionModule(SendingAction):
         self._connection.reset()
         done = self._module(dict(arguments, journal=journal), task_vars)
         if done.get("failed") or done.get("unreachable"):
-            result.update(
-                failed=True,
-                msg="The changes wait to be confirmed, and dirtune rolls them back if nobody "
-                "confirms them in time: %s" % done.get("msg", "the host did not answer"),
+            text = (
+                "The changes wait to be confirmed, and dirtune rolls them back if nobody confirms "
+                "them in time: %s" % done.get("msg", "the host did not answer")
             )
+            if arguments.get("file"):
+                text += ". Until then, it needs %s" % arguments["executable"]
+            result.update(failed=True, msg=text)
         else:
             result["state"] = done.get("state")

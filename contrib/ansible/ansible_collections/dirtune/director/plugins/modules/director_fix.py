@@ -24,7 +24,8 @@ options:
   file:
     description:
       - The path of the one file of dirtune on the controller, C(dirtune-linux-x86_64).
-      - The file is sent to the host for this task, checked, run and removed.
+      - The file is sent to the host for this task, checked, run and removed. It stays if the
+        changes cannot be confirmed, because dirtune then needs it to roll them back.
     type: path
   sha256:
     description: The SHA-256 of O(file). The action plugin sets it.

@@ -17,9 +17,13 @@ class SendingAction(ActionBase):
 
     TRANSFERS_FILES = True
     _supports_check_mode = True
+    _needed = False
 
     def run(self, tmp=None, task_vars=None):
-        """Send the file if the task names one, run the module, and remove the file."""
+        """Send the file if the task names one, run the module, and remove the file.
+
+        The file stays while the host's dirtune may still have to roll back what it changed.
+        """
         result = super(SendingAction, self).run(tmp, task_vars)
         del tmp
         try:
@@ -28,7 +32,13 @@ class SendingAction(ActionBase):
             self._afterwards(arguments, result, task_vars)
             return result
         finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir, force=True)
+            self._needed = bool(self._task.args.get("file")) and result.get("state") == "applied"
+            self.cleanup(force=True)
+
+    def cleanup(self, force=False):
+        """Remove the temporary folder with the file, unless dirtune still needs it."""
+        if not self._needed:
+            super(SendingAction, self).cleanup(force)
 
     def _module(self, arguments, task_vars):
         return self._execute_module(
