@@ -2,7 +2,9 @@
 
 The plan's clients send requests one after another. The director's connection table shows which
 real server got a request: the number of entries of this destination has risen by one. Entries
-appear immediately, while the connection counters may be two seconds old.
+appear immediately, while the connection counters of destinations may be two seconds old. Entries
+of earlier connections expire meanwhile, so only the current counter of all services shows that a
+request did not reach the director.
 """
 
 import asyncio
@@ -24,7 +26,7 @@ _TIMEOUT_S = 2
 _ASK_S = 20
 _ROUNDS = 3
 """The largest number of test requests per destination."""
-_TABLE = "cat /proc/net/ip_vs"
+_TABLE = "cat /proc/net/ip_vs; echo; cat /proc/net/ip_vs_stats_percpu 2>/dev/null || true"
 _Place = tuple[str, int]
 """The IP address and the port of a destination."""
 
@@ -55,22 +57,25 @@ async def reach(plan: Plan) -> Reach:
 async def _ask(plan: Plan, director: Node, clients: list[Node]) -> Reach:
     answered: dict[_Place, bool] = {}
     requests = past = lost = 0
-    before = await _entries(plan, director)
+    before, made = await _entries(plan, director)
     expected = {place for place, (weight, _) in before.items() if weight}
     for node in itertools.islice(itertools.cycle(clients), _ROUNDS * len(expected)):
         if expected <= answered.keys():
             break
         good = await _answered(plan, node)
-        after = await _entries(plan, director)
+        after, made_by_now = await _entries(plan, director)
         # A destination that was added meanwhile had no entries before.
         moved = {place: n - before.get(place, (0, 0))[1] for place, (_, n) in after.items()}
-        requests, before = requests + 1, after
-        if good and not any(moved.values()):
+        known = None not in (made, made_by_now)
+        unseen = made == made_by_now if known else not any(moved.values())
+        requests, before, made = requests + 1, after, made_by_now
+        if good and unseen:
             past += 1
         # If others use the service, it may be unclear which real server got this request.
-        got = [place for place, more in moved.items() if more == 1]
-        if len(got) == 1 and sum(map(abs, moved.values())) == 1:
-            answered[got[0]] = good and answered.get(got[0], True)
+        got = {place: more for place, more in moved.items() if more > 0}
+        if sum(got.values()) == 1:
+            (place,) = got
+            answered[place] = good and answered.get(place, True)
         elif not good:
             lost += 1
     complaints = {True: None, False: f"did not answer in {_TIMEOUT_S} s"}
@@ -107,17 +112,21 @@ async def _answered(plan: Plan, node: Node) -> bool:
     return found is client.Reply.GOOD
 
 
-async def _entries(plan: Plan, director: Node) -> dict[_Place, tuple[int, int]]:
+async def _entries(plan: Plan, director: Node) -> tuple[dict[_Place, tuple[int, int]], int | None]:
     """Return the weight and the number of connection table entries of each destination.
 
-    Raises `NotPossible` if the director lacks the service.
+    The second result is the number of connections to all services so far; None if unknown. Raises
+    `NotPossible` if the director lacks the service.
     """
-    table = await director.run(_TABLE, most_bytes=remote.DOCUMENT_BYTES)
+    text = await director.run(_TABLE, most_bytes=remote.DOCUMENT_BYTES)
+    table, _, counters = text.partition("\n\n")
     service = ours(ip_vs.parse_services(table), plan)
     if service is None:
         vip, port = plan.service.vip, plan.service.port
         raise NotPossible(f"{director.name} lacks the service {vip}:{port}")
-    return {
+    entries = {
         (end.address, end.port): (end.weight, end.active + end.inactive)
         for end in service.destinations
     }
+    made = ip_vs.parse_ip_vs_stats_percpu(counters).connections if counters.strip() else None
+    return entries, made

@@ -32,7 +32,7 @@ class Cluster:
     def __init__(self, turns, answers=("rs1", "rs2"), weight=1, others=()):
         self.turns, self.answers, self.weight = list(turns), answers, weight
         self.others = list(others)
-        self.entries = {"rs1": 10, "rs2": 0}
+        self.entries = {"rs1": 10, "rs2": 9}
 
     async def run(self, script, *, timeout_s=60, **_):
         if script.startswith("cat"):
@@ -172,6 +172,45 @@ def test_what_cannot_be_told_from_others_connections_is_asked_again():
 
     assert (unanswered(found), list(found.servers)) == (["rs1"], ["rs1", "rs2"])
     assert found.requests == 3
+
+
+class Expiring(Cluster):
+    """An entry of an earlier connection to the same real server expires during each request.
+
+    The kernel's counter of new connections, which /proc/net/ip_vs_stats_percpu shows, still rises.
+    """
+
+    made = 0
+
+    async def run(self, script, *, timeout_s=60, **_):
+        if not script.startswith("cat") and self.turns[0] != "past":
+            self.made += 1
+            self.entries[self.turns[0]] -= 1
+        return await super().run(script, timeout_s=timeout_s)
+
+    def more(self):
+        row = f"  0 {self.made:8X}        0        0        0        0\n"
+        return f"\n       Total Incoming Outgoing\nCPU    Conns  Packets\n{row}"
+
+
+def test_entries_that_expire_do_not_look_like_requests_past_the_director():
+    found = ask(Expiring(["rs1", "rs2"] * 3))
+
+    assert (found.past, found.lost, found.untold) == (0, 0, ("rs1", "rs2"))
+    assert ask(Expiring(["past"] * 6, answers=("past",))).past == 6
+
+
+def test_an_entry_that_expires_elsewhere_hides_nobody():
+    class Elsewhere(Expiring):
+        async def run(self, script, *, timeout_s=60, **_):
+            if not script.startswith("cat"):
+                self.entries[self.turns[0]] += 1
+                self.entries["rs1" if self.turns[0] == "rs2" else "rs2"] -= 1
+            return await super().run(script, timeout_s=timeout_s)
+
+    found = ask(Elsewhere(["rs1", "rs2"]))
+
+    assert (found.servers, found.past, found.requests) == ({"rs1": None, "rs2": None}, 0, 2)
 
 
 def test_a_service_that_is_not_there_and_a_client_without_a_tool_are_said():
