@@ -50,7 +50,8 @@ def rules_drop(snapshot: Snapshot, rulesets: Rulesets) -> Verdicts:
     ## Remediation
     Accept the packets before the rule that drops them. Docker sets the policy of FORWARD to DROP:
     `iptables -P FORWARD ACCEPT`, or a rule that accepts packets of the real servers. For direct
-    routing and tunnels, exempt the virtual addresses from connection tracking (`notrack`).
+    routing and tunnels, exempt the virtual addresses from connection tracking (`notrack`), but not
+    where kube-proxy, kube-router or Docker Swarm runs, whose rules need the tracking.
 
     ## Known problems
     The check follows the packets of 200 services and destinations at most, and is inconclusive if
