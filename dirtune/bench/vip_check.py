@@ -26,7 +26,7 @@ _TIMEOUT_S = 2
 _ASK_S = 20
 _ROUNDS = 3
 """The largest number of test requests per destination."""
-_TABLE = "cat /proc/net/ip_vs; echo; cat /proc/net/ip_vs_stats_percpu 2>/dev/null || true"
+_TABLE = "cat /proc/net/ip_vs && { echo; cat /proc/net/ip_vs_stats_percpu 2>/dev/null || true; }"
 _Place = tuple[str, int]
 """The IP address and the port of a destination."""
 
