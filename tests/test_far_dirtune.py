@@ -130,7 +130,8 @@ def test_bytes_and_time_are_bounded(far):
 def test_what_it_changed_is_undone_although_that_takes_its_time(tmp_path, end):
     setting, program = tmp_path / "setting", tmp_path / "far"
     undo = f"sleep 3; echo old >{setting}; exit 1"
-    program.write_text(f"#!/bin/sh\ntrap '{undo}' TERM\necho new >{setting}\nsleep 60 & wait\n")
+    # The sleep begins first: a shell that gets SIGTERM before it would sleep to the end.
+    program.write_text(f"#!/bin/sh\ntrap '{undo}' TERM\nsleep 60 &\necho new >{setting}\nwait\n")
     program.chmod(0o755)
 
     async def asked():
